@@ -1,0 +1,52 @@
+"""Embedding store -> head -> classifier file -> predictions.
+
+Of the other rooms it imports `extract` alone. Its heavy libraries are loaded when a name is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from classify.classifier import Classifier, read_classifier, write_classifier
+    from classify.errors import ClassifyError
+    from classify.evaluation import Evaluation, evaluate
+    from classify.heads import HEADS, HeadOptions, make_head
+    from classify.scoring import ScoreSummary, score
+    from classify.training import TrainResult, train
+
+_HOMES = {
+    "HEADS": "heads",
+    "Classifier": "classifier",
+    "ClassifyError": "errors",
+    "Evaluation": "evaluation",
+    "HeadOptions": "heads",
+    "ScoreSummary": "scoring",
+    "TrainResult": "training",
+    "evaluate": "evaluation",
+    "make_head": "heads",
+    "read_classifier": "classifier",
+    "score": "scoring",
+    "train": "training",
+    "write_classifier": "classifier",
+}
+__all__ = [
+    "HEADS",
+    "Classifier",
+    "ClassifyError",
+    "Evaluation",
+    "HeadOptions",
+    "ScoreSummary",
+    "TrainResult",
+    "evaluate",
+    "make_head",
+    "read_classifier",
+    "score",
+    "train",
+    "write_classifier",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"classify.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'classify' has no attribute {name!r}")

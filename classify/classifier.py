@@ -1,0 +1,239 @@
+"""The classifier file: one ONNX graph from image to probabilities, with its classes and where it came from inside."""
+
+import json
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classify.errors import ClassifierError
+from classify.folding import Layer, fold
+from extract.files import atomic_file, check_output, write_all
+from extract.model import Model, parse_model, read_model
+from extract.store import Store
+
+FORMAT, SCHEMA = "headstart-classifier", 1
+TOLERANCE = 1e-5
+"""The largest difference in probability from scikit-learn that is written; float32 rounding stays far below it."""
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A classifier file that has been read and checked.
+
+    Attributes
+    ----------
+    model
+        The graph: outputs ``probabilities`` (n, k) and ``embedding`` (n, d).
+    """
+
+    model: Model
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names, in the order of the probabilities."""
+        return list(self.model.metadata["classes"])
+
+    @cached_property
+    def _head(self) -> Any:
+        return _head_of(self.model.data)
+
+    def probabilities(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run the head alone, in numpy: float32 (n, d) -> float32 (n, k)."""
+        result: NDArray[np.float32] = self._head.run(None, {"embedding": embeddings})[0]
+        return result
+
+    def require_store_of_same_backbone(self, store: Store) -> None:
+        """Refuse a store whose embeddings another backbone made.
+
+        Raises
+        ------
+        ClassifierError
+            Naming both.
+        """
+        mine, found = self.model.backbone_sha256, store.header.model_sha256
+        if mine != found:
+            raise ClassifierError(
+                f"{store.place}: its embeddings come from backbone {found[:16]}, but {self.model.source} was trained "
+                f"on those of {mine[:16]}; embed the images with the same backbone"
+            )
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a classifier file tells of its making, besides its head.
+
+    Attributes
+    ----------
+    head
+        Name and options of the head.
+    trained_on
+        The store, the rows used, the seed, the versions.
+    measured
+        Figures on rows that it was not trained on (empty where there were none).
+    """
+
+    head: dict[str, Any] = field(default_factory=dict)
+    trained_on: dict[str, Any] = field(default_factory=dict)
+    measured: dict[str, Any] = field(default_factory=dict)
+
+
+def read_classifier(path: str | os.PathLike[str]) -> Classifier:
+    """Read a classifier file.
+
+    Raises
+    ------
+    ClassifierError
+        Where the file is a backbone rather than a classifier, or incomplete.
+    ModelError
+        Where it is missing, damaged, or of another version.
+    """
+    model = read_model(path)
+    if model.metadata.get("format") != FORMAT:
+        raise ClassifierError(
+            f"{path}: expected a classifier, found a backbone; train one with `headstart train photos.h5 -o {path}`"
+        )
+    classes = model.metadata.get("classes", [])
+    if model.outputs.get("probabilities") != len(classes) or "embedding" not in model.outputs:
+        raise ClassifierError(
+            f"{path}: its graph does not give one probability for each of its classes; train it again"
+        )
+    return Classifier(model)
+
+
+def write_classifier(
+    output: str | os.PathLike[str],
+    head: Any,
+    store: Store,
+    *,
+    check_rows: NDArray[np.int64] | None = None,
+    provenance: Provenance | None = None,
+) -> Classifier:
+    """Join a store's backbone and a fitted scikit-learn head in one file, once they are shown to agree.
+
+    Parameters
+    ----------
+    head
+        A fitted pipeline (see `classify.folding.fold`), whose classes are the store's label codes 0..k-1.
+    check_rows
+        Rows of the store on which head and file are compared; by default up to 1,000 embedded ones.
+
+    Raises
+    ------
+    ClassifierError
+        Where file and pipeline differ by more than `TOLERANCE` or in a label, or `output` holds something else.
+    HeadError
+        Where the head cannot be written as ONNX.
+    """
+    place = Path(output)
+    check_classifier_output(place)
+    backbone = store.model()
+    layers = fold(head)
+    if len(layers[-1].bias) != len(store.classes):
+        raise ClassifierError(
+            f"{place}: the head knows {len(layers[-1].bias)} classes, but {store.place} has {len(store.classes)}"
+        )
+    data = _join(backbone, layers, _metadata(backbone, store, provenance or Provenance()))
+    classifier = Classifier(parse_model(data, str(place)))
+    rows = np.flatnonzero(store.is_embedded)[:1000] if check_rows is None else check_rows
+    _verify(classifier, head, store.embeddings(rows), place)
+    with atomic_file(place) as file:
+        write_all(file, data)
+    return classifier
+
+
+def check_classifier_output(place: Path) -> None:
+    """Refuse to write where it is impossible, or where something other than a classifier lies.
+
+    Raises
+    ------
+    OutputError, ClassifierError
+        Naming the file.
+    """
+    check_output(place)
+    if place.suffix != ".onnx":
+        raise ClassifierError(f"{place}: expected a name that ends in .onnx for the classifier")
+    if place.exists() and b"headstart-classifier" not in place.read_bytes():
+        raise ClassifierError(f"{place}: exists and is no classifier of Headstart; choose another name with -o")
+
+
+def _metadata(backbone: Model, store: Store, provenance: Provenance) -> dict[str, Any]:
+    inherited = {key: value for key, value in backbone.metadata.items() if key not in ("parity",)}
+    return {
+        **inherited,
+        "format": FORMAT,
+        "schema": SCHEMA,
+        "backbone_sha256": backbone.sha256,
+        "classes": store.classes,
+        "head": provenance.head,
+        "calibration": {"temperature": 1.0},
+        "thresholds": {},
+        "trained_on": provenance.trained_on,
+        "measured": provenance.measured,
+    }
+
+
+def _join(backbone: Model, layers: list[Layer], metadata: dict[str, Any]) -> bytes:
+    import onnx
+    from onnx import helper, numpy_helper
+
+    proto = onnx.load_model_from_string(backbone.data)
+    value = "embedding"
+    for number, layer in enumerate(layers):
+        last = number == len(layers) - 1
+        names = [f"head_{number}_weights", f"head_{number}_bias"]
+        for name, array in zip(names, (layer.weights, layer.bias), strict=True):
+            proto.graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), name))
+        out = "logits" if last else f"head_{number}_affine"
+        proto.graph.node.append(helper.make_node("Gemm", [value, *names], [out], name=f"head_{number}_gemm"))
+        value = out
+        if not last:
+            value = f"head_{number}_hidden"
+            proto.graph.node.append(helper.make_node("Relu", [out], [value], name=f"head_{number}_relu"))
+    proto.graph.node.append(helper.make_node("Softmax", [value], ["probabilities"], axis=1, name="head_softmax"))
+    shape = ["n", len(layers[-1].bias)]
+    proto.graph.output.insert(0, helper.make_tensor_value_info("probabilities", onnx.TensorProto.FLOAT, shape))
+    del proto.metadata_props[:]
+    helper.set_model_props(proto, {"headstart": json.dumps(metadata, sort_keys=True)})
+    onnx.checker.check_model(proto)
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def _head_of(data: bytes) -> Any:
+    """Cut `embedding` -> `probabilities` out of a classifier, for numpy to evaluate."""
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+
+    model = onnx.load_model_from_string(data)
+    graph = model.graph
+    nodes: list[Any] = []
+    wanted = {"probabilities"}
+    for node in reversed(graph.node):
+        if wanted & set(node.output) and "embedding" not in node.output:
+            nodes.insert(0, node)
+            wanted |= set(node.input)
+    used = [tensor for tensor in graph.initializer if tensor.name in wanted]
+    inputs = [out for out in graph.output if out.name == "embedding"]
+    outputs = [out for out in graph.output if out.name == "probabilities"]
+    head = onnx.helper.make_graph(nodes, "head", inputs, outputs, used)
+    return ReferenceEvaluator(onnx.helper.make_model(head, opset_imports=model.opset_import))
+
+
+def _verify(classifier: Classifier, head: Any, embeddings: NDArray[np.float32], place: Path) -> None:
+    expected = head.predict_proba(embeddings)
+    found = classifier.probabilities(embeddings)
+    if not len(embeddings):
+        raise ClassifierError(f"{place}: no rows to compare the classifier with scikit-learn on; it was not written")
+    difference = float(np.abs(expected - found).max())
+    first_two = np.sort(expected, axis=1)[:, -2:]
+    is_tie = first_two[:, 1] - first_two[:, 0] <= 2 * TOLERANCE
+    other_label = int((~is_tie & (expected.argmax(axis=1) != found.argmax(axis=1))).sum())
+    if not difference <= TOLERANCE or other_label:
+        raise ClassifierError(
+            f"{place}: its probabilities differ from scikit-learn's by {difference:.1e}, more than {TOLERANCE:.0e}, "
+            f"and {other_label} labels differ, so it was not written; try a stronger penalty (a smaller C)"
+        )

@@ -1,0 +1,28 @@
+"""Everything that `classify` raises on purpose.
+
+ClassifyError
+├── LabelError        the labels do not allow training or judging
+├── HeadError         the head is unknown, or its options do not fit
+├── ClassifierError   the classifier file is damaged, of another kind, or does not fit the store
+└── PredictionError   predictions cannot be written in the way asked for
+"""
+
+
+class ClassifyError(Exception):
+    """A foreseeable fault; its message is one line that says what was found and what to do."""
+
+
+class LabelError(ClassifyError):
+    """The labels do not allow training or judging."""
+
+
+class HeadError(ClassifyError):
+    """The head is unknown, or its options do not fit."""
+
+
+class ClassifierError(ClassifyError):
+    """The classifier file is damaged, of another kind, or does not fit the store."""
+
+
+class PredictionError(ClassifyError):
+    """Predictions cannot be written in the way asked for."""

@@ -1,0 +1,160 @@
+"""How good a classifier is on labelled rows: figures, and the mistakes worth looking at."""
+
+import os
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classify.classifier import read_classifier
+from classify.errors import ClassifierError, LabelError
+from extract.store import Store, open_store
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """Of one class: precision and recall in 0..1 (NaN where undefined), and how many images were judged."""
+
+    name: str
+    precision: float
+    recall: float
+    images: int
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One image that was judged wrongly: its path, its label, what was predicted and how surely."""
+
+    path: str
+    label: str
+    predicted: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures on n labelled images.
+
+    Attributes
+    ----------
+    images
+        n.
+    accuracy
+        Share of right answers, 0..1.
+    log_loss
+        Mean of -ln(probability given to the right class), in nats.
+    classes
+        Figures of each class, in the classifier's order.
+    confusion
+        int64, (k, k): row = label, column = prediction.
+    mistakes
+        The most confident first.
+    """
+
+    images: int
+    accuracy: float
+    log_loss: float
+    classes: list[ClassFigures]
+    confusion: NDArray[np.int64] = field(repr=False)
+    mistakes: list[Mistake] = field(repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the same as plain JSON values."""
+        return {**asdict(self), "confusion": self.confusion.tolist()}
+
+
+def evaluate(
+    store: str | os.PathLike[str] | Store, classifier: str | os.PathLike[str], *, split: str | None = None
+) -> Evaluation:
+    """Judge a classifier file on a store's labelled embeddings.
+
+    Parameters
+    ----------
+    split
+        Only the rows of this split (train, val or test); by default every labelled row.
+
+    Raises
+    ------
+    ClassifyError
+        Where no labelled rows are left, the classes are not the classifier's, or the backbone is another.
+    """
+    table = store if isinstance(store, Store) else open_store(store)
+    judged = read_classifier(classifier)
+    judged.require_store_of_same_backbone(table)
+    chosen = table.is_embedded & (table.labels >= 0)
+    if split is not None:
+        chosen &= table.splits == split
+    rows = np.flatnonzero(chosen)
+    if not len(rows):
+        of = f" of the split {split!r}" if split else ""
+        raise LabelError(f"{table.place}: expected labelled images{of} to judge on, found none")
+    foreign = sorted(set(table.classes) - set(judged.classes))
+    if foreign:
+        raise ClassifierError(
+            f"{table.place}: has the class {foreign[0]!r}, which {classifier} does not know "
+            f"(it knows {', '.join(judged.classes)}); train it again, or judge it on images of its own classes"
+        )
+    return judge_rows(table, judged.probabilities(table.embeddings(rows)), rows, judged.classes)
+
+
+def judge_rows(
+    table: Store, probabilities: NDArray[np.floating], rows: NDArray[np.int64], classes: list[str]
+) -> Evaluation:
+    """Judge probabilities, (m, k), given for m labelled rows of a store; every class of the store is in `classes`."""
+    code = np.array([classes.index(name) for name in table.classes], np.int32)
+    paths = [os.fsdecode(path) for path in table.rows.path[rows].tolist()]
+    return judge(probabilities, code[table.labels[rows]], classes, paths)
+
+
+def judge(
+    probabilities: NDArray[np.floating],
+    labels: NDArray[np.int32],
+    classes: list[str],
+    paths: list[str],
+) -> Evaluation:
+    """Compare probabilities with labels.
+
+    Parameters
+    ----------
+    probabilities
+        (n, k), rows summing to 1.
+    labels
+        int32, (n,): codes into `classes`.
+    paths
+        Of the n images.
+    """
+    predicted = probabilities.argmax(axis=1)
+    confusion = np.zeros((len(classes), len(classes)), np.int64)
+    np.add.at(confusion, (labels, predicted), 1)
+    of_label = np.clip(probabilities[np.arange(len(labels)), labels].astype(np.float64), np.finfo(np.float64).tiny, 1)
+    return Evaluation(
+        images=len(labels),
+        accuracy=float(np.mean(predicted == labels)),
+        log_loss=float(-np.log(of_label).mean()),
+        classes=_per_class(confusion, classes),
+        confusion=confusion,
+        mistakes=_mistakes(probabilities, labels, classes, paths),
+    )
+
+
+def _per_class(confusion: NDArray[np.int64], classes: list[str]) -> list[ClassFigures]:
+    right, labelled, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+    return [
+        ClassFigures(
+            name,
+            precision=float(right[i] / predicted[i]) if predicted[i] else float("nan"),
+            recall=float(right[i] / labelled[i]) if labelled[i] else float("nan"),
+            images=int(labelled[i]),
+        )
+        for i, name in enumerate(classes)
+    ]
+
+
+def _mistakes(
+    probabilities: NDArray[np.floating], labels: NDArray[np.int32], classes: list[str], paths: list[str]
+) -> list[Mistake]:
+    predicted, surest = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
+    ordered = wrong[np.argsort(-surest[wrong], kind="stable")]
+    return [Mistake(paths[i], classes[labels[i]], classes[predicted[i]], float(surest[i])) for i in ordered]

@@ -1,0 +1,99 @@
+"""The heads: plain scikit-learn pipelines, by name, unfitted."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classify.errors import HeadError
+
+CLASS_WEIGHTS = ("none", "balanced")
+
+
+@dataclass(frozen=True)
+class HeadOptions:
+    """What can be set about a head.
+
+    Attributes
+    ----------
+    c
+        Inverse strength of the L2 penalty of ``logreg``, on standardised embeddings.
+    hidden
+        Units of each hidden layer of ``mlp``.
+    class_weight
+        ``"none"``, or ``"balanced"``: each row counts n / (k * rows of its class).
+    seed
+        Of everything that is drawn at random.
+    """
+
+    c: float = 0.01
+    hidden: tuple[int, ...] = (256,)
+    class_weight: str = "none"
+    seed: int = 0
+
+
+def make_head(name: str, options: HeadOptions) -> Any:
+    """Give an unfitted pipeline (a scaler, then a classifier).
+
+    Raises
+    ------
+    HeadError
+        Where the name or an option is unknown or out of range.
+    """
+    if name not in HEADS:
+        raise HeadError(f"unknown head {name!r}; expected one of {', '.join(HEADS)}")
+    if options.class_weight not in CLASS_WEIGHTS:
+        raise HeadError(f"unknown class weight {options.class_weight!r}; expected one of {', '.join(CLASS_WEIGHTS)}")
+    if not options.c > 0:
+        raise HeadError(f"C must be above 0, found {options.c}")
+    if not options.hidden or min(options.hidden) < 1:
+        raise HeadError("hidden layers must have at least one unit each, for example --hidden 256 or 1024,1024,512")
+    return HEADS[name](options)
+
+
+def fit_head(head: Any, embeddings: NDArray[np.float32], labels: NDArray[np.int32], options: HeadOptions) -> Any:
+    """Fit a pipeline of `make_head`.
+
+    Parameters
+    ----------
+    embeddings
+        float32, (n, d).
+    labels
+        int32, (n,): class codes 0..k-1, every one of them present.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.utils.class_weight import compute_sample_weight
+
+    last = head.steps[-1][0]
+    weights = {}
+    if options.class_weight == "balanced":
+        weights[f"{last}__sample_weight"] = compute_sample_weight("balanced", labels)
+    with warnings.catch_warnings():
+        # The number of passes is part of the recipe; that more of them would change the fit a little is no fault.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return head.fit(embeddings, labels, **weights)
+
+
+def _logreg(options: HeadOptions) -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), LogisticRegression(C=options.c, max_iter=1000, random_state=options.seed))
+
+
+def _mlp(options: HeadOptions) -> Any:
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    network = MLPClassifier(
+        hidden_layer_sizes=options.hidden, alpha=1.0, learning_rate_init=3e-4, max_iter=40, random_state=options.seed
+    )
+    return make_pipeline(StandardScaler(), network)
+
+
+HEADS: dict[str, Callable[[HeadOptions], Any]] = {"logreg": _logreg, "mlp": _mlp}

@@ -1,0 +1,174 @@
+"""A folder of images, or an embedding store, through a classifier file into a table of predictions."""
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classify.classifier import Classifier, read_classifier
+from classify.errors import PredictionError
+from classify.predictions import Prediction, check_format, write_predictions
+from extract.files import check_output
+from extract.pipeline import EngineOptions, Listener, fill, header_for
+from extract.providers import open_session
+from extract.schema import EMBEDDED
+from extract.source import find_images
+from extract.store import PARTS, Store, open_store
+from extract.writer import StoreWriter
+
+
+@dataclass(frozen=True)
+class ScoreSummary:
+    """What was scored; ``inputs == scored + failed``.
+
+    Attributes
+    ----------
+    counts
+        Class name -> images for which it is the likeliest.
+    labelled, agreeing
+        How many scored images lie in a folder with the name of a class (or have a label), and for how many of these it
+        is the likeliest class.
+    provider
+        onnxruntime's name of what ran, or None where stored embeddings were scored.
+    """
+
+    output: Path
+    inputs: int
+    scored: int
+    failed: int
+    counts: dict[str, int]
+    labelled: int
+    agreeing: int
+    provider: str | None
+    seconds: float
+
+
+def score(
+    images: str | os.PathLike[str],
+    classifier: str | os.PathLike[str],
+    output: str | os.PathLike[str] = "predictions.csv",
+    *,
+    top: int = 3,
+    options: EngineOptions | None = None,
+    listener: Listener | None = None,
+) -> ScoreSummary:
+    """Score every image of a folder, manifest or store.
+
+    Scoring images goes through the same engine as embedding them; a run that was cut off goes on where it was.
+
+    Parameters
+    ----------
+    images
+        A folder or manifest of images, or an embedding store, whose images are then not read again.
+    classifier
+        A file made by ``headstart train``.
+    output
+        ``*.csv``, ``*.jsonl`` or ``*.parquet``.
+    top
+        How many of the likeliest classes are written for each image.
+
+    Raises
+    ------
+    ClassifyError, ExtractError
+        Where classifier, images or output cannot be used; an image that fails is a row, with its reason.
+    """
+    started = time.monotonic()
+    place = Path(output)
+    check_format(place)
+    check_output(place)
+    model = read_classifier(classifier)
+    if top < 1:
+        raise PredictionError(f"the number of classes to write must be at least 1, found {top}")
+    run = _Run(model, place, min(top, len(model.classes)))
+    source = Path(images)
+    if _is_store(source):
+        provider = None
+        run.write(_score_store(model, open_store(source)))
+    else:
+        provider = _score_images(run, source, options or EngineOptions(), listener)
+    return run.summary(provider, time.monotonic() - started)
+
+
+class _Run:
+    """Counts predictions on their way into the table."""
+
+    def __init__(self, classifier: Classifier, output: Path, places: int) -> None:
+        self.classifier, self.output, self._places = classifier, output, places
+        self._counts = np.zeros(len(classifier.classes), np.int64)
+        self._failed = self._labelled = self._agreeing = 0
+
+    def write(self, batches: "Iterator[_Batch]") -> None:
+        write_predictions(self.output, (p for batch in batches for p in self._predictions(batch)), self._places)
+
+    def summary(self, provider: str | None, seconds: float) -> ScoreSummary:
+        scored = int(self._counts.sum())
+        return ScoreSummary(
+            output=self.output,
+            inputs=scored + self._failed,
+            scored=scored,
+            failed=self._failed,
+            counts=dict(zip(self.classifier.classes, self._counts.tolist(), strict=True)),
+            labelled=self._labelled,
+            agreeing=self._agreeing,
+            provider=provider,
+            seconds=seconds,
+        )
+
+    def _predictions(self, batch: "_Batch") -> Iterator[Prediction]:
+        names = self.classifier.classes
+        order = np.argsort(-batch.probabilities, axis=1, kind="stable")[:, : self._places]
+        for row, best, probabilities in zip(batch.rows, order, batch.probabilities, strict=True):
+            path = os.fsdecode(batch.store.rows.path[row])
+            if batch.store.rows.status[row] != EMBEDDED:
+                self._failed += 1
+                yield Prediction(path, [], batch.store.rows.reason[row].decode("utf-8", "replace"))
+                continue
+            self._count(batch.store, int(row), int(best[0]))
+            yield Prediction(path, [(names[i], float(probabilities[i])) for i in best])
+
+    def _count(self, store: Store, row: int, best: int) -> None:
+        names = self.classifier.classes
+        self._counts[best] += 1
+        code = int(store.labels[row])
+        if code >= 0 and store.classes[code] in names:
+            self._labelled += 1
+            self._agreeing += store.classes[code] == names[best]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Rows of a store with the probabilities of each, (m, k); NaN for a failed row."""
+
+    store: Store
+    rows: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+
+
+def _is_store(place: Path) -> bool:
+    if place.is_dir():
+        return any(place.glob("part-*.h5"))
+    return place.suffix in (".h5", ".hdf5")
+
+
+def _score_store(classifier: Classifier, store: Store) -> Iterator[_Batch]:
+    classifier.require_store_of_same_backbone(store)
+    for rows, embeddings in store.batches():
+        yield _Batch(store, rows, classifier.probabilities(embeddings))
+
+
+def _score_images(run: _Run, images: Path, options: EngineOptions, listener: Listener | None) -> str:
+    model = run.classifier.model
+    source = find_images(images)
+    session = open_session(model, options.provider, "probabilities")
+    header = header_for(source, model, session, "probabilities", "float32")
+    output = run.output
+    with StoreWriter(output.with_name(output.name + PARTS), header, model) as writer:
+        fill(writer, source, model, session, options, listener)
+        scored = writer.finish(source.items)
+        run.write(_Batch(scored, rows, probabilities) for rows, probabilities in scored.batches())
+        writer.discard()
+    return session.provider

@@ -1,0 +1,190 @@
+"""The backbones that can be exported, one frozen record each; a new one is one more record in `BACKBONES`."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from export.errors import OptionError, UnknownBackboneError
+
+GOOGLE: Final = "https://storage.googleapis.com/tensorflow/keras-applications"
+FITS: Final = ("squash", "crop")
+LARGEST_SIZE: Final = 2048
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """How a family's `preprocess_input` maps a pixel: ``(rgb - offset) * scale``, then perhaps RGB to BGR.
+
+    Attributes
+    ----------
+    offset : tuple of 3 floats
+        Subtracted from the red, green and blue value (0-255).
+    scale : float
+        Multiplies the difference.
+    bgr : bool
+        The network reads its channels blue first.
+    """
+
+    offset: tuple[float, float, float]
+    scale: float = 1.0
+    bgr: bool = False
+
+
+TF_PIXELS: Final = Pixels(offset=(127.5, 127.5, 127.5), scale=1 / 127.5)
+CAFFE_PIXELS: Final = Pixels(offset=(123.68, 116.779, 103.939), bgr=True)
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """One Keras application, and what an export must know of it.
+
+    Attributes
+    ----------
+    name : str
+        What the command line and the metadata call it.
+    module, class_name : str
+        Where Keras keeps it, e.g. ``keras.applications.mobilenet_v2`` and ``MobileNetV2``.
+    pixels : Pixels
+        The family's pixel scaling.
+    weights_url : str
+        Where its ImageNet weights without the top are; ``{width}`` and ``{size}`` are filled in.
+    image_size : int
+        Native height and width.
+    smallest_size : int
+        The least height and width that Keras builds it for.
+    widths : Mapping[float, str]
+        Allowed width multipliers (Keras' ``alpha``), each as the weight files' names spell it; empty: it has none.
+    weights_sizes : tuple of int
+        Image sizes with weights of their own; any other size takes those of `image_size`.
+    weights_md5 : str or None
+        What Keras publishes as the weight file's digest.
+    """
+
+    name: str
+    module: str
+    class_name: str
+    pixels: Pixels
+    weights_url: str
+    image_size: int = 224
+    smallest_size: int = 32
+    widths: Mapping[float, str] = field(default_factory=dict)
+    weights_sizes: tuple[int, ...] = ()
+    weights_md5: str | None = None
+
+    def imagenet_url(self, width: float, image_size: tuple[int, int]) -> str:
+        """Give the address of the ImageNet weights for a width and an image size (height, width)."""
+        height, breadth = image_size
+        own = height == breadth and height in self.weights_sizes
+        return self.weights_url.format(width=self.widths.get(width, ""), size=height if own else self.image_size)
+
+
+_RECORDS = (
+    Backbone(
+        name="mobilenet_v2",
+        module="keras.applications.mobilenet_v2",
+        class_name="MobileNetV2",
+        pixels=TF_PIXELS,
+        weights_url=GOOGLE + "/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{width}_{size}_no_top.h5",
+        widths={0.35: "0.35", 0.5: "0.5", 0.75: "0.75", 1.0: "1.0", 1.3: "1.3", 1.4: "1.4"},
+        weights_sizes=(96, 128, 160, 192, 224),
+    ),
+    Backbone(
+        name="mobilenet",
+        module="keras.applications.mobilenet",
+        class_name="MobileNet",
+        pixels=TF_PIXELS,
+        weights_url=GOOGLE + "/mobilenet/mobilenet_{width}_{size}_tf_no_top.h5",
+        widths={0.25: "2_5", 0.5: "5_0", 0.75: "7_5", 1.0: "1_0"},
+        weights_sizes=(128, 160, 192, 224),
+    ),
+    Backbone(
+        name="vgg16",
+        module="keras.applications.vgg16",
+        class_name="VGG16",
+        pixels=CAFFE_PIXELS,
+        weights_url=GOOGLE + "/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        weights_md5="6d6bbae143d832006294945121d1f1fc",
+    ),
+    Backbone(
+        name="inception_v3",
+        module="keras.applications.inception_v3",
+        class_name="InceptionV3",
+        pixels=TF_PIXELS,
+        weights_url=GOOGLE + "/inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        image_size=299,
+        smallest_size=75,
+        weights_md5="bcbd6486424b2319ff4ef7d526e38f63",
+    ),
+    Backbone(
+        name="resnet50",
+        module="keras.applications.resnet50",
+        class_name="ResNet50",
+        pixels=CAFFE_PIXELS,
+        weights_url=GOOGLE + "/resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        weights_md5="4d473c1dd8becc155b73f8504c6f6626",
+    ),
+)
+
+BACKBONES: Final[dict[str, Backbone]] = {record.name: record for record in _RECORDS}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A backbone with every choice made and checked.
+
+    Attributes
+    ----------
+    backbone : Backbone
+        The record.
+    image_size : tuple of 2 ints
+        Height and width of the input.
+    width : float
+        Width multiplier; 1.0 for a backbone without one.
+    fit : str
+        ``squash`` or ``crop``, how an image is brought to `image_size`.
+    """
+
+    backbone: Backbone
+    image_size: tuple[int, int]
+    width: float
+    fit: str
+
+    def describe(self) -> str:
+        """Name the network for a message, e.g. ``mobilenet_v2 at width 1.0``."""
+        return f"{self.backbone.name} at width {self.width}" if self.backbone.widths else self.backbone.name
+
+
+def make_plan(backbone: str, image_size: int | tuple[int, int] | None, width: float, fit: str) -> Plan:
+    """Check the choices against the backbone's record.
+
+    Raises
+    ------
+    UnknownBackboneError
+        There is no such record.
+    OptionError
+        The width, the fit, or the image size is not one that the backbone has.
+    """
+    if backbone not in BACKBONES:
+        raise UnknownBackboneError(f"backbone {backbone!r} is unknown: choose one of {_listed(BACKBONES)}")
+    record = BACKBONES[backbone]
+    if width not in (record.widths or (1.0,)):
+        raise OptionError(f"width {width!r} is not one of {backbone}'s: choose {_listed(record.widths or (1.0,))}")
+    if fit not in FITS:
+        raise OptionError(f"fit {fit!r} is unknown: choose one of {_listed(FITS)}")
+    return Plan(record, _checked_size(record, image_size), float(width), fit)
+
+
+def _checked_size(record: Backbone, image_size: int | tuple[int, int] | None) -> tuple[int, int]:
+    size = record.image_size if image_size is None else image_size
+    pair = tuple(size) if isinstance(size, Iterable) else (size, size)
+    whole = len(pair) == 2 and all(isinstance(side, int) for side in pair)
+    if not whole or not all(record.smallest_size <= side <= LARGEST_SIZE for side in pair):
+        raise OptionError(
+            f"image size {size!r} does not suit {record.name}: give one whole number, or height and width, "
+            f"from {record.smallest_size} to {LARGEST_SIZE}"
+        )
+    return pair[0], pair[1]
+
+
+def _listed(names: Iterable[object]) -> str:
+    return ", ".join(str(name) for name in names)

@@ -1,0 +1,53 @@
+"""What can go wrong in an export, as a tree of exceptions.
+
+::
+
+    ExportError
+    ├── OptionError               an argument outside its allowed values
+    │   └── UnknownBackboneError  no record of that name
+    ├── MissingExtraError         a package of an optional extra cannot be imported
+    ├── WeightsError              the weights cannot be had, read, or used
+    ├── ConversionError           the network has a shape that the conversion does not know
+    ├── ParityError               the ONNX model does not do what Keras does
+    └── OutputError               the file cannot be written where it was asked for
+
+Every message is one line: the file or argument, what was expected, what was found, and what to do next.
+"""
+
+
+class ExportError(Exception):
+    """Any foreseeable fault of an export."""
+
+
+class OptionError(ExportError, ValueError):
+    """An argument has a value outside those that its message lists."""
+
+
+class UnknownBackboneError(OptionError):
+    """No backbone record has this name."""
+
+
+class MissingExtraError(ExportError, ImportError):
+    """A package that only the export needs cannot be imported."""
+
+
+class WeightsError(ExportError):
+    """The weights could not be downloaded, read, or fitted into the backbone."""
+
+
+class ConversionError(ExportError):
+    """The converted graph is not of the form that an image backbone has."""
+
+
+class ParityError(ExportError):
+    """The ONNX model's embeddings differ from those of Keras, or say nothing."""
+
+
+class OutputError(ExportError):
+    """The output file cannot be written."""
+
+
+def one_line(cause: object, limit: int = 200) -> str:
+    """Give the text of a foreign exception on one line, cut to `limit` characters."""
+    text = " ".join(str(cause).split())
+    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -1,0 +1,62 @@
+"""Made-up pictures on which networks are calibrated and compared: fixed by their seed, with structure and extremes."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pictures = NDArray[np.uint8]
+
+
+def structured_images(count: int, size: tuple[int, int], seed: int = 0) -> Pictures:
+    """Draw smooth colour fields with a little noise, which excite a network more as photos do than noise alone would.
+
+    Parameters
+    ----------
+    count : int
+        How many, at least 1.
+    size : tuple of 2 ints
+        Height and width.
+    seed : int
+        Other seeds give other pictures.
+
+    Returns
+    -------
+    ndarray of uint8, (count, h, w, 3), RGB, 0-255
+    """
+    rng = np.random.default_rng([seed, *size])
+    return np.stack([_colour_field(rng, size, cells=2 + index % 7) for index in range(count)])
+
+
+def probe_images(size: tuple[int, int]) -> Pictures:
+    """Give the eight pictures on which ONNX and Keras are compared: extremes, edges, a gradient, colour fields.
+
+    Parameters
+    ----------
+    size : tuple of 2 ints
+        Height and width.
+
+    Returns
+    -------
+    ndarray of uint8, (8, h, w, 3), RGB, 0-255
+    """
+    height, width = size
+    row, column = np.mgrid[0:height, 0:width]
+    black = np.zeros((height, width, 3), np.uint8)
+    checks = np.where(((row // 8 + column // 8) % 2)[..., None], [255, 0, 255], [0, 255, 0])
+    ramp = np.stack([255 * row / (height - 1), 255 * column / (width - 1), np.full(row.shape, 64)], axis=-1)
+    drawn = [black, 255 - black, checks.astype(np.uint8), ramp.astype(np.uint8)]
+    return np.concatenate([np.stack(drawn), structured_images(4, size, seed=1)])
+
+
+def _colour_field(rng: np.random.Generator, size: tuple[int, int], cells: int) -> Pictures:
+    grid = rng.uniform(-40, 295, (cells + 1, cells + 1, 3))
+    rows, columns = (_between_cells(side, cells) for side in size)
+    field: NDArray[np.float64] = np.einsum("hi,wj,ijc->hwc", rows, columns, grid)
+    noisy: NDArray[np.float64] = np.clip(field + rng.normal(0, 12, field.shape), 0, 255)
+    return noisy.astype(np.uint8)
+
+
+def _between_cells(side: int, cells: int) -> NDArray[np.float64]:
+    """Give the (side, cells + 1) matrix that interpolates linearly between grid points."""
+    at = np.linspace(0, cells, side)
+    nearness: NDArray[np.float64] = np.clip(1 - np.abs(at[:, None] - np.arange(cells + 1)), 0, 1)
+    return nearness

@@ -1,0 +1,170 @@
+"""The export itself: plan, weights, network, conversion, proof, file."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from importlib import metadata as packages
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from export.backbones import Plan, make_plan
+from export.output import check_output, write_atomically
+
+if TYPE_CHECKING:
+    from export.parity import Parity
+    from export.weights import Weights
+
+SCHEMA: Final = 1
+RESIZE_VERSION: Final = 1
+METADATA_KEY: Final = "headstart"
+
+
+@dataclass(frozen=True)
+class ExportSummary:
+    """What was written.
+
+    Attributes
+    ----------
+    path : Path
+        The ONNX file.
+    sha256 : str
+        Digest of its bytes.
+    metadata : dict
+        What the file says of itself under ``metadata_props["headstart"]``.
+    bytes : int
+        Size of the file.
+    max_difference : float
+        Largest absolute difference from Keras' embeddings on the probe images.
+    nodes : int
+        Nodes in the graph.
+    """
+
+    path: Path
+    sha256: str
+    metadata: dict[str, Any]
+    bytes: int
+    max_difference: float
+    nodes: int
+
+
+def export_backbone(
+    output: str | os.PathLike[str],
+    *,
+    backbone: str = "mobilenet_v2",
+    weights: str | os.PathLike[str] = "imagenet",
+    image_size: int | tuple[int, int] | None = None,
+    width: float = 1.0,
+    fit: str = "squash",
+    seed: int = 0,
+) -> ExportSummary:
+    """Write a Keras backbone as one ONNX file, after comparing it with Keras.
+
+    The file's input ``image`` is uint8, (n, h, w, 3), RGB, 0-255; its output ``embedding`` is float32, (n, d).
+
+    Parameters
+    ----------
+    output : path
+        Where to write; replaced whole, or left as it was.
+    backbone : str
+        A name in `BACKBONES`.
+    weights : str or path
+        ``imagenet`` (Keras' cache or download), ``random`` (an untrained baseline), or a ``.h5``/``.weights.h5`` file.
+    image_size : int, (height, width) or None
+        None takes the backbone's native size.
+    width : float
+        Width multiplier, for backbones that have one.
+    fit : {"squash", "crop"}
+        How images are to be brought to the input's shape; recorded in the file.
+    seed : int
+        Seed of random weights.
+
+    Raises
+    ------
+    OptionError, UnknownBackboneError
+        An argument is outside its allowed values.
+    OutputError
+        Nothing can be written at `output`.
+    MissingExtraError
+        TensorFlow, tf2onnx or onnxruntime cannot be imported.
+    WeightsError
+        The weights could not be downloaded, read, or fitted into the backbone.
+    ConversionError, ParityError
+        The ONNX model could not be made, or does not do what Keras does; nothing is written.
+
+    Examples
+    --------
+    >>> export_backbone("backbone.onnx", weights="random").metadata["dim"]  # doctest: +SKIP
+    1280
+    """
+    plan, path = make_plan(backbone, image_size, width, fit), Path(output)
+    check_output(path)
+    made, parity, said = _make(plan, weights, seed)
+    content = made.SerializeToString(deterministic=True)
+    write_atomically(path, content)
+    digest = hashlib.sha256(content).hexdigest()
+    return ExportSummary(path, digest, said, len(content), parity.max_difference, len(made.graph.node))
+
+
+def _make(plan: Plan, weights: str | os.PathLike[str], seed: int) -> tuple[Any, "Parity", dict[str, Any]]:
+    # Here, not at the top: `import headstart` and its --help must not wait for numpy, onnx and TensorFlow.
+    from export.convert import convert
+    from export.frameworks import load_frameworks, require
+    from export.images import probe_images
+    from export.network import build_network, keras_embeddings
+    from export.parity import compare, run_onnx
+    from export.weights import check_weights, find_weights, load_weights
+
+    check_weights(weights)
+    require("onnxruntime", "cpu")
+    frameworks = load_frameworks()
+    source = find_weights(weights, plan, seed, frameworks)
+    network = build_network(plan, frameworks)
+    load_weights(network, source, plan, frameworks)
+    images = probe_images(plan.image_size)
+    reference = keras_embeddings(network, images, plan)
+    model = convert(network, plan, frameworks)
+    parity = compare(run_onnx(model.SerializeToString(), images), reference)
+    said = describe(plan, source, parity, dim=reference.shape[1])
+    entry = model.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, json.dumps(said, sort_keys=True, ensure_ascii=True)
+    return model, parity, said
+
+
+def describe(plan: Plan, weights: "Weights", parity: "Parity", dim: int) -> dict[str, Any]:
+    """Give the metadata of a backbone file: all that a later room must know, and nothing of the machine or the hour.
+
+    Parameters
+    ----------
+    plan, weights, parity
+        The choices, where the weights came from, and the proof.
+    dim : int
+        Values in one embedding.
+    """
+    return {
+        "format": "headstart-backbone",
+        "schema": SCHEMA,
+        "backbone": plan.backbone.name,
+        "width": plan.width if plan.backbone.widths else None,
+        "weights": weights.metadata(),
+        "image_size": list(plan.image_size),
+        "resize": {
+            "version": RESIZE_VERSION,
+            "interpolation": "bilinear-antialias",
+            "fit": plan.fit,
+            "exif_transpose": True,
+            "alpha": "white",
+        },
+        "dim": dim,
+        "precision": "fp32",
+        "features": "top",
+        "parity": parity.metadata(),
+        "versions": {name: _version(name) for name in ("headstart", "tensorflow", "keras", "tf2onnx", "onnx")},
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return packages.version(package)
+    except packages.PackageNotFoundError:
+        return "unknown"

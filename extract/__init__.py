@@ -1,0 +1,50 @@
+"""Images -> embedding store: find, decode, embed, keep.
+
+Imports nothing of the other rooms. Its heavy libraries are loaded when a name is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from extract.errors import ExtractError
+    from extract.model import Model, read_model
+    from extract.pipeline import EngineOptions, Progress, RunSummary, embed
+    from extract.providers import PROVIDERS, open_session
+    from extract.source import find_images
+    from extract.store import Store, open_store
+
+_HOMES = {
+    "EngineOptions": "pipeline",
+    "ExtractError": "errors",
+    "Model": "model",
+    "PROVIDERS": "providers",
+    "Progress": "pipeline",
+    "RunSummary": "pipeline",
+    "Store": "store",
+    "embed": "pipeline",
+    "find_images": "source",
+    "open_session": "providers",
+    "open_store": "store",
+    "read_model": "model",
+}
+__all__ = [
+    "PROVIDERS",
+    "EngineOptions",
+    "ExtractError",
+    "Model",
+    "Progress",
+    "RunSummary",
+    "Store",
+    "embed",
+    "find_images",
+    "open_session",
+    "open_store",
+    "read_model",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"extract.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'extract' has no attribute {name!r}")

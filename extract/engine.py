@@ -1,0 +1,147 @@
+"""The local engine: items in, outcomes out, in the order of the items, whatever the number of threads.
+
+Each thread takes a batch of items, reads and decodes them into one preallocated array, and runs the model on it with a
+single core, so that cores never wait for one another. An accelerator takes one batch at a time, while the other threads
+go on decoding.
+"""
+
+import hashlib
+import os
+import stat
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extract.decode import decode
+from extract.errors import DecodeError
+from extract.providers import Session
+from extract.resize import ResizeRule
+from extract.source import Item
+from extract.writer import NO_DIGEST, Outcome
+
+MAX_FILE_BYTES = 256 << 20
+"""A larger file is not read: no photo is, and a film would fill the memory."""
+BATCH_SIZE = 16
+
+
+@dataclass(frozen=True)
+class Known:
+    """An item whose content is stored already, at this row; it was read, but neither decoded nor embedded."""
+
+    row: int
+    item: Item
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What a run needs at hand in every thread.
+
+    Attributes
+    ----------
+    root
+        The folder of the items' paths.
+    rule
+        Size and manner of decoding.
+    session
+        The model, open.
+    find_content
+        Digest of a file's content -> row that holds it already, or None.
+    workers, batch_size
+        Threads (by default one a core that this process may use), and images a batch.
+    """
+
+    root: Path
+    rule: ResizeRule
+    session: Session
+    find_content: Callable[[bytes], int | None]
+    workers: int | None = None
+    batch_size: int = BATCH_SIZE
+
+    def outcomes(self, items: Sequence[Item]) -> Iterator[Outcome | Known]:
+        """Embed the items, reading ahead only as far as the threads need."""
+        workers = self.workers or cores()
+        one_at_a_time = threading.Lock() if self.session.exclusive else nullcontext()
+        batches = (items[i : i + self.batch_size] for i in range(0, len(items), self.batch_size))
+        running: deque[Future[list[Outcome | Known]]] = deque()
+        with ThreadPoolExecutor(workers, thread_name_prefix="embed") as pool:
+            try:
+                for batch in batches:
+                    running.append(pool.submit(self._embed, batch, one_at_a_time))
+                    if len(running) > 2 * workers:
+                        yield from running.popleft().result()
+                while running:
+                    yield from running.popleft().result()
+            finally:
+                for future in running:
+                    future.cancel()
+
+    def _embed(self, batch: Sequence[Item], turn: AbstractContextManager[object]) -> list[Outcome | Known]:
+        pixels = np.empty((len(batch), self.rule.height, self.rule.width, 3), np.uint8)
+        results: list[Outcome | Known] = []
+        filled = 0
+        for item in batch:
+            result = self._load(item, pixels[filled])
+            results.append(result)
+            filled += _is_loaded(result)
+        if not filled:
+            return results
+        with turn:
+            vectors = iter(self.session.run(pixels[:filled]))
+        return [replace(result, vector=next(vectors)) if _is_loaded(result) else result for result in results]
+
+    def _load(self, item: Item, pixels: NDArray[np.uint8]) -> Outcome | Known:
+        """Fill `pixels`, (H, W, 3), from an item; the outcome that comes back has no vector yet."""
+        if item.reason:
+            return Outcome(item, NO_DIGEST, item.size, item.mtime_ns, None, item.reason)
+        try:
+            data, found = _read(os.path.join(os.fsencode(self.root), item.path))
+        except DecodeError as error:
+            return Outcome(item, NO_DIGEST, item.size, item.mtime_ns, None, str(error))
+        digest = hashlib.sha256(data).digest()
+        row = self.find_content(digest)
+        if row is not None:
+            return Known(row, item, found.st_size, found.st_mtime_ns)
+        try:
+            pixels[:] = decode(data, self.rule)
+        except DecodeError as error:
+            return Outcome(item, digest, found.st_size, found.st_mtime_ns, None, str(error))
+        return Outcome(item, digest, found.st_size, found.st_mtime_ns, None)
+
+
+def cores() -> int:
+    """Count the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _is_loaded(result: Outcome | Known) -> TypeGuard[Outcome]:
+    return isinstance(result, Outcome) and not result.reason
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _read(path: bytes) -> tuple[bytes, os.stat_result]:
+    """Read a regular file whole; a pipe put in its place meanwhile is not waited for."""
+    try:
+        with open(path, "rb", opener=_open_at_once) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise DecodeError("not a regular file")
+            if found.st_size > MAX_FILE_BYTES:
+                raise DecodeError(f"{found.st_size:,} bytes; more than {MAX_FILE_BYTES:,} are not read")
+            return file.read(), found
+    except OSError as error:
+        raise DecodeError(f"cannot be read: {(error.strerror or str(error)).lower()}") from None

@@ -1,0 +1,43 @@
+"""Everything that `extract` raises on purpose.
+
+ExtractError
+├── SourceError      the folder or manifest of images cannot be used
+├── ModelError       the ONNX file is not one that Headstart can run
+├── ProviderError    the execution provider is unknown, absent or does not run
+├── StoreError       the embedding store is damaged, unfinished or made otherwise
+│   └── BusyError    another run is writing it
+├── OutputError      the place to write to cannot be written
+└── DecodeError      one image cannot be read; kept as that row's reason, never raised to a caller
+"""
+
+
+class ExtractError(Exception):
+    """A foreseeable fault; its message is one line that says what was found and what to do."""
+
+
+class SourceError(ExtractError):
+    """The folder or manifest of images cannot be used."""
+
+
+class ModelError(ExtractError):
+    """The ONNX file is damaged, or not one that Headstart can run."""
+
+
+class ProviderError(ExtractError):
+    """The execution provider is unknown, absent from this machine, or does not run here."""
+
+
+class StoreError(ExtractError):
+    """The embedding store is damaged, unfinished, or was made in another way."""
+
+
+class BusyError(StoreError):
+    """Another run is writing this store."""
+
+
+class OutputError(ExtractError):
+    """The place to write to is a folder, lacks its parent, or cannot be written."""
+
+
+class DecodeError(ExtractError):
+    """One image cannot be decoded; it becomes a failure row with this message as its reason."""

@@ -1,0 +1,76 @@
+"""Files that appear whole or not at all: written aside with a checked loop, synced, renamed, their folder synced."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from extract.errors import OutputError
+
+TEMPORARY = ".tmp-"
+"""How the names of unfinished files begin; whoever holds the lock of their folder may delete them."""
+
+
+def check_output(path: Path) -> None:
+    """Refuse an output file that could not be written, before any work is done for it.
+
+    Raises
+    ------
+    OutputError
+        Where it is a folder, or its folder is missing or not writable.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path}: expected the name of a file to write, found a folder; add a file name")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: its folder {path.parent} does not exist; make it first")
+    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise OutputError(f"{path}: cannot be written (permission denied); choose another place with -o")
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Give an unbuffered file that takes the place of `path` when the block ends well, and vanishes otherwise.
+
+    Raises
+    ------
+    OutputError
+        Where the system refuses a write (a full disk, say); `path` is then what it was.
+    """
+    temporary = path.parent / f"{TEMPORARY}{os.getpid()}-{path.name[-100:]}"
+    try:
+        with open(temporary, "wb", buffering=0) as file:
+            yield file
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from None
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_all(file: BinaryIO, data: bytes | memoryview) -> None:
+    """Write every byte; a raw write may take fewer than it was given."""
+    rest = memoryview(data).cast("B")
+    while len(rest):
+        rest = rest[file.write(rest) :]
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable, where the system can."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what killed runs left in a folder of ours; to be called by the holder of its lock."""
+    for leftover in folder.glob(f"{TEMPORARY}*"):
+        leftover.unlink(missing_ok=True)

@@ -1,0 +1,184 @@
+"""The file of an embedding store: HDF5 that is laid out in memory, written by us, and verifies itself.
+
+The HDF5 library never writes to disk here (on a full one it can end the process). It lays out an empty file whose
+datasets are contiguous and notes where each one's values belong; the metadata it produced and the values are then
+written in one pass by a checked loop, and digested on the way. The digest stands in the file's first 512 bytes, HDF5's
+user block, as one line of text:
+
+    headstart-store 1 sha256 <64 hexadecimal digits of everything after these 512 bytes>
+"""
+
+import hashlib
+import io
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from extract.errors import StoreError
+from extract.files import atomic_file, write_all
+
+USER_BLOCK = 512
+_MAGIC = b"headstart-store 1 sha256 "
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Column:
+    """One dataset to be written: its dtype, its shape, and its values in row order, in any number of pieces."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    values: Iterable[NDArray[Any]]
+
+    @classmethod
+    def of(cls, values: NDArray[Any], dtype: np.dtype[Any] | None = None) -> "Column":
+        """Make a column of one array; `dtype` may add a meaning to the same bytes (an enumeration)."""
+        return cls(dtype or values.dtype, values.shape, [values])
+
+
+def write_hdf5(path: Path, attributes: Mapping[str, Any], columns: Mapping[str, Column]) -> str:
+    """Write a self-verifying HDF5 file, whole or not at all.
+
+    Returns
+    -------
+    The digest in its user block, in hexadecimal.
+
+    Raises
+    ------
+    OutputError
+        Where the system refuses a write.
+    """
+    with atomic_file(path) as file:
+        return write_into(file, attributes, columns)
+
+
+def write_into(file: BinaryIO, attributes: Mapping[str, Any], columns: Mapping[str, Column]) -> str:
+    """Write the same bytes into a raw file that is open and empty, and give the digest."""
+    digest = hashlib.sha256()
+    at = USER_BLOCK
+    write_all(file, bytes(USER_BLOCK))
+    for offset, data in _pieces(attributes, columns):
+        for piece in (bytes(offset - at), data):
+            digest.update(piece)
+            write_all(file, piece)
+        at = offset + memoryview(data).nbytes
+    file.seek(0)
+    write_all(file, _MAGIC + digest.hexdigest().encode() + b"\n")
+    return digest.hexdigest()
+
+
+def verify(path: Path) -> str:
+    """Compare a file's bytes with its digest before HDF5 parses them.
+
+    Returns
+    -------
+    The digest, in hexadecimal.
+
+    Raises
+    ------
+    StoreError
+        Where the file is missing, of another kind, cut off or altered.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(USER_BLOCK)
+            if not head.startswith(_MAGIC):
+                raise StoreError(f"{path}: expected an embedding store, found another kind of file")
+            digest = hashlib.sha256()
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    except FileNotFoundError:
+        raise StoreError(f"{path}: no such store; make one with `headstart embed IMAGES -o {path}`") from None
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error.strerror}") from None
+    if head != (_MAGIC + digest.hexdigest().encode() + b"\n").ljust(USER_BLOCK, b"\0"):
+        raise StoreError(
+            f"{path}: damaged (cut off or altered): its bytes do not match their digest; delete it and embed again"
+        )
+    return digest.hexdigest()
+
+
+def _pieces(attributes: Mapping[str, Any], columns: Mapping[str, Column]) -> Iterator[tuple[int, Any]]:
+    """Give everything after the user block as (offset, bytes), in order of offset."""
+    layout = _Recorder()
+    starts: dict[int, Column] = {}
+    with h5py.File(layout, "w", userblock_size=USER_BLOCK, libver=("v110", "v110")) as file:
+        for name, value in attributes.items():
+            file.attrs[name] = value
+        for name, column in columns.items():
+            start = _allocate(file, name, column)
+            if start is not None:
+                starts[start] = column
+    metadata = layout.writes
+    for start in sorted([*metadata, *starts]):
+        if start in metadata:
+            yield start, metadata[start]
+        else:
+            yield from _values(start, starts[start])
+
+
+def _allocate(file: h5py.File, name: str, column: Column) -> int | None:
+    """Create an empty contiguous dataset and give the offset of its values (None where it has none)."""
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_layout(h5py.h5d.CONTIGUOUS)
+    plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    kind = h5py.h5t.py_create(column.dtype, logical=True)
+    dataset = h5py.h5d.create(file.id, name.encode(), kind, h5py.h5s.create_simple(column.shape), plan)
+    offset: int | None = dataset.get_offset()
+    return offset if 0 not in column.shape else None
+
+
+def _values(start: int, column: Column) -> Iterator[tuple[int, Any]]:
+    at, size = start, int(np.prod(column.shape)) * column.dtype.itemsize
+    for piece in column.values:
+        data = np.ascontiguousarray(piece)
+        if data.dtype.itemsize != column.dtype.itemsize or data.shape[1:] != column.shape[1:]:
+            raise ValueError(f"a piece of {data.dtype} {data.shape} does not fit {column.dtype} {column.shape}")
+        if data.size:
+            yield at, data.reshape(-1).view(np.uint8)
+        at += data.nbytes
+    if at != start + size:
+        raise ValueError(f"{at - start} bytes of values for a column of {size}")
+
+
+class _Recorder(io.RawIOBase):
+    """A file that keeps what is written to it, by offset; HDF5 writes only metadata to it."""
+
+    def __init__(self) -> None:
+        self.writes: dict[int, bytes] = {}
+        self._at = self._end = 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._end}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def write(self, data: Any) -> int:
+        self.writes[self._at] = bytes(data)
+        self._at += len(data)
+        self._end = max(self._end, self._at)
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        self._end = self._at if size is None else size
+        return self._end
+
+    def readinto(self, buffer: Any) -> int:
+        """Give back metadata; HDF5 asks for an attribute beyond 64 KiB (thousands of class names)."""
+        view = memoryview(buffer).cast("B")
+        view[:] = bytes(len(view))
+        for offset, data in self.writes.items():
+            first, last = max(offset, self._at), min(offset + len(data), self._at + len(view))
+            if first < last:
+                view[first - self._at : last - self._at] = data[first - offset : last - offset]
+        self._at += len(view)
+        return len(view)

@@ -1,0 +1,163 @@
+"""An exported ONNX file (backbone or classifier), checked before anything runs it."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from extract.errors import ModelError
+from extract.resize import ResizeRule
+
+FORMATS = {"headstart-backbone": 1, "headstart-classifier": 1}
+"""Formats that are read, each with the schema version that is understood."""
+
+_DOMAINS = frozenset({"", "ai.onnx"})
+
+
+@dataclass(frozen=True)
+class Model:
+    """An ONNX graph with its contract, held as bytes.
+
+    Attributes
+    ----------
+    data
+        The file's bytes.
+    sha256
+        Their digest, in hexadecimal.
+    metadata
+        The JSON object that the exporter wrote into the file.
+    rule
+        How an image becomes this model's input: uint8, (n, H, W, 3), RGB, 0-255, named ``image``.
+    outputs
+        Output name -> its length d; each is float32, (n, d).
+    source
+        Where it was read from, for messages.
+    """
+
+    data: bytes = field(repr=False)
+    sha256: str
+    metadata: dict[str, Any] = field(repr=False)
+    rule: ResizeRule
+    outputs: dict[str, int]
+    source: str
+
+    @property
+    def backbone_sha256(self) -> str:
+        """Digest of the backbone: the file's own, or for a classifier that of the backbone inside it."""
+        return str(self.metadata.get("backbone_sha256", self.sha256))
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the backbone's weights were learnt, rather than drawn at random."""
+        return bool(self.metadata.get("weights", {}).get("trained"))
+
+
+def read_model(path: str | os.PathLike[str]) -> Model:
+    """Read a backbone or classifier file.
+
+    Raises
+    ------
+    ModelError
+        Where there is no such file, it is no ONNX, was not made by Headstart or by another version of it, or its graph
+        is not what the metadata says.
+    """
+    place = Path(path)
+    try:
+        data = place.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"{place}: no such file; make one with `headstart export -o {place}`") from None
+    except OSError as error:
+        raise ModelError(f"{place}: cannot be read: {error.strerror}") from None
+    return parse_model(data, str(place))
+
+
+def parse_model(data: bytes, source: str) -> Model:
+    """Check the bytes of a backbone or classifier; `source` names them in messages.
+
+    Raises
+    ------
+    ModelError
+        As `read_model`.
+    """
+    try:
+        proto = _parse(data)
+        metadata = _metadata(proto)
+        _check_self_contained(proto)
+        rule = ResizeRule.from_metadata(metadata)
+        _check_input(proto, rule)
+        outputs = _outputs(proto)
+    except ModelError as error:
+        raise ModelError(f"{source}: {error}; export it again with this version") from None
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f"{source}: its metadata or graph is incomplete ({error}); export it again") from None
+    return Model(data, hashlib.sha256(data).hexdigest(), metadata, rule, outputs, source)
+
+
+def _parse(data: bytes) -> Any:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        proto = onnx.load_model_from_string(data)
+    except (DecodeError, RuntimeError):
+        raise ModelError("expected an ONNX file, found something else or a damaged one") from None
+    if not proto.graph.node:
+        raise ModelError("expected an ONNX file, found one without a graph")
+    return proto
+
+
+def _metadata(proto: Any) -> dict[str, Any]:
+    found = {entry.key: entry.value for entry in proto.metadata_props}
+    if "headstart" not in found:
+        raise ModelError("expected a file made by `headstart export` or `headstart train`, found another ONNX file")
+    metadata: dict[str, Any] = json.loads(found["headstart"])
+    expected = FORMATS.get(metadata["format"])
+    if expected is None or metadata["schema"] != expected:
+        raise ModelError(
+            f"expected {metadata['format']} schema {expected}, found {metadata['schema']} of another version"
+        )
+    return metadata
+
+
+def _check_self_contained(proto: Any) -> None:
+    """Refuse what could read another file or run anything but the standard operators."""
+    graphs = list(_graphs(proto.graph))
+    nodes = [node for graph in graphs for node in graph.node]
+    tensors = [tensor for graph in graphs for tensor in graph.initializer]
+    constants = [attribute.t for node in nodes for attribute in node.attribute]
+    if any(tensor.data_location for tensor in tensors + constants):
+        raise ModelError("its weights lie in another file, which is not read")
+    foreign = {node.domain for node in nodes} - _DOMAINS
+    if foreign or len(proto.functions):
+        raise ModelError(f"it uses operators beyond the ONNX standard ({', '.join(sorted(foreign)) or 'functions'})")
+
+
+def _graphs(graph: Any) -> Iterator[Any]:
+    """Give a graph and, at any depth, the branches and loop bodies within it."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in [attribute.g, *attribute.graphs] if attribute.HasField("g") else attribute.graphs:
+                yield from _graphs(inner)
+
+
+def _check_input(proto: Any, rule: ResizeRule) -> None:
+    import onnx
+
+    inputs = [(i.name, i.type.tensor_type.elem_type, _shape(i)[1:]) for i in proto.graph.input]
+    if inputs != [("image", onnx.TensorProto.UINT8, [rule.height, rule.width, 3])]:
+        raise ModelError(f"expected one input `image` uint8 (n, {rule.height}, {rule.width}, 3), found {inputs}")
+
+
+def _outputs(proto: Any) -> dict[str, int]:
+    outputs = {out.name: _shape(out)[-1] for out in proto.graph.output}
+    if "embedding" not in outputs or min(outputs.values()) < 1:
+        raise ModelError(f"expected an output `embedding` float32 (n, d) of known length, found {outputs}")
+    return outputs
+
+
+def _shape(value: Any) -> list[int]:
+    return [dim.dim_value for dim in value.type.tensor_type.shape.dim]

@@ -1,0 +1,194 @@
+"""Folder of images -> embedding store, in one call."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from extract.engine import BATCH_SIZE, Engine, Known
+from extract.errors import OutputError
+from extract.model import Model, read_model
+from extract.providers import Session, open_session
+from extract.schema import DTYPES, Header
+from extract.source import Item, Source, find_images
+from extract.store import Store
+from extract.writer import StoreWriter, is_folder_store
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: of `total` inputs, `done` have a row, `failed` of them a failure row."""
+
+    done: int
+    total: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run did; ``inputs == embedded + failed`` and ``inputs == computed + reused``.
+
+    Attributes
+    ----------
+    inputs, embedded, failed
+        Of the images that are there now.
+    computed, reused
+        How many were decoded (or found to fail) in this run, and how many rows were there already.
+    removed
+        Rows that went because their image did.
+    provider
+        onnxruntime's name of what ran.
+    passed_over
+        What ``auto`` could not use, with reasons.
+    seconds
+        Wall time of the run.
+    """
+
+    inputs: int
+    embedded: int
+    failed: int
+    computed: int
+    reused: int
+    removed: int
+    provider: str
+    passed_over: list[str]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How a run uses the machine; nothing here changes its result.
+
+    Attributes
+    ----------
+    provider
+        A name of `extract.providers.PROVIDERS`, or ``"auto"``.
+    workers
+        Threads; by default one a core.
+    batch_size
+        Images that go through the model together.
+    """
+
+    provider: str = "auto"
+    workers: int | None = None
+    batch_size: int = BATCH_SIZE
+
+
+Listener = Callable[[Progress], None]
+
+
+def embed(
+    images: str | os.PathLike[str],
+    model: str | os.PathLike[str] = "backbone.onnx",
+    output: str | os.PathLike[str] = "photos.h5",
+    *,
+    dtype: str = "float16",
+    options: EngineOptions | None = None,
+    listener: Listener | None = None,
+) -> tuple[Store, RunSummary]:
+    """Embed every image of a folder or manifest, and keep the embeddings in a store.
+
+    What is in the store already and has not changed is not computed again; a run that was cut off goes on.
+
+    Parameters
+    ----------
+    images
+        A folder, or a manifest (see `find_images`).
+    model
+        A backbone file made by ``headstart export``.
+    output
+        A file to be compacted into (``photos.h5``), or a folder of shards (``photos.emb``).
+    dtype
+        ``"float16"`` (relative error below 5e-4) or ``"float32"``.
+    listener
+        Called after every row.
+
+    Returns
+    -------
+    store, summary
+        The finished store, open for reading, and what the run did.
+
+    Raises
+    ------
+    ExtractError
+        `SourceError`, `ModelError`, `ProviderError`, `StoreError` or `OutputError`; an image that fails raises nothing.
+    """
+    options = options or EngineOptions()
+    place = Path(output)
+    if dtype not in DTYPES:
+        raise OutputError(f"unknown dtype {dtype!r}; expected one of {', '.join(DTYPES)}")
+    if not is_folder_store(place) and place.suffix not in (".h5", ".hdf5"):
+        raise OutputError(f"{place}: expected a name that ends in .h5 (one file) or .emb (a folder of shards)")
+    source, backbone = find_images(images), read_model(model)
+    session = open_session(backbone, options.provider)
+    started = time.monotonic()
+    with StoreWriter(place, header_for(source, backbone, session, "embedding", dtype), backbone) as writer:
+        computed = fill(writer, source, backbone, session, options, listener)
+        store = writer.finish(source.items)
+    present = int(store.is_embedded.sum())
+    summary = RunSummary(
+        inputs=len(store),
+        embedded=present,
+        failed=len(store) - present,
+        computed=computed,
+        reused=len(store) - computed,
+        removed=writer.removed,
+        provider=session.provider,
+        passed_over=session.passed_over,
+        seconds=time.monotonic() - started,
+    )
+    return store, summary
+
+
+def header_for(source: Source, model: Model, session: Session, output: str, dtype: str) -> Header:
+    """Describe the rows that a run will write."""
+    return Header(
+        model=model.metadata,
+        model_sha256=model.sha256,
+        output=output,
+        dim=model.outputs[output],
+        dtype=dtype,
+        classes=tuple(source.classes),
+        root=os.path.abspath(source.root),
+        providers=(session.provider,),
+    )
+
+
+def fill(
+    writer: StoreWriter,
+    source: Source,
+    model: Model,
+    session: Session,
+    options: EngineOptions,
+    listener: Listener | None,
+) -> int:
+    """Bring a store up to date with a source, and give the number of images that were computed."""
+    todo, failed = _reuse(writer, source)
+    engine = Engine(source.root, model.rule, session, writer.find_content, options.workers, options.batch_size)
+    done, computed = len(source.items) - len(todo), 0
+    for result in engine.outcomes(todo):
+        if isinstance(result, Known):
+            result = writer.copied(result.row, result.item, result.size, result.mtime_ns)
+        else:
+            computed += 1
+        writer.add(result)
+        done, failed = done + 1, failed + (result.vector is None)
+        if listener:
+            listener(Progress(done, len(source.items), failed))
+    return computed
+
+
+def _reuse(writer: StoreWriter, source: Source) -> tuple[list[Item], int]:
+    """Keep the rows of unchanged items; give the items that must be read, and how many kept rows are failures."""
+    todo: list[Item] = []
+    failed = 0
+    for item in source.items:
+        row = writer.find(item)
+        if row is None:
+            todo.append(item)
+            continue
+        failed += bool(writer.known and writer.known.rows.reason[row])
+        if not writer.has_same_place(row, item):
+            writer.add(writer.copied(row, item, item.size, item.mtime_ns))
+    return todo, failed

@@ -1,0 +1,46 @@
+"""The resize rule that a model file names: how an image becomes its input. `extract.decode` carries it out."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from extract.errors import ModelError
+
+FITS = ("squash", "crop")
+
+
+@dataclass(frozen=True)
+class ResizeRule:
+    """How an image becomes H x W pixels, version 1.
+
+    Upright by its EXIF orientation; 16-bit grey scaled to 8; transparent parts over white; antialiased bilinear
+    (Pillow's) in one step from the whole image (``squash``) or from its largest centred part of the target's shape
+    (``crop``); a JPEG is decoded at the smallest DCT scale that leaves at least twice the target in both directions.
+
+    Attributes
+    ----------
+    height, width
+        Of the result, in pixels.
+    fit
+        ``"squash"`` or ``"crop"``.
+    """
+
+    height: int
+    width: int
+    fit: str = "squash"
+
+    @classmethod
+    def from_metadata(cls, metadata: dict[str, Any]) -> "ResizeRule":
+        """Read the rule that a model file names.
+
+        Raises
+        ------
+        ModelError
+            Where the file names a rule, or a version of it, that this program does not implement.
+        """
+        expected = {"version": 1, "interpolation": "bilinear-antialias", "exif_transpose": True, "alpha": "white"}
+        found = dict(metadata.get("resize", {}))
+        fit = found.pop("fit", None)
+        if found != expected or fit not in FITS:
+            raise ModelError(f"its resize rule {metadata.get('resize')} is not one that this version implements")
+        height, width = metadata["image_size"]
+        return cls(int(height), int(width), fit)

@@ -1,0 +1,238 @@
+"""Reading an embedding store: one HDF5 file, or a folder of them, seen as one table in order of path."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from extract.errors import StoreError
+from extract.hdf5 import verify
+from extract.model import Model, parse_model
+from extract.schema import EMBEDDED, FAILED, REMOVED, ROW_DTYPES, Header, Rows
+from extract.source import SPLITS
+
+PARTS = ".parts"
+"""What is added to a single file's name for the folder of its shards, while a run is under way."""
+MODEL_FILE = "model.onnx"
+"""The model's name in a folder of shards; in a single file it is the dataset ``model``."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """An embedding store that has been opened for reading: all of its rows but the vectors are in memory.
+
+    Rows are in order of path. A later row for a path takes the place of an earlier one.
+
+    Attributes
+    ----------
+    place
+        The file or folder.
+    header
+        What holds for every row.
+    rows
+        The columns, `Rows`, of length n.
+    """
+
+    place: Path
+    header: Header = field(repr=False)
+    rows: Rows = field(repr=False)
+    files: tuple[Path, ...] = field(repr=False)
+    _file: NDArray[np.int64] = field(repr=False)
+    _position: NDArray[np.int64] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names, in the order of the label codes."""
+        return list(self.header.classes)
+
+    @property
+    def paths(self) -> list[str]:
+        """Paths of all rows, relative to the root, as Python names files (undecodable bytes as lone surrogates)."""
+        return [os.fsdecode(path) for path in self.rows.path.tolist()]
+
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """int32, (n,): label codes; -1 without a label."""
+        return self.rows.label
+
+    @property
+    def splits(self) -> NDArray[np.str_]:
+        """Text, (n,): ``""``, ``"train"``, ``"val"`` or ``"test"``."""
+        return np.array(SPLITS)[self.rows.split]
+
+    @property
+    def is_embedded(self) -> NDArray[np.bool_]:
+        """bool, (n,): False where the image failed."""
+        embedded: NDArray[np.bool_] = self.rows.status == EMBEDDED
+        return embedded
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Path -> reason, of the images that failed."""
+        failed = np.flatnonzero(self.rows.status == FAILED)
+        return {os.fsdecode(self.rows.path[i]): self.rows.reason[i].decode("utf-8", "replace") for i in failed}
+
+    def embeddings(self, which: NDArray[Any] | None = None) -> NDArray[np.float32]:
+        """Read vectors.
+
+        Parameters
+        ----------
+        which
+            Row numbers, or a mask of length n; all rows by default.
+
+        Returns
+        -------
+        float32, (m, d), in the order asked for; NaN for a row that failed.
+        """
+        chosen = np.arange(len(self)) if which is None else np.asarray(which)
+        if chosen.dtype == bool:
+            chosen = np.flatnonzero(chosen)
+        result = np.empty((len(chosen), self.header.dim), np.float32)
+        for number in np.unique(self._file[chosen]):
+            mine = np.flatnonzero(self._file[chosen] == number)
+            result[mine] = _read_vectors(self.files[number], self.header.output, self._position[chosen[mine]])
+        return result
+
+    def batches(self, size: int = 4096) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Give (row numbers, vectors) in order, at most `size` rows at a time."""
+        for start in range(0, len(self), size):
+            chosen = np.arange(start, min(start + size, len(self)))
+            yield chosen, self.embeddings(chosen)
+
+    def model(self) -> Model:
+        """Give the model that made this store, which it carries.
+
+        Raises
+        ------
+        StoreError
+            Where it is not there, or not the one that the rows were made with.
+        """
+        model = parse_model(_model_bytes(self.place), f"{self.place} (the model inside)")
+        if model.sha256 != self.header.model_sha256:
+            raise StoreError(f"{self.place}: the model that it carries is not the one that made its rows; embed again")
+        return model
+
+
+def open_store(path: str | os.PathLike[str]) -> Store:
+    """Open a store: a file, or a folder of shards.
+
+    Every file is compared with its digest before it is parsed.
+
+    Raises
+    ------
+    StoreError
+        Where there is none, or a file is damaged, unfinished or of another schema.
+    """
+    place = Path(path)
+    if place.is_dir():
+        return open_files(place, shards_of(place))
+    parts = place.with_name(place.name + PARTS)
+    if not place.exists() and parts.is_dir():
+        raise StoreError(
+            f"{place}: its run has not finished; run the same embed command again, or read the rows so far from {parts}"
+        )
+    return open_files(place, [place])
+
+
+def open_files(place: Path, files: Sequence[Path]) -> Store:
+    """Open store files as one, the later before the earlier where both have a path.
+
+    Raises
+    ------
+    StoreError
+        As `open_store`; also where they were not made by one model.
+    """
+    if not files:
+        raise StoreError(f"{place}: expected an embedding store, found a folder without finished shards; embed again")
+    tables = [_read_table(file) for file in files]
+    header = reduce(Header.merged, (header for header, _ in tables))
+    for other, _ in tables:
+        header.require_same_origin(other, place)
+    rows = Rows.join([_relabelled(rows, own.classes, header.classes) for own, rows in tables])
+    counts = [len(rows) for _, rows in tables]
+    number = np.repeat(np.arange(len(files)), counts)
+    position = np.concatenate([np.arange(count) for count in counts])
+    keep = _latest(rows)
+    return Store(place, *only_used_classes(header, rows.take(keep)), tuple(files), number[keep], position[keep])
+
+
+def only_used_classes(header: Header, rows: Rows) -> tuple[Header, Rows]:
+    """Drop the classes that no row has, and number the others anew."""
+    used = set(np.unique(rows.label).tolist())
+    classes = tuple(name for code, name in enumerate(header.classes) if code in used)
+    return replace(header, classes=classes), _relabelled(rows, header.classes, classes)
+
+
+def shards_of(folder: Path) -> list[Path]:
+    """List a folder's finished shards, in the order in which they were written."""
+    return sorted(folder.glob("part-*.h5"))
+
+
+def _read_table(file: Path) -> tuple[Header, Rows]:
+    digest = verify(file)
+    if file.name.startswith("part-") and digest[:16] not in file.name:
+        raise StoreError(f"{file}: its name does not match its digest; delete it and embed again")
+    try:
+        with h5py.File(file, "r") as table:
+            header = Header.from_attributes(table.attrs)
+            rows = Rows(**{name: table[name][:].astype(kind, copy=False) for name, kind in ROW_DTYPES.items()})
+            shape = table[header.output].shape
+    except StoreError as error:
+        raise StoreError(f"{file}: {error}; embed again with this version") from None
+    except (KeyError, OSError, ValueError, TypeError) as error:
+        raise StoreError(f"{file}: not an embedding store of this version ({error}); embed again") from None
+    lengths = {len(getattr(rows, name)) for name in ROW_DTYPES} | {shape[0]}
+    if lengths != {len(rows)} or shape[1:] != (header.dim,):
+        raise StoreError(f"{file}: its columns differ in length or do not fit its header; embed again")
+    return header, rows
+
+
+def _relabelled(rows: Rows, own: tuple[str, ...], classes: tuple[str, ...]) -> Rows:
+    if own == classes:
+        return rows
+    code = {name: number for number, name in enumerate(classes)}
+    codes = np.array([*(code.get(name, -1) for name in own), -1], np.int32)  # the last one serves label -1
+    return replace(rows, label=codes[rows.label])
+
+
+def _latest(rows: Rows) -> NDArray[np.int64]:
+    """Pick the rows to be seen: in order of path, the last of each, without the removed."""
+    order = np.argsort(rows.path, kind="stable")
+    paths = rows.path[order]
+    last = np.append(paths[1:] != paths[:-1], True) if len(paths) else np.zeros(0, bool)
+    seen: NDArray[np.int64] = order[last]
+    present: NDArray[np.int64] = seen[rows.status[seen] != REMOVED]
+    return present
+
+
+def _read_vectors(file: Path, output: str, positions: NDArray[np.int64]) -> NDArray[Any]:
+    with h5py.File(file, "r") as table:
+        vectors = table[output]
+        first, last = int(positions.min()), int(positions.max())
+        if last - first < 4 * len(positions):
+            block: NDArray[Any] = vectors[first : last + 1]
+            return block[positions - first]
+        rising, where = np.unique(positions, return_inverse=True)
+        chosen: NDArray[Any] = vectors[rising]
+        return chosen[where]
+
+
+def _model_bytes(place: Path) -> bytes:
+    if place.is_dir():
+        try:
+            return (place / MODEL_FILE).read_bytes()
+        except OSError as error:
+            raise StoreError(f"{place / MODEL_FILE}: cannot be read: {error.strerror}; embed again") from None
+    with h5py.File(place, "r") as table:
+        if "model" not in table:
+            raise StoreError(f"{place}: carries no model; embed again")
+        return bytes(table["model"][:])

@@ -1,0 +1,283 @@
+"""Writing an embedding store: shards that are never touched again, and their compaction into a single file."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extract.errors import OutputError, StoreError
+from extract.files import TEMPORARY, atomic_file, check_output, remove_unfinished, sync_folder, write_all
+from extract.hdf5 import Column, write_into
+from extract.lock import locked
+from extract.model import Model
+from extract.schema import DTYPES, EMBEDDED, FAILED, REMOVED, ROW_DTYPES, SPLIT, STATUS, Header, Rows
+from extract.source import SPLITS, Item
+from extract.store import MODEL_FILE, PARTS, Store, only_used_classes, open_files, shards_of
+
+ROWS_A_SHARD = 512
+SECONDS_A_SHARD = 5.0
+"""A kill costs at most what one shard holds: this many rows, or what came in this many seconds."""
+NO_DIGEST = bytes(32)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one item: a vector, or the reason why there is none.
+
+    Attributes
+    ----------
+    item
+        The input.
+    sha256
+        32 bytes: digest of its content; zeros where it could not be read.
+    size, mtime_ns
+        Of the file that was really read.
+    vector
+        (d,), or None for a failure.
+    reason
+        Why it failed.
+    """
+
+    item: Item
+    sha256: bytes
+    size: int
+    mtime_ns: int
+    vector: NDArray[np.floating] | None
+    reason: str = ""
+
+
+class StoreWriter:
+    """Adds rows to a store under its lock; a context manager.
+
+    Parameters
+    ----------
+    output
+        A single file, or a folder of shards (`is_folder`).
+    header
+        Of the rows that will be written.
+    model
+        What makes them; the store carries it.
+    """
+
+    def __init__(self, output: Path, header: Header, model: Model) -> None:
+        self.output, self.header, self._model = output, header, model
+        self.is_folder = is_folder_store(output)
+        self.folder = output if self.is_folder else output.with_name(output.name + PARTS)
+        self.known: Store | None = None
+        self.removed = 0
+        self._by_path: dict[bytes, int] = {}
+        self._by_content: dict[bytes, int] = {}
+        self._pending: list[Outcome] = []
+        self._last_commit = time.monotonic()
+        self._cleanup = ExitStack()
+
+    def __enter__(self) -> "StoreWriter":
+        if not self.is_folder:
+            check_output(self.output)
+        try:
+            self._cleanup.enter_context(locked(self.output.with_name(f".{self.output.name}.lock"), self.output))
+            remove_unfinished(self.folder)
+            remove_unfinished_of(self.output)
+            self._read_known()
+            self.folder.mkdir(exist_ok=True)
+            self._place_model()
+        except OSError as error:
+            self._cleanup.close()
+            raise OutputError(f"{self.folder}: cannot be written: {error.strerror or error}") from None
+        except BaseException:
+            self._cleanup.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.commit()  # also after Ctrl-C: what is finished counts
+        finally:
+            self._cleanup.close()
+
+    def find(self, item: Item) -> int | None:
+        """Give the row of an item that has not changed since it was stored, or None."""
+        row = self._by_path.get(item.path)
+        if row is None or self.known is None:
+            return None
+        rows = self.known.rows
+        same_file = rows.size[row] == item.size and rows.mtime_ns[row] == item.mtime_ns
+        was_read = bool(rows.sha256[row].any())
+        same_reason = rows.reason[row].decode("utf-8", "replace") == item.reason
+        return row if same_file and (was_read or (bool(item.reason) and same_reason)) else None
+
+    def find_content(self, sha256: bytes) -> int | None:
+        """Give a row of the same content, embedded or failed, or None."""
+        return self._by_content.get(sha256)
+
+    def has_same_place(self, row: int, item: Item) -> bool:
+        """Tell whether a stored row has the item's label and split."""
+        store = self._known_store()
+        code = int(store.rows.label[row])
+        label = store.classes[code] if code >= 0 else None
+        return label == item.label and SPLITS[store.rows.split[row]] == item.split
+
+    def copied(self, row: int, item: Item, size: int, mtime_ns: int) -> Outcome:
+        """Make an outcome for an item from a stored row of the same content."""
+        store = self._known_store()
+        rows = store.rows
+        embedded = rows.status[row] == EMBEDDED
+        vector = store.embeddings(np.array([row]))[0] if embedded else None
+        reason = rows.reason[row].decode("utf-8", "replace")
+        return Outcome(item, rows.sha256[row].tobytes(), size, mtime_ns, vector, reason)
+
+    def add(self, outcome: Outcome) -> None:
+        """Take a row; it counts once it is committed, which happens by itself from time to time."""
+        self._pending.append(outcome)
+        late = time.monotonic() - self._last_commit > SECONDS_A_SHARD
+        if len(self._pending) >= ROWS_A_SHARD or late:
+            self.commit()
+
+    def commit(self) -> None:
+        """Write what is pending as one durable shard."""
+        if self._pending:
+            rows = _to_rows(self._pending, self.header.classes)
+            self._write_shard(rows, _to_vectors(self._pending, self.header))
+            self._pending = []
+        self._last_commit = time.monotonic()
+
+    def finish(self, items: Sequence[Item]) -> Store:
+        """Commit, drop what is no longer among the items, and give the finished store."""
+        self.commit()
+        wanted = {item.path for item in items}
+        gone = [path for path in self._by_path if path not in wanted]
+        self.removed = len(gone)
+        if self.is_folder:
+            if gone:
+                self._write_shard(_removed(gone), np.full((len(gone), self.header.dim), np.nan))
+            return open_files(self.folder, shards_of(self.folder))
+        shards = shards_of(self.folder)
+        if shards or gone or not self.output.exists():
+            self._compact(open_files(self.output, self._files()), wanted)
+        self.discard()
+        return open_files(self.output, [self.output])
+
+    def discard(self) -> None:
+        """Delete the shards, once something else holds what was in them."""
+        shutil.rmtree(self.folder)
+
+    def _known_store(self) -> Store:
+        if self.known is None:
+            raise StoreError(f"{self.output}: holds no rows yet")
+        return self.known
+
+    def _files(self) -> list[Path]:
+        base = [self.output] if not self.is_folder and self.output.exists() else []
+        return [*base, *shards_of(self.folder)]
+
+    def _read_known(self) -> None:
+        files = self._files()
+        if not files:
+            return
+        self.known = open_files(self.output, files)
+        self.header.require_same_origin(self.known.header, self.output)
+        rows = self.known.rows
+        self._by_path = {path: row for row, path in enumerate(rows.path.tolist())}
+        was_read = np.flatnonzero(rows.sha256.any(axis=1))
+        self._by_content = {rows.sha256[row].tobytes(): int(row) for row in was_read}
+
+    def _place_model(self) -> None:
+        place = self.folder / MODEL_FILE
+        if not place.exists() or place.read_bytes() != self._model.data:
+            with atomic_file(place) as file:
+                write_all(file, self._model.data)
+
+    def _write_shard(self, rows: Rows, vectors: NDArray[np.floating]) -> None:
+        """Write one shard under the name of its digest; its rows count once the name does."""
+        last = shards_of(self.folder)[-1:]
+        sequence = int(last[0].name.split("-")[1]) + 1 if last else 1
+        values = vectors.astype(DTYPES[self.header.dtype])
+        columns = {**_columns(rows), self.header.output: Column.of(values)}
+        aside = self.folder / f"{TEMPORARY}{sequence:08d}"
+        with atomic_file(aside) as file:
+            digest = write_into(file, self.header.to_attributes(), columns)
+        os.replace(aside, self.folder / f"part-{sequence:08d}-{digest[:16]}.h5")
+        sync_folder(self.folder)
+
+    def _compact(self, store: Store, wanted: set[bytes]) -> None:
+        """Write all rows that are wanted into the single file, in order of path, in bounded memory."""
+        keep = np.array([i for i, path in enumerate(store.rows.path.tolist()) if path in wanted], np.int64)
+        header, rows = only_used_classes(store.header, store.rows.take(keep))
+        dtype, shape = DTYPES[header.dtype], (len(keep), header.dim)
+        model = np.frombuffer(self._model.data, np.uint8)
+        columns = {
+            **_columns(rows),
+            "model": Column.of(model),
+            header.output: Column(dtype, shape, _vectors_of(store, keep, dtype)),
+        }
+        with atomic_file(self.output) as file:
+            write_into(file, header.to_attributes(), columns)
+
+
+def is_folder_store(output: Path) -> bool:
+    """Tell whether a store is kept as a folder of shards: it is one already, or is named like one (.emb, .parts)."""
+    return output.suffix in (".emb", PARTS) or (output.is_dir() and bool(shards_of(output)))
+
+
+def remove_unfinished_of(output: Path) -> None:
+    """Delete what a killed run left beside a single output file."""
+    for leftover in output.parent.glob(f"{TEMPORARY}*"):
+        process = leftover.name.removeprefix(TEMPORARY).removesuffix(f"-{output.name[-100:]}")
+        if process.isdigit():  # or it belongs to another file
+            leftover.unlink(missing_ok=True)
+
+
+def _vectors_of(store: Store, keep: NDArray[np.int64], dtype: np.dtype[Any]) -> Iterator[NDArray[np.floating]]:
+    for start in range(0, len(keep), 1024):
+        yield store.embeddings(keep[start : start + 1024]).astype(dtype)
+
+
+def _columns(rows: Rows) -> dict[str, Column]:
+    meanings = {"status": STATUS, "split": SPLIT}
+    return {name: Column.of(getattr(rows, name), meanings.get(name)) for name in ROW_DTYPES}
+
+
+def _to_rows(outcomes: Sequence[Outcome], classes: Sequence[str]) -> Rows:
+    code = {name: number for number, name in enumerate(classes)} | {None: -1}
+    return Rows(
+        path=np.array([o.item.path for o in outcomes], np.bytes_),
+        sha256=np.frombuffer(b"".join(o.sha256 for o in outcomes), np.uint8).reshape(-1, 32),
+        size=np.array([o.size for o in outcomes], np.int64),
+        mtime_ns=np.array([o.mtime_ns for o in outcomes], np.int64),
+        label=np.array([code[o.item.label] for o in outcomes], np.int32),
+        split=np.array([SPLITS.index(o.item.split) for o in outcomes], np.int8),
+        status=np.array([FAILED if o.vector is None else EMBEDDED for o in outcomes], np.int8),
+        reason=np.array([o.reason.encode("utf-8", "replace")[:300] for o in outcomes], np.bytes_),
+    )
+
+
+def _to_vectors(outcomes: Sequence[Outcome], header: Header) -> NDArray[np.float32]:
+    vectors = np.full((len(outcomes), header.dim), np.nan, np.float32)
+    for vector, outcome in zip(vectors, outcomes, strict=True):
+        if outcome.vector is not None:
+            vector[:] = outcome.vector
+    return vectors
+
+
+def _removed(paths: Sequence[bytes]) -> Rows:
+    n = len(paths)
+    return Rows(
+        path=np.array(paths, np.bytes_),
+        sha256=np.zeros((n, 32), np.uint8),
+        size=np.zeros(n, np.int64),
+        mtime_ns=np.zeros(n, np.int64),
+        label=np.full(n, -1, np.int32),
+        split=np.zeros(n, np.int8),
+        status=np.full(n, REMOVED, np.int8),
+        reason=np.zeros(n, "S1"),
+    )

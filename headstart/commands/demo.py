@@ -1,0 +1,104 @@
+"""`headstart demo`: the whole way, on pictures that it draws itself, or on the user's own."""
+
+import csv
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headstart.commands import embed as embed_command
+from headstart.commands import train as train_command
+from headstart.console import command, err, fail, out, progress, say
+
+PICTURES_A_CLASS = 60
+NEW_PICTURES_A_CLASS = 8
+
+
+@command
+def run(
+    images: Annotated[Path | None, typer.Option(help="Your own class folders, instead of drawn pictures.")] = None,
+    weights: Annotated[str, typer.Option(help="imagenet, random, or a Keras weights file (.h5).")] = "imagenet",
+    output: Annotated[Path, typer.Option("-o", "--output", help="A folder for everything it makes.")] = Path("demo"),
+) -> None:
+    """Go the whole way: draw pictures, export, embed, train, score."""
+    from classify import score, train
+    from extract import embed
+
+    if images is not None and not images.is_dir():
+        fail(f"{images}: expected a folder with one folder of photos for each class")
+    output.mkdir(parents=True, exist_ok=True)
+    photos, new = (images, images) if images else _draw(output)
+    backbone, store_file = output / "backbone.onnx", output / "photos.h5"
+    is_trained = _export(backbone, weights)
+    _title(f"embed   {photos} -> {store_file}")
+    store_file.unlink(missing_ok=True)
+    with progress("embedding") as listener:
+        store, summary = embed(photos, backbone, store_file, listener=listener)
+    embed_command.show(store, summary, store_file)
+    _title(f"train   {store_file} -> {output / 'classifier.onnx'}")
+    result = train(store, output / "classifier.onnx")
+    train_command.show(result.evaluation)
+    _title(f"score   {new} -> {output / 'predictions.csv'}")
+    scored = score(new, result.path, output / "predictions.csv")
+    say(f"{scored.output}: {scored.scored} scored, {scored.failed} failed")
+    _show_first_rows(scored.output)
+    _end(output, result.evaluation.accuracy, result.evaluation.images, is_trained)
+
+
+def _draw(output: Path) -> tuple[Path, Path]:
+    from headstart.pictures import draw_pictures
+
+    photos, new = output / "photos", output / "new"
+    _title(f"draw    five kinds of flower, and a few broken files -> {photos}")
+    for folder in (photos, new):
+        shutil.rmtree(folder, ignore_errors=True)
+    drawn = draw_pictures(photos, per_class=PICTURES_A_CLASS)
+    draw_pictures(new, per_class=NEW_PICTURES_A_CLASS, seed=1, broken=False)
+    say(f"{drawn.images} pictures of {', '.join(drawn.kinds)}; {drawn.broken} broken files among them, on purpose")
+    return photos, new
+
+
+def _export(backbone: Path, weights: str) -> bool:
+    """Export, and tell whether the weights are trained; only where Keras cannot get them, go on without, loudly."""
+    from export import export_backbone
+    from export.errors import WeightsError
+
+    _title(f"export  MobileNetV2 -> {backbone}")
+    try:
+        made = export_backbone(backbone, weights=weights)
+    except WeightsError as error:
+        if weights != "imagenet":
+            raise
+        say(str(error))
+        _shout("THE WEIGHTS ARE UNTRAINED. The accuracy below is not what Headstart gives with ImageNet weights.")
+        weights = "random"
+        made = export_backbone(backbone, weights=weights)
+    say(f"{made.bytes / 1e6:.1f} MB; largest difference from Keras {made.max_difference:.1e}")
+    return weights != "random"
+
+
+def _show_first_rows(predictions: Path) -> None:
+    with open(predictions, newline="", encoding="utf-8") as file:
+        for number, row in enumerate(csv.DictReader(file)):
+            if number == 5:
+                break
+            say(f"  {row['path']}: {row['label'] or row['reason']} {row['probability']}")
+
+
+def _end(output: Path, accuracy: float, images: int, is_trained: bool) -> None:
+    _title("done")
+    say(f"accuracy {accuracy:.3f} on {images} pictures that the head had not seen")
+    if not is_trained:
+        _shout("This came from UNTRAINED weights. For the real thing: make demo WEIGHTS=FILE.h5 (see README).")
+    say(f"made: {output}/backbone.onnx, {output}/photos.h5, {output}/classifier.onnx, {output}/predictions.csv")
+    say(f"try:  headstart inspect {output}/classifier.onnx")
+    say("      make demo IMAGES=folder/with/one/folder/a/class")
+
+
+def _title(text: str) -> None:
+    out.print(f"\n[bold cyan]{text}[/]")
+
+
+def _shout(text: str) -> None:
+    err.print(f"[bold white on red] {text} [/]")

@@ -1,0 +1,74 @@
+"""`headstart embed`: images -> embedding store."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from headstart.console import (
+    BatchSize,
+    Json,
+    MaxFailures,
+    Provider,
+    Workers,
+    check_failures,
+    command,
+    print_json,
+    progress,
+    say,
+    short_path,
+    warn,
+)
+
+if TYPE_CHECKING:
+    from extract import RunSummary, Store
+
+SHOWN_FAILURES = 10
+
+
+@command
+def run(
+    images: Annotated[Path, typer.Argument(help="A folder of images, or a manifest (.csv, .jsonl, .parquet).")],
+    model: Annotated[Path, typer.Option(help="The backbone, made by `headstart export`.")] = Path("backbone.onnx"),
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="NAME.h5 for one file, NAME.emb for a folder of shards.")
+    ] = Path("photos.h5"),
+    dtype: Annotated[str, typer.Option(help="float16 or float32.")] = "float16",
+    provider: Provider = "auto",
+    workers: Workers = None,
+    batch_size: BatchSize = 16,
+    max_failures: MaxFailures = None,
+    json: Json = False,
+) -> None:
+    """Embed images and keep the embeddings; what has not changed is not computed again."""
+    from extract import EngineOptions, embed
+
+    with progress("embedding") as listener:
+        store, summary = embed(
+            images, model, output, dtype=dtype, options=EngineOptions(provider, workers, batch_size), listener=listener
+        )
+    if json:
+        print_json({**vars(summary), "output": output, "failures": store.failures, "classes": store.classes})
+    else:
+        show(store, summary, output)
+    check_failures(summary.failed, max_failures)
+
+
+def show(store: "Store", summary: "RunSummary", output: Path) -> None:
+    """Print what a run of `embed` did."""
+    for reason in summary.passed_over:
+        warn(f"passed over: {reason}")
+    rate = f" ({summary.computed / summary.seconds:,.0f} images/s)" if summary.computed else ""
+    say(
+        f"{output}: {summary.embedded} embedded, {summary.failed} failed, of {summary.inputs} images; "
+        f"{summary.computed} computed{rate}, {summary.reused} reused, {summary.removed} removed; {summary.provider}"
+    )
+    for path, reason in list(store.failures.items())[:SHOWN_FAILURES]:
+        say(f"  failed: {short_path(path)}: {reason}")
+    if summary.failed > SHOWN_FAILURES:
+        say(f"  ... and {summary.failed - SHOWN_FAILURES} more: headstart inspect {output} --json")
+    if store.classes:
+        say(f"classes: {', '.join(store.classes)}")
+        say(f"next: headstart train {output} -o classifier.onnx")
+    else:
+        say(f"no labels (images lie in no class folders); next: headstart score {output} --classifier FILE.onnx")

@@ -1,0 +1,74 @@
+"""`headstart inspect`: what a file is, and what made it."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from headstart.console import Json, command, fail, print_json, say, short_path
+
+
+@command
+def run(
+    file: Annotated[Path, typer.Argument(help="A backbone, an embedding store or a classifier.")], json: Json = False
+) -> None:
+    """Tell what a backbone, store or classifier is and what made it."""
+    if not file.exists():
+        fail(f"{file}: no such file")
+    facts = _store(file) if file.is_dir() or file.suffix in (".h5", ".hdf5") else _model(file)
+    if json:
+        print_json(facts)
+        return
+    for name, value in facts.items():
+        say(f"{name + ':':<16}{_text(value)}")
+
+
+def _model(file: Path) -> dict[str, Any]:
+    from extract import read_model
+
+    model = read_model(file)
+    kind = {"headstart-backbone": "backbone", "headstart-classifier": "classifier"}[model.metadata["format"]]
+    return {
+        "file": file,
+        "kind": kind,
+        "sha256": model.sha256,
+        "input": f"image: uint8 (n, {model.rule.height}, {model.rule.width}, 3), RGB, 0-255",
+        "outputs": {name: f"float32 (n, {dim})" for name, dim in model.outputs.items()},
+        **{key: value for key, value in model.metadata.items() if key != "format"},
+    }
+
+
+def _store(file: Path) -> dict[str, Any]:
+    from extract import open_store
+
+    store = open_store(file)
+    header = store.header
+    labels = store.labels.tolist()
+    return {
+        "file": file,
+        "kind": "embedding store",
+        "rows": len(store),
+        "embedded": int(store.is_embedded.sum()),
+        "failed": len(store.failures),
+        "vectors": f"{header.output}: {header.dtype} (n, {header.dim})",
+        "classes": {name: labels.count(code) for code, name in enumerate(store.classes)},
+        "unlabelled": labels.count(-1),
+        "splits": {name: count for name, count in _counts(store.splits.tolist()).items() if name},
+        "images": header.root,
+        "providers": list(header.providers),
+        "model_sha256": header.model_sha256,
+        "model": {key: header.model.get(key) for key in ("backbone", "weights", "image_size", "resize", "precision")},
+        "failures": store.failures,
+    }
+
+
+def _counts(values: list[str]) -> dict[str, int]:
+    return {value: values.count(value) for value in sorted(set(values))}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{short_path(str(key))} {_text(entry)}" for key, entry in value.items()) or "-"
+    if isinstance(value, list | tuple):
+        return ", ".join(_text(entry) for entry in value) or "-"
+    return short_path(str(value))

@@ -1,0 +1,61 @@
+"""`headstart score`: images or a store -> predictions."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headstart.console import (
+    BatchSize,
+    Json,
+    MaxFailures,
+    Provider,
+    Workers,
+    check_failures,
+    command,
+    print_json,
+    progress,
+    say,
+    short_path,
+)
+
+
+@command
+def run(
+    images: Annotated[Path, typer.Argument(help="A folder or manifest of images, or an embedding store.")],
+    classifier: Annotated[Path, typer.Option(help="The classifier, made by `headstart train`.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="NAME.csv, NAME.jsonl or NAME.parquet.")] = Path(
+        "predictions.csv"
+    ),
+    top: Annotated[int, typer.Option(min=1, help="How many of the likeliest classes to write.")] = 3,
+    provider: Provider = "auto",
+    workers: Workers = None,
+    batch_size: BatchSize = 16,
+    max_failures: MaxFailures = None,
+    json: Json = False,
+) -> None:
+    """Score every image of a folder (or store) into a table of predictions."""
+    from classify import score
+    from extract import EngineOptions
+
+    with progress("scoring") as listener:
+        summary = score(
+            images,
+            classifier,
+            output,
+            top=top,
+            options=EngineOptions(provider, workers, batch_size),
+            listener=listener,
+        )
+    if json:
+        print_json(summary)
+    else:
+        say(
+            f"{summary.output}: {summary.scored} scored, {summary.failed} failed, of {summary.inputs} images "
+            f"({summary.seconds:.1f} s)"
+        )
+        say("  " + ", ".join(f"{short_path(name)} {count}" for name, count in summary.counts.items()))
+        if summary.labelled:
+            share = summary.agreeing / summary.labelled
+            say(f"  {summary.agreeing} of {summary.labelled} ({share:.1%}) agree with the label they had already")
+    check_failures(summary.failed, max_failures)

@@ -1,0 +1,163 @@
+"""What every command shares: errors and interrupts as exit codes, progress, and output for people or machines."""
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from extract import Progress
+
+P = ParamSpec("P")
+Listener = Callable[["Progress"], None]
+
+DONE, ERROR, TOO_MANY_FAILURES, INTERRUPTED, TERMINATED = 0, 1, 3, 130, 143
+SECONDS_A_LINE = 10.0
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+MaxFailures = Annotated[
+    int | None, typer.Option(min=0, help="Exit with code 3 if more images fail than this.", show_default="any number")
+]
+Provider = Annotated[str, typer.Option(help="Where the model runs: auto, cpu, cuda, ... There is no silent fallback.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Threads.", show_default="one a core")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Images that go through the model together.")]
+
+
+class _TerminatedError(BaseException):
+    """SIGTERM came."""
+
+
+def command(function: Callable[P, None]) -> Callable[P, None]:
+    """Turn foreseeable faults of a command into one line on stderr and an exit code."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        from classify.errors import ClassifyError
+        from export.errors import ExportError
+        from extract.errors import ExtractError
+
+        signal.signal(signal.SIGTERM, _on_sigterm)
+        try:
+            function(*args, **kwargs)
+        except (ExtractError, ClassifyError, ExportError) as error:
+            fail(str(error))
+        except KeyboardInterrupt:
+            fail("interrupted; what is finished is kept: run the same command again to go on", INTERRUPTED)
+        except _TerminatedError:
+            fail("terminated; what is finished is kept: run the same command again to go on", TERMINATED)
+
+    return run
+
+
+def fail(message: str, code: int = ERROR) -> NoReturn:
+    """Print one line on stderr and leave."""
+    err.print(f"[bold red]error:[/] {_escaped(' '.join(message.split()))}")
+    raise typer.Exit(code)
+
+
+def warn(message: str) -> None:
+    """Print one line on stderr that the user should act on."""
+    err.print(f"[bold yellow]warning:[/] {_escaped(message)}")
+
+
+def say(message: str) -> None:
+    """Print one line on stdout; square brackets are printed as they are."""
+    out.print(_escaped(message))
+
+
+def print_json(value: Any) -> None:
+    """Print a dataclass or dict as one JSON object."""
+    plain = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+    sys.stdout.write(json.dumps(plain, default=_to_json) + "\n")
+
+
+def check_failures(failed: int, limit: int | None) -> None:
+    """Leave with code 3 where more images failed than the user accepts."""
+    if limit is not None and failed > limit:
+        fail(f"{failed} images failed, more than --max-failures {limit}", TOO_MANY_FAILURES)
+
+
+def short_path(path: str) -> str:
+    """Give a path as valid Unicode on one line."""
+    return path.encode("utf-8", "backslashreplace").decode().replace("\n", "\\n")
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Listener]:
+    """Show how far a run is, on stderr: a bar with rate and time left on a terminal, else a line now and then."""
+    with _bar(what) if err.is_terminal else _lines(what) as listener:
+        yield listener
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[Listener]:
+    from rich import progress as rich
+
+    bar = rich.Progress(
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TextColumn("{task.fields[rate]}"),
+        rich.TimeRemainingColumn(elapsed_when_finished=True),
+        rich.TextColumn("[red]{task.fields[failures]}"),
+        console=err,
+    )
+    with bar:
+        task = bar.add_task(what, total=None, rate="", failures="")
+        started = time.monotonic()
+
+        def listener(state: "Progress") -> None:
+            rate = f"{state.done / max(time.monotonic() - started, 1e-3):,.0f} images/s"
+            failures = f"{state.failed} failed" if state.failed else ""
+            bar.update(task, completed=state.done, total=state.total, rate=rate, failures=failures)
+
+        yield listener
+
+
+@contextmanager
+def _lines(what: str) -> Iterator[Listener]:
+    started = last = time.monotonic()
+
+    def listener(state: "Progress") -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < SECONDS_A_LINE:
+            return
+        last = now
+        rate = state.done / (now - started)
+        left = (state.total - state.done) / rate
+        err.print(
+            f"{what}: {state.done}/{state.total}, {rate:,.0f} images/s, {left:,.0f} s left, {state.failed} failed"
+        )
+
+    yield listener
+
+
+def _on_sigterm(_signal: int, _frame: object) -> None:
+    raise _TerminatedError
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text.encode("utf-8", "backslashreplace").decode())
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value)} in JSON output")

@@ -1,0 +1,85 @@
+"""Each backbone is exported once a session, and each test reads what it needs from that."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One exported file with the Keras network that it came from."""
+
+    summary: Any
+    model: onnx.ModelProto
+    network: Any
+    plan: Any
+
+    def onnx(self, images: np.ndarray) -> np.ndarray:
+        from export.parity import run_onnx
+
+        return run_onnx(self.summary.path.read_bytes(), images)
+
+    def keras(self, images: np.ndarray) -> np.ndarray:
+        from export.network import keras_embeddings
+
+        return keras_embeddings(self.network, images, self.plan)
+
+
+@pytest.fixture(scope="session")
+def frameworks():
+    pytest.importorskip("tensorflow", reason="needs the extra `export`")
+    from export.frameworks import load_frameworks
+
+    return load_frameworks()
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory, frameworks) -> Callable[..., Exported]:
+    """Export a backbone once for each set of options, keeping the Keras network."""
+    import export.network
+    from export import export_backbone
+    from export.backbones import make_plan
+
+    folder = tmp_path_factory.mktemp("exported")
+    made: dict[tuple[Any, ...], Exported] = {}
+
+    def make(backbone: str, weights: Any = "random", **options: Any) -> Exported:
+        key = (backbone, str(weights), *sorted(options.items()))
+        if key not in made:
+            kept = []
+            build = export.network.build_network
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(export.network, "build_network", lambda *a: kept.append(build(*a)) or kept[0])
+                summary = export_backbone(folder / f"{len(made)}.onnx", backbone=backbone, weights=weights, **options)
+            plan = make_plan(backbone, options.get("image_size"), options.get("width", 1.0), "squash")
+            made[key] = Exported(summary, onnx.load(summary.path), kept[0], plan)
+        return made[key]
+
+    return make
+
+
+@pytest.fixture
+def python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a program in a fresh interpreter that sees the rooms."""
+
+    def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-W", "error::ResourceWarning", "-c", program],
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+
+    return run

@@ -1,0 +1,74 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from export import OutputError, ParityError, export_backbone
+from export.output import check_output, write_atomically
+
+
+def test_a_write_replaces_the_file_whole_and_leaves_nothing_else(tmp_path):
+    path = tmp_path / "b.onnx"
+    for content in (b"old", b"new content"):
+        write_atomically(path, content)
+        assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "b.onnx"
+    path.write_bytes(b"old")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match=r"b\.onnx: writing 3 bytes failed .*No space left") as error:
+        write_atomically(path, b"new")
+    assert "\n" not in str(error.value)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"), [("", "is a folder"), ("no/b.onnx", "does not exist"), ("file/b.onnx", "does not exist")]
+)
+def test_an_impossible_output_is_found_first(where, expected, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=expected) as error:
+        export_backbone(tmp_path / where, weights="random")
+    assert "\n" not in str(error.value)
+    assert str(tmp_path / where) in str(error.value)
+
+
+def test_a_folder_that_takes_no_files(tmp_path, monkeypatch):
+    def denied(**options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", denied)
+    with pytest.raises(OutputError, match=r"cannot write in the folder .*Permission denied"):
+        check_output(tmp_path / "b.onnx")
+
+
+def test_an_impossible_output_costs_no_import_of_tensorflow(tmp_path):
+    program = (
+        "import export, sys\n"
+        f"try: export.export_backbone({str(tmp_path)!r}, weights='random')\n"
+        "except export.OutputError: print('tensorflow' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False\n"
+
+
+def test_a_parity_failure_writes_nothing(frameworks, tmp_path, monkeypatch):
+    import export.parity
+
+    run = export.parity.run_onnx
+    monkeypatch.setattr(export.parity, "run_onnx", lambda *a: run(*a) * 1.01)
+    path = tmp_path / "b.onnx"
+    path.write_bytes(b"old")
+    with pytest.raises(ParityError, match="ONNX and Keras differ by"):
+        export_backbone(path, weights="random", image_size=96, width=0.35)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
