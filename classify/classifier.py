@@ -131,7 +131,7 @@ def write_classifier(
     """
     place = Path(output)
     check_classifier_output(place)
-    backbone = store.model()
+    backbone = _backbone_of(store)
     layers = fold(head)
     if len(layers[-1].bias) != len(store.classes):
         raise ClassifierError(
@@ -159,6 +159,15 @@ def check_classifier_output(place: Path) -> None:
         raise ClassifierError(f"{place}: expected a name that ends in .onnx for the classifier")
     if place.exists() and b"headstart-classifier" not in place.read_bytes():
         raise ClassifierError(f"{place}: exists and is no classifier of Headstart; choose another name with -o")
+
+
+def _backbone_of(store: Store) -> Model:
+    model = store.model()
+    if "probabilities" in model.outputs:
+        raise ClassifierError(
+            f"{store.place}: was made with a classifier, expected a backbone; embed the images with the one it came from"
+        )
+    return model
 
 
 def _metadata(backbone: Model, store: Store, provenance: Provenance) -> dict[str, Any]:
@@ -224,10 +233,10 @@ def _head_of(data: bytes) -> Any:
 
 
 def _verify(classifier: Classifier, head: Any, embeddings: NDArray[np.float32], place: Path) -> None:
-    expected = head.predict_proba(embeddings)
-    found = classifier.probabilities(embeddings)
     if not len(embeddings):
         raise ClassifierError(f"{place}: no rows to compare the classifier with scikit-learn on; it was not written")
+    expected = head.predict_proba(embeddings)
+    found = classifier.probabilities(embeddings)
     difference = float(np.abs(expected - found).max())
     first_two = np.sort(expected, axis=1)[:, -2:]
     is_tie = first_two[:, 1] - first_two[:, 0] <= 2 * TOLERANCE

@@ -60,8 +60,12 @@ class Evaluation:
     mistakes: list[Mistake] = field(repr=False)
 
     def to_json(self) -> dict[str, Any]:
-        """Give the same as plain JSON values."""
-        return {**asdict(self), "confusion": self.confusion.tolist()}
+        """Give the same as plain JSON values, with null for what is undefined."""
+        classes = [
+            {name: None if value != value else value for name, value in asdict(figures).items()}  # noqa: PLR0124
+            for figures in self.classes
+        ]
+        return {**asdict(self), "classes": classes, "confusion": self.confusion.tolist()}
 
 
 def evaluate(

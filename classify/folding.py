@@ -52,7 +52,8 @@ def fold(head: Any) -> list[Layer]:
 
 def _standardised(layer: Layer, scaler: Any) -> Layer:
     inputs = layer.weights.shape[0]
-    mean = np.zeros(inputs) if scaler.mean_ is None else np.asarray(scaler.mean_, np.float64)
+    # A scaler that only divides knows the mean as well.
+    mean = np.asarray(scaler.mean_, np.float64) if scaler.with_mean else np.zeros(inputs)
     scale = np.ones(inputs) if scaler.scale_ is None else np.asarray(scaler.scale_, np.float64)
     weights = layer.weights / scale[:, None]
     return Layer(weights, layer.bias - mean @ weights)

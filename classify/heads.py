@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from classify.errors import HeadError
 
 CLASS_WEIGHTS = ("none", "balanced")
+MAX_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class HeadOptions:
     class_weight
         ``"none"``, or ``"balanced"``: each row counts n / (k * rows of its class).
     seed
-        Of everything that is drawn at random.
+        Of everything that is drawn at random: 0 to `MAX_SEED`.
     """
 
     c: float = 0.01
@@ -47,6 +48,8 @@ def make_head(name: str, options: HeadOptions) -> Any:
         raise HeadError(f"unknown head {name!r}; expected one of {', '.join(HEADS)}")
     if options.class_weight not in CLASS_WEIGHTS:
         raise HeadError(f"unknown class weight {options.class_weight!r}; expected one of {', '.join(CLASS_WEIGHTS)}")
+    if not 0 <= options.seed <= MAX_SEED:
+        raise HeadError(f"the seed must lie between 0 and {MAX_SEED}, found {options.seed}")
     if not options.c > 0:
         raise HeadError(f"C must be above 0, found {options.c}")
     if not options.hidden or min(options.hidden) < 1:
@@ -91,7 +94,7 @@ def _mlp(options: HeadOptions) -> Any:
     from sklearn.preprocessing import StandardScaler
 
     network = MLPClassifier(
-        hidden_layer_sizes=options.hidden, alpha=1.0, learning_rate_init=3e-4, max_iter=40, random_state=options.seed
+        hidden_layer_sizes=options.hidden, alpha=10.0, learning_rate_init=3e-4, max_iter=40, random_state=options.seed
     )
     return make_pipeline(StandardScaler(), network)
 

@@ -23,8 +23,8 @@ def split_rows(store: Store, fraction: float = 0.2, seed: int = 0) -> Split:
     """Divide the labelled, embedded rows of a store.
 
     The user's own splits win: train on ``train`` (and what has no split), judge on ``val``, else on ``test``. Without
-    them a stratified hold-out is drawn by the digest of each image's content: adding images moves no other, and copies
-    of one image stay together.
+    them a stratified hold-out is drawn by the digest of each image's content: copies of one image stay together, and
+    adding images moves no other (but in a class so small that one image had to be chosen for a side left empty).
 
     Raises
     ------
@@ -47,7 +47,8 @@ def split_rows(store: Store, fraction: float = 0.2, seed: int = 0) -> Split:
 
 def _check(store: Store, rows: NDArray[np.int64], least: int) -> None:
     names = store.classes
-    counts = np.bincount(store.labels[rows], minlength=len(names))
+    different = {(int(store.labels[row]), store.rows.sha256[row].tobytes()) for row in rows}
+    counts = np.bincount([label for label, _ in different], minlength=len(names)).tolist()
     present = [name for name, count in zip(names, counts, strict=True) if count]
     if len(present) < 2:
         found = f"only {present[0]!r}" if present else "none"
@@ -59,7 +60,7 @@ def _check(store: Store, rows: NDArray[np.int64], least: int) -> None:
         if count < least:
             raise LabelError(
                 f"{store.place}: class {name!r} has {count} usable image{'s' * (count != 1)} to train on, "
-                f"expected at least {least}; add images of it, or remove the class"
+                f"expected at least {least} (copies count once); add images of it, or remove the class"
             )
 
 
@@ -70,9 +71,9 @@ def _hold_out(store: Store, rows: NDArray[np.int64], fraction: float, seed: int)
     for code in np.unique(labels):
         mine = np.flatnonzero(labels == code)
         if not held_out[mine].any():
-            held_out[mine[draw[mine].argmin()]] = True
+            held_out[mine[draw[mine] == draw[mine].min()]] = True  # one image, with its copies
         elif held_out[mine].all():
-            held_out[mine[draw[mine].argmax()]] = False
+            held_out[mine[draw[mine] == draw[mine].max()]] = False
     return held_out
 
 

@@ -86,19 +86,20 @@ def _held_stderr() -> Iterator[None]:
     except OSError:
         yield
         return
+    failed = False
     with tempfile.TemporaryFile() as held:
         sys.stderr.flush()
         os.dup2(held.fileno(), 2)
         try:
             yield
         except Exception as error:
+            failed = not isinstance(error, ExportError)
+            raise
+        finally:
             _restore(saved)
-            if not isinstance(error, ExportError):
+            if failed:
                 held.seek(0)
                 sys.stderr.write(held.read().decode(errors="replace"))
-            raise
-        else:
-            _restore(saved)
 
 
 def _restore(saved: int) -> None:

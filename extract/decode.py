@@ -17,8 +17,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000
 MAX_PIXELS = 100_000_000
 """Pixels that an image may have once decoded: about 400 MB at most while it is worked on."""
 
-# Sizes are checked against MAX_PIXELS below; Pillow's own warning would name no file.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Sizes are checked against MAX_PIXELS below, and a broken EXIF block is passed over; Pillow's warnings name no file.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def decode(data: bytes, rule: ResizeRule) -> NDArray[np.uint8]:

@@ -12,15 +12,15 @@ TEMPORARY = ".tmp-"
 """How the names of unfinished files begin; whoever holds the lock of their folder may delete them."""
 
 
-def check_output(path: Path) -> None:
-    """Refuse an output file that could not be written, before any work is done for it.
+def check_output(path: Path, is_folder: bool = False) -> None:
+    """Refuse an output that could not be written, before any work is done for it; a folder may be there already.
 
     Raises
     ------
     OutputError
-        Where it is a folder, or its folder is missing or not writable.
+        Where a file is a folder, or its own folder is missing or not writable.
     """
-    if path.is_dir():
+    if path.is_dir() and not is_folder:
         raise OutputError(f"{path}: expected the name of a file to write, found a folder; add a file name")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: its folder {path.parent} does not exist; make it first")

@@ -1,6 +1,7 @@
 """Execution providers: the processors that onnxruntime can run a model on, and a session on one of them."""
 
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,9 +100,21 @@ def _available() -> list[str]:
         import onnxruntime
     except ImportError:
         raise ProviderError(
-            'onnxruntime is not installed; install "headstart[cpu]", or "headstart[gpu]" where there is an NVIDIA GPU'
+            "onnxruntime is not installed; pip install onnxruntime, or onnxruntime-gpu where there is an NVIDIA GPU"
         ) from None
+    if _is_installed("onnxruntime") and _is_installed("onnxruntime-gpu"):
+        raise ProviderError(
+            "onnxruntime and onnxruntime-gpu are both installed, one over the other; uninstall both, then install one"
+        )
     return list(onnxruntime.get_available_providers())
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _first_that_runs(model: Model, names: list[str], output: str) -> Session:

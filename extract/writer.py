@@ -80,8 +80,7 @@ class StoreWriter:
         self._cleanup = ExitStack()
 
     def __enter__(self) -> "StoreWriter":
-        if not self.is_folder:
-            check_output(self.output)
+        check_output(self.output, self.is_folder)
         try:
             self._cleanup.enter_context(locked(self.output.with_name(f".{self.output.name}.lock"), self.output))
             remove_unfinished(self.folder)

@@ -1,8 +1,16 @@
 """What every test may ask for: the real weights and photos where they are, and files made from them once a session."""
 
+import json
 import os
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -30,3 +38,159 @@ def shared():
 @pytest.fixture(scope="session")
 def real_weights(shared) -> Path:
     return shared(WEIGHTS)
+
+
+# A backbone and photos that are small but real: onnxruntime runs them in milliseconds, without TensorFlow.
+
+
+@pytest.fixture(scope="session")
+def make_backbone() -> Callable[..., Path]:
+    """Write a backbone of one convolution: uint8, (n, 32, 32, 3) -> float32, (n, 16); another seed is another one."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    def make(path: Path, seed: int = 0, **metadata: Any) -> Path:
+        rng = np.random.default_rng(seed)
+        constants = {
+            "scale": np.float32(1 / 127.5),
+            "one": np.float32(1),
+            "low": np.float32(0),
+            "high": np.float32(6),
+            "kernel": rng.normal(0, 0.4, (16, 3, 3, 3)).astype(np.float32),
+            "bias": rng.normal(0, 0.1, 16).astype(np.float32),
+        }
+        nodes = [
+            helper.make_node("Cast", ["image"], ["floats"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", ["floats", "scale"], ["scaled"]),
+            helper.make_node("Sub", ["scaled", "one"], ["centred"]),
+            helper.make_node("Transpose", ["centred"], ["planes"], perm=[0, 3, 1, 2]),
+            helper.make_node("Conv", ["planes", "kernel", "bias"], ["maps"], strides=[2, 2]),
+            helper.make_node("Clip", ["maps", "low", "high"], ["clipped"]),
+            helper.make_node("GlobalAveragePool", ["clipped"], ["pooled"]),
+            helper.make_node("Flatten", ["pooled"], ["embedding"]),
+        ]
+        graph = helper.make_graph(
+            nodes,
+            "tiny",
+            [helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", 32, 32, 3])],
+            [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", 16])],
+            [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        said = {
+            "format": "headstart-backbone",
+            "schema": 1,
+            "backbone": "tiny",
+            "weights": {"source": "file", "file": "tiny.h5", "sha256": "0" * 64, "seed": seed, "trained": True},
+            "image_size": [32, 32],
+            "resize": {
+                "version": 1,
+                "interpolation": "bilinear-antialias",
+                "fit": "squash",
+                "exif_transpose": True,
+                "alpha": "white",
+            },
+            "dim": 16,
+            "precision": "fp32",
+            "parity": {"max_difference": 0.0},
+        }
+        helper.set_model_props(model, {"headstart": json.dumps(said | metadata)})
+        onnx.checker.check_model(model)
+        path.write_bytes(model.SerializeToString())
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone(make_backbone, tmp_path_factory) -> Path:
+    return make_backbone(tmp_path_factory.mktemp("backbone") / "backbone.onnx")
+
+
+@pytest.fixture(scope="session")
+def draw_photos() -> Callable[..., Path]:
+    """Draw noisy photos in class folders, each class in a colour that comes from its name."""
+    from PIL import Image
+
+    def draw(folder: Path, counts: dict[str, int], seed: int = 0, suffix: str = ".png") -> Path:
+        for name, count in counts.items():
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            colour = np.random.default_rng(zlib.crc32(os.fsencode(name))).integers(30, 226, 3)
+            rng = np.random.default_rng([seed, *os.fsencode(name)])
+            for number in range(count):
+                pixels = np.clip(colour + rng.normal(0, 30, (30, 40, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / name / f"{number:03}{suffix}")
+        return folder
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def tiny_photos(draw_photos, tmp_path_factory) -> Path:
+    """60 photos of 3 classes, and one file that is no image."""
+    folder = draw_photos(tmp_path_factory.mktemp("photos") / "photos", {"ash": 20, "birch": 20, "cedar": 20})
+    (folder / "ash" / "broken.png").write_bytes(b"no image")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tiny_photos, tiny_backbone, tmp_path_factory) -> Path:
+    from extract import embed
+
+    place = tmp_path_factory.mktemp("store") / "photos.h5"
+    embed(tiny_photos, tiny_backbone, place)
+    return place
+
+
+@pytest.fixture(scope="session")
+def tiny_classifier(tiny_store, tmp_path_factory) -> Path:
+    from classify import train
+
+    return train(tiny_store, tmp_path_factory.mktemp("classifier") / "classifier.onnx").path
+
+
+# The real thing: exported with TensorFlow and embedded once a session.
+
+
+@pytest.fixture(scope="session")
+def headstart_run() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command line in a process of its own."""
+
+    def run(*arguments: object, check: bool = False, warnings: str = "error") -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-W", warnings, "-m", "headstart", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert not check or done.returncode == 0, done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def export_real(real_weights, headstart_run, tmp_path_factory) -> Callable[..., Path]:
+    """Export MobileNetV2 with the real weights, or others; TensorFlow's own warnings stay in its process."""
+    if find_spec("tensorflow") is None:
+        pytest.skip("needs the extra `export`")
+
+    def export(weights: object = real_weights) -> Path:
+        path = tmp_path_factory.mktemp("exported") / "backbone.onnx"
+        headstart_run("export", "--weights", weights, "-o", path, check=True, warnings="default")
+        return path
+
+    return export
+
+
+@pytest.fixture(scope="session")
+def real_backbone(export_real) -> Path:
+    return export_real()
+
+
+@pytest.fixture(scope="session")
+def real_stores(shared, real_backbone, tmp_path_factory) -> dict[str, Path]:
+    """The stores of cats_vs_dogs (train and val) and of flowers, in float16."""
+    from extract import embed
+
+    folder = tmp_path_factory.mktemp("real")
+    stores = {name: folder / f"{name}.h5" for name in ("cats_vs_dogs", "flowers")}
+    for name, place in stores.items():
+        embed(shared(f"images/{name}"), real_backbone, place)
+    return stores

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from classify import Evaluation, TrainResult
 
 SHOWN_MISTAKES = 10
-SHOWN_CLASSES = 30
+SHOWN_CLASSES = 25
 
 
 @command
@@ -53,15 +53,16 @@ def show(evaluation: "Evaluation") -> None:
     from rich.table import Table
 
     say(f"  accuracy {evaluation.accuracy:.4f}, log loss {evaluation.log_loss:.4f}")
-    names = [short_path(figures.name) for figures in evaluation.classes]
-    table = Table(title="per class, and what it was taken for", title_justify="left")
-    with_matrix = len(names) <= SHOWN_CLASSES
-    for heading in ("class", "images", "precision", "recall", *(names if with_matrix else [])):
-        table.add_column(escape(heading), justify="left" if heading == "class" else "right")
-    for figures, counts in zip(evaluation.classes, evaluation.confusion.tolist(), strict=True):
+    numbers = [f"={number}" for number in range(1, len(evaluation.classes) + 1)]
+    taken_for = numbers if len(numbers) <= SHOWN_CLASSES else []
+    table = Table(box=None, header_style="bold")
+    for heading in ("", "class", "images", "precision", "recall", *taken_for):
+        table.add_column(heading, justify="left" if heading == "class" else "right", no_wrap=True)
+    for number, figures, counts in zip(numbers, evaluation.classes, evaluation.confusion.tolist(), strict=True):
         cells = [f"{figures.images}", f"{figures.precision:.3f}", f"{figures.recall:.3f}"]
-        table.add_row(escape(short_path(figures.name)), *cells, *(map(str, counts) if with_matrix else []))
+        table.add_row(number, escape(short_path(figures.name)), *cells, *(map(str, counts) if taken_for else []))
     out.print(table)
+    say("  (right: the confusion matrix; row = label, column = what the images were taken for)")
     for mistake in evaluation.mistakes[:SHOWN_MISTAKES]:
         say(
             f"  mistake: {short_path(mistake.path)}: {short_path(mistake.predicted)} "

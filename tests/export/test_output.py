@@ -1,6 +1,4 @@
 import os
-import subprocess
-import sys
 
 import pytest
 
@@ -51,14 +49,13 @@ def test_a_folder_that_takes_no_files(tmp_path, monkeypatch):
         check_output(tmp_path / "b.onnx")
 
 
-def test_an_impossible_output_costs_no_import_of_tensorflow(tmp_path):
+def test_an_impossible_output_costs_no_import_of_tensorflow(python, tmp_path):
     program = (
         "import export, sys\n"
         f"try: export.export_backbone({str(tmp_path)!r}, weights='random')\n"
         "except export.OutputError: print('tensorflow' in sys.modules)"
     )
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert ran.stdout == "False\n"
+    assert python(program).stdout == "False\n"
 
 
 def test_a_parity_failure_writes_nothing(frameworks, tmp_path, monkeypatch):

@@ -164,6 +164,18 @@ def test_a_missing_layer_is_no_silent_partial_load(load, new_layout):
     refused(load, new_layout)
 
 
+def test_a_loader_that_skips_a_layer_without_a_word_is_caught(load, network, new_layout, monkeypatch):
+    whole = type(network).load_weights
+
+    def partial(self, path):
+        before = self.layers[1].get_weights()
+        whole(self, path)
+        self.layers[1].set_weights(before)
+
+    monkeypatch.setattr(type(network), "load_weights", partial)
+    refused(load, new_layout, "1 arrays missing or not finite", network.layers[1].weights[0].path)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_value_that_is_not_finite(value, load, network, kept, tmp_path):
     spoiled = [array.copy() for array in kept]

@@ -1,0 +1,73 @@
+# Everything runs in .venv, which the first target that needs it makes from the lock.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+HEADSTART := $(BIN)/headstart
+
+WEIGHTS ?= imagenet
+BACKBONE ?= mobilenet_v2
+MODEL ?= backbone.onnx
+STORE ?= photos.h5
+HEAD ?= logreg
+CLASSIFIER ?= classifier.onnx
+PREDICTIONS ?= predictions.csv
+
+.PHONY: help setup demo export embed train-head score test check format bench lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed ## Install everything into .venv, from the lock (GPU=1: with onnxruntime-gpu)
+
+$(VENV)/.installed: requirements/dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed, found " + sys.version.split()[0] + "; try: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(if $(GPU),$(BIN)/python -m pip uninstall --quiet --yes onnxruntime)
+	$(if $(GPU),$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/gpu.txt)
+	@touch $@
+
+demo: setup ## Go the whole way on drawn pictures (IMAGES=folder: on yours; WEIGHTS=file)
+	$(HEADSTART) demo --weights "$(WEIGHTS)" $(if $(IMAGES),--images "$(IMAGES)")
+
+export: setup ## Export a backbone to ONNX, once (BACKBONE=, WEIGHTS=, MODEL=)
+	$(HEADSTART) export --backbone "$(BACKBONE)" --weights "$(WEIGHTS)" -o "$(MODEL)"
+
+embed: setup ## Embed a folder of photos (IMAGES=, MODEL=, STORE=)
+	@test -n "$(IMAGES)" || { echo "error: say which photos: make embed IMAGES=folder" >&2; exit 2; }
+	@test -f "$(MODEL)" || { echo "error: $(MODEL): no such backbone; make it once: make export" >&2; exit 1; }
+	$(HEADSTART) embed "$(IMAGES)" --model "$(MODEL)" -o "$(STORE)"
+
+train-head: setup ## Train a head on the embeddings (STORE=, HEAD=, CLASSIFIER=)
+	$(HEADSTART) train "$(STORE)" --head "$(HEAD)" -o "$(CLASSIFIER)"
+
+score: setup ## Score a folder of photos (IMAGES=, CLASSIFIER=, PREDICTIONS=)
+	@test -n "$(IMAGES)" || { echo "error: say which photos: make score IMAGES=folder" >&2; exit 2; }
+	$(HEADSTART) score "$(IMAGES)" --classifier "$(CLASSIFIER)" -o "$(PREDICTIONS)"
+
+test: setup ## Run the tests
+	$(BIN)/python -m pytest
+
+check: setup ## Lint, format and type checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## Measure the figures that the README quotes (BENCH_IMAGES=, BENCH_WEIGHTS=)
+	$(BIN)/python -m bench
+
+lock: ## Resolve the locked requirements anew (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra export --group dev pyproject.toml -o requirements/dev.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links -c requirements/dev.txt pyproject.toml -o requirements/run.txt
+	sed -n 's/^onnxruntime==\([0-9.]*\).*/onnxruntime-gpu==\1/p' requirements/run.txt | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-deps --no-header --no-annotate --no-emit-index-url --no-emit-find-links - -o requirements/gpu.txt
+
+clean: ## Delete the virtual environment and what the demo made
+	rm -rf $(VENV) demo build dist

@@ -1,0 +1,122 @@
+import json
+import math
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from classify.errors import ClassifierError, LabelError
+from classify.evaluation import evaluate, judge
+from classify.training import train
+from extract.store import open_store
+
+
+def strict(text: str):
+    """Parse JSON as others do, who know no NaN."""
+
+    def refuse(constant: str):
+        raise ValueError(constant)
+
+    return json.loads(text, parse_constant=refuse)
+
+
+@pytest.fixture
+def judged():
+    """40 judged rows of 4 classes, about half of them wrong."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 40).astype(np.int32)
+    raw = rng.random((40, 4)) + 0.4 * np.eye(4)[labels]
+    probabilities = raw / raw.sum(axis=1, keepdims=True)
+    return probabilities, labels, judge(probabilities, labels, list("abcd"), [f"{row}.jpg" for row in range(40)])
+
+
+def test_the_figures_are_those_of_scikit_learn(judged):
+    probabilities, labels, found = judged
+    predicted = probabilities.argmax(axis=1)
+    assert 0.3 < found.accuracy < 0.9
+    assert found.images == 40
+    assert found.accuracy == pytest.approx(metrics.accuracy_score(labels, predicted))
+    assert found.log_loss == pytest.approx(metrics.log_loss(labels, probabilities))
+    assert np.array_equal(found.confusion, metrics.confusion_matrix(labels, predicted))
+    precision, recall, _, support = metrics.precision_recall_fscore_support(labels, predicted)
+    assert [figures.precision for figures in found.classes] == pytest.approx(precision)
+    assert [figures.recall for figures in found.classes] == pytest.approx(recall)
+    assert [(figures.name, figures.images) for figures in found.classes] == list(zip("abcd", support, strict=True))
+
+
+def test_the_mistakes_are_named_the_surest_first(judged):
+    probabilities, labels, found = judged
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    assert {mistake.path for mistake in found.mistakes} == {f"{row}.jpg" for row in wrong}
+    surest = [mistake.probability for mistake in found.mistakes]
+    assert surest == sorted(surest, reverse=True)
+    for mistake in found.mistakes:
+        row = int(mistake.path.removesuffix(".jpg"))
+        assert mistake.label == "abcd"[labels[row]]
+        assert mistake.predicted == "abcd"[probabilities[row].argmax()]
+
+
+def test_certainty_that_was_wrong_costs_much_but_not_everything():
+    found = judge(np.array([[1.0, 0.0]]), np.array([1], np.int32), ["a", "b"], ["x"])
+    assert 700 < found.log_loss < math.inf
+
+
+def test_a_class_without_images_has_no_figures_and_json_says_null():
+    found = judge(np.array([[0.9, 0.1]]), np.array([0], np.int32), ["a", "b"], ["x"])
+    assert (found.classes[0].precision, found.classes[0].recall) == (1, 1)
+    assert math.isnan(found.classes[1].precision)
+    assert math.isnan(found.classes[1].recall)
+    plain = strict(json.dumps(found.to_json()))
+    assert plain["classes"][1] == {"name": "b", "precision": None, "recall": None, "images": 0}
+    assert plain["confusion"] == [[1, 0], [0, 0]]
+
+
+def test_a_store_is_judged_on_every_labelled_row_that_has_a_vector(tiny_store, tiny_classifier):
+    found = evaluate(tiny_store, tiny_classifier)
+    assert (found.images, found.accuracy) == (60, 1)
+    assert evaluate(open_store(tiny_store), tiny_classifier).log_loss == found.log_loss
+
+
+def test_one_split_can_be_judged_alone(clustered, tmp_path):
+    store = clustered(90, splits=["train"] * 30 + ["val"] * 30 + ["test"] * 30)
+    path = train(store, tmp_path / "classifier.onnx").path
+    assert [evaluate(store, path, split=name).images for name in ("train", "val", "test", None)] == [30, 30, 30, 90]
+    with pytest.raises(LabelError, match="labelled images of the split 'holdout' to judge on, found none"):
+        evaluate(store, path, split="holdout")
+
+
+def test_what_train_reported_is_what_evaluate_finds(clustered, tmp_path):
+    store = clustered(90, splits=["train"] * 60 + ["val"] * 30, spread=4.0)
+    result = train(store, tmp_path / "classifier.onnx")
+    again = evaluate(store, result.path, split="val")
+    assert 0.4 < again.accuracy < 1
+    assert (again.accuracy, [m.path for m in again.mistakes]) == (
+        result.evaluation.accuracy,
+        [m.path for m in result.evaluation.mistakes],
+    )
+    assert again.log_loss == pytest.approx(result.evaluation.log_loss, abs=1e-6)
+
+
+def test_a_store_without_labels_is_refused(make_store, tiny_classifier):
+    with pytest.raises(LabelError, match="expected labelled images to judge on, found none"):
+        evaluate(make_store([None, None]), tiny_classifier)
+
+
+def test_a_store_of_another_backbone_is_refused(make_backbone, tiny_photos, tiny_classifier, tmp_path):
+    from extract import embed
+
+    store, _ = embed(tiny_photos, make_backbone(tmp_path / "other.onnx", seed=1), tmp_path / "other.h5")
+    with pytest.raises(ClassifierError, match=r"other\.h5: its embeddings come from backbone .* was trained on"):
+        evaluate(store, tiny_classifier)
+
+
+def test_a_class_that_the_classifier_does_not_know_is_named(make_store, tiny_classifier):
+    with pytest.raises(ClassifierError, match=r"class 'fir', which .* does not know \(it knows ash, birch, cedar\)"):
+        evaluate(make_store(["ash", "fir"]), tiny_classifier)
+
+
+def test_a_store_of_some_of_the_classes_is_judged_in_the_classifiers_order(make_store, tiny_store, tiny_classifier):
+    known = open_store(tiny_store)
+    rows = np.flatnonzero(known.is_embedded & (known.labels == 2))
+    found = evaluate(make_store(["cedar"] * len(rows), known.embeddings(rows)), tiny_classifier)
+    assert (found.accuracy, found.confusion.tolist()) == (1, [[0, 0, 0], [0, 0, 0], [0, 0, len(rows)]])

@@ -1,0 +1,217 @@
+import hashlib
+import json
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from extract.errors import ModelError
+from extract.model import parse_model, read_model
+from extract.resize import ResizeRule
+
+
+@pytest.fixture
+def edited(make_backbone):
+    """Give the bytes of the backbone after a change to its graph."""
+
+    def edited(change: Callable[[ModelProto], object]) -> bytes:
+        proto = onnx.load_model_from_string(make_backbone())
+        change(proto)
+        return proto.SerializeToString()
+
+    return edited
+
+
+def refusal(data: bytes) -> str:
+    with pytest.raises(ModelError) as caught:
+        parse_model(data, "my.onnx")
+    message = str(caught.value)
+    assert message.startswith("my.onnx: ")
+    assert "\n" not in message
+    return message
+
+
+def test_a_backbone_is_read_with_its_contract(backbone):
+    model = read_model(str(backbone))
+    assert model.data == backbone.read_bytes()
+    assert model.sha256 == hashlib.sha256(model.data).hexdigest() == model.backbone_sha256
+    assert model.outputs == {"embedding": 16}
+    assert model.rule == ResizeRule(32, 32, "squash")
+    assert model.source == str(backbone)
+    assert not model.is_trained
+
+
+def test_metadata_say_whether_it_was_trained_and_what_it_was_made_of(make_backbone):
+    changes = {"weights": {"source": "imagenet", "trained": True}, "backbone_sha256": "ab" * 32}
+    model = parse_model(make_backbone(**changes, format="headstart-classifier"), "my.onnx")
+    assert model.is_trained
+    assert model.backbone_sha256 == "ab" * 32
+    assert model.metadata["format"] == "headstart-classifier"
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"just some text\n" * 10, b"\x89PNG\r\n\x1a\n", bytes(500)])
+def test_what_is_no_onnx_is_refused(data):
+    assert "expected an ONNX file" in refusal(data)
+
+
+def test_a_truncated_file_is_refused(make_backbone):
+    data = make_backbone()
+    for cut in np.linspace(0, len(data) - 1, 40).astype(int):
+        refusal(data[:cut])
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None, derandomize=True)
+def test_no_mutation_raises_anything_but_a_model_error(make_backbone, data):
+    held = bytearray(make_backbone())
+    for _ in range(data.draw(st.integers(1, 5))):
+        at = data.draw(st.one_of(st.integers(0, 400), st.integers(0, len(held) - 1)))
+        held[min(at, len(held) - 1)] = data.draw(st.integers(0, 255))
+    try:
+        model = parse_model(bytes(held), "my.onnx")
+    except ModelError:
+        return
+    assert model.outputs["embedding"] > 0
+
+
+def test_another_onnx_file_is_refused(edited):
+    assert "found another ONNX file" in refusal(edited(lambda proto: proto.ClearField("metadata_props")))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"schema": 2}, "expected headstart-backbone schema 1, found 2"),
+        ({"schema": None, "format": "other"}, "expected other schema None"),
+        ({"schema": 1, "format": "other"}, "other"),
+        ({"resize": {}}, "resize rule {} is not one that this version implements"),
+        ({"resize": None}, "metadata or graph is incomplete"),
+        ({"image_size": [32]}, "metadata or graph is incomplete"),
+        ({"image_size": None}, "metadata or graph is incomplete"),
+        ({"image_size": [32, 64]}, "expected one input `image` uint8 (n, 32, 64, 3)"),
+    ],
+)
+def test_metadata_of_another_kind_are_refused(make_backbone, changes, reason):
+    assert reason in refusal(make_backbone(**changes))
+
+
+RULE = {"version": 1, "interpolation": "bilinear-antialias", "fit": "squash", "exif_transpose": True, "alpha": "white"}
+
+
+@pytest.mark.parametrize(
+    "change", [{"version": 2}, {"interpolation": "nearest"}, {"fit": "pad"}, {"alpha": "black"}, {"gamma": 2.2}]
+)
+def test_another_resize_rule_is_refused(make_backbone, change):
+    assert "not one that this version implements" in refusal(make_backbone(resize=RULE | change))
+
+
+def test_a_crop_is_a_known_rule(make_backbone):
+    assert parse_model(make_backbone(resize=RULE | {"fit": "crop"}), "my.onnx").rule.fit == "crop"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", "null", "{}", '{"format": "headstart-backbone"}', "{"])
+def test_metadata_that_are_no_object_are_refused(edited, text):
+    assert "incomplete" in refusal(edited(lambda proto: helper.set_model_props(proto, {"headstart": text})))
+
+
+def _as_float(proto):
+    proto.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT
+
+
+def _renamed(proto):
+    proto.graph.input[0].name = "picture"
+
+
+def _second_input(proto):
+    proto.graph.input.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, [1]))
+
+
+@pytest.mark.parametrize("change", [_as_float, _renamed, _second_input, lambda proto: proto.graph.ClearField("input")])
+def test_another_input_is_refused(edited, change):
+    assert "expected one input `image` uint8 (n, 32, 32, 3), found [" in refusal(edited(change))
+
+
+def _without_length(proto):
+    proto.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "d"
+
+
+def _without_shape(proto):
+    proto.graph.output[0].type.tensor_type.ClearField("shape")
+
+
+def _another_name(proto):
+    proto.graph.output[0].name = "features"
+
+
+@pytest.mark.parametrize(
+    "change", [_without_length, _without_shape, _another_name, lambda proto: proto.graph.ClearField("output")]
+)
+def test_an_output_that_is_no_embedding_of_known_length_is_refused(edited, change):
+    refusal(edited(change))
+
+
+def _external(tensor: TensorProto) -> TensorProto:
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../weights.bin")
+    return tensor
+
+
+def _external_weights(proto):
+    _external(proto.graph.initializer[1])
+
+
+def _external_constant(proto):
+    tensor = _external(numpy_helper.from_array(np.zeros(3, np.float32)))
+    proto.graph.node.append(helper.make_node("Constant", [], ["unused"], value=tensor))
+
+
+def _branching(*nodes, initializer=()):
+    inner = helper.make_graph(
+        nodes, "inner", [], [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])], initializer
+    )
+    return helper.make_node("If", ["condition"], ["y"], then_branch=inner, else_branch=inner)
+
+
+def _external_weights_in_a_branch(proto):
+    tensor = _external(numpy_helper.from_array(np.zeros(3, np.float32), "x"))
+    proto.graph.node.append(_branching(initializer=[tensor]))
+
+
+@pytest.mark.parametrize("change", [_external_weights, _external_constant, _external_weights_in_a_branch])
+def test_weights_in_another_file_are_refused(edited, change):
+    assert "another file, which is not read" in refusal(edited(change))
+
+
+def _custom_operator(proto):
+    proto.graph.node[3].domain = "com.evil"
+
+
+def _custom_operator_in_a_branch(proto):
+    proto.graph.node.append(_branching(_branching(helper.make_node("Run", [], ["x"], domain="com.evil"))))
+
+
+@pytest.mark.parametrize("change", [_custom_operator, _custom_operator_in_a_branch])
+def test_operators_beyond_the_standard_are_refused(edited, change):
+    assert "operators beyond the ONNX standard (com.evil)" in refusal(edited(change))
+
+
+def test_functions_are_refused(edited):
+    function = helper.make_function("", "f", ["x"], ["y"], [helper.make_node("Relu", ["x"], ["y"])], [])
+    assert "functions" in refusal(edited(lambda proto: proto.functions.append(function)))
+
+
+@pytest.mark.parametrize(("name", "reason"), [("none.onnx", "headstart export"), (".", "cannot be read")])
+def test_a_file_that_cannot_be_read_is_refused(tmp_path, name, reason):
+    with pytest.raises(ModelError, match=reason) as caught:
+        read_model(tmp_path / name)
+    assert str(caught.value).startswith(f"{tmp_path / name}: ")
+
+
+def test_the_test_backbone_describes_itself_as_the_exporter_does(make_backbone):
+    metadata = json.loads(onnx.load_model_from_string(make_backbone()).metadata_props[0].value)
+    assert metadata["resize"] == RULE

@@ -1,0 +1,59 @@
+"""What the README tells a newcomer to type works, in the order in which it stands there."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from headstart.pictures import draw_pictures
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+SHELL = [block for block in re.findall(r"```sh\n(.*?)```", README, re.S) if "headstart " in block]
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.S)
+
+
+@pytest.fixture(scope="module")
+def folder(real_weights, tmp_path_factory):
+    """Give a folder with photos/ and new/ in it, and a Keras cache that holds the ImageNet weights."""
+    folder = tmp_path_factory.mktemp("readme")
+    draw_pictures(folder / "photos", per_class=12)
+    draw_pictures(folder / "new", per_class=2, seed=1, broken=False)
+    (folder / "keras" / "models").mkdir(parents=True)
+    (folder / "keras" / "models" / real_weights.name).symlink_to(real_weights)
+    return folder
+
+
+def run(folder: Path, *command: str) -> str:
+    environment = os.environ | {
+        "KERAS_HOME": str(folder / "keras"),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_commands_and_python_run_one_after_the_other(folder):
+    assert len(SHELL) == 1
+    assert len(PYTHON) == 3
+    printed = run(folder, "sh", "-e", "-c", SHELL[0])
+    assert "photos.h5: 60 embedded, 4 failed, of 64 images" in printed
+    assert "predictions.csv: 10 scored, 0 failed" in printed
+    probabilities = [run(folder, sys.executable, "-W", "error", "-c", block) for block in PYTHON][1]
+    assert max(read_printed(probabilities), key=read_printed(probabilities).get) == "rose"
+
+
+def read_printed(text: str) -> dict[str, float]:
+    """Read the printed dictionary of class names and probabilities."""
+    return {name: float(value) for name, value in re.findall(r"'(\w+)': (?:np\.float32\()?([\d.e-]+)", text)}
+
+
+def test_readme_tells_of_every_command_and_make_target():
+    commands = {path.stem for path in (ROOT / "headstart" / "commands").glob("[a-z]*.py")}
+    assert {name for name in commands if f"headstart {name}" in README or f"make {name}" in README} == commands
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.M))
+    assert set(re.findall(r"`make ([a-z-]+)", README)) <= targets

@@ -1,0 +1,48 @@
+"""The built wheel, alone with what it requires in an empty environment, does all but export."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*command: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=600, check=False)
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """Give the folder of programs of an environment with the wheel and the locked run-time requirements."""
+    folder = tmp_path_factory.mktemp("bare")
+    built = run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder)
+    assert built.returncode == 0, built.stderr
+    run(sys.executable, "-m", "venv", folder / "venv").check_returncode()
+    programs = folder / "venv" / ("Scripts" if sys.platform == "win32" else "bin")
+    pip = [programs / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+    for arguments in (["--require-hashes", "-r", ROOT / "requirements" / "run.txt"], [*folder.glob("*.whl")]):
+        installed = run(*pip, *arguments)  # the wheel itself brings nothing more: the lock has all that it requires
+        assert installed.returncode == 0, installed.stderr
+    return programs
+
+
+def test_everything_but_export_runs_on_a_bare_install(bare, tiny_backbone, tiny_photos, tmp_path):
+    headstart, store, classifier = bare / "headstart", tmp_path / "photos.h5", tmp_path / "classifier.onnx"
+    for command in (
+        ["embed", tiny_photos, "--model", tiny_backbone, "-o", store],
+        ["train", store, "-o", classifier],
+        ["score", tiny_photos, "--classifier", classifier, "-o", tmp_path / "predictions.parquet"],
+        ["inspect", classifier],
+    ):
+        done = run(headstart, *command)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "predictions.parquet").stat().st_size > 0
+
+
+def test_export_says_which_extra_it_needs(bare, tmp_path):
+    done = run(bare / "headstart", "export", "--weights", "random", "-o", tmp_path / "backbone.onnx")
+    assert done.returncode == 1
+    assert "headstart[export]" in done.stderr
+    assert "Traceback" not in done.stderr
