@@ -131,7 +131,7 @@ def write_classifier(
     """
     place = Path(output)
     check_classifier_output(place)
-    backbone = _backbone_of(store)
+    backbone = store.model()
     layers = fold(head)
     if len(layers[-1].bias) != len(store.classes):
         raise ClassifierError(
@@ -159,15 +159,6 @@ def check_classifier_output(place: Path) -> None:
         raise ClassifierError(f"{place}: expected a name that ends in .onnx for the classifier")
     if place.exists() and b"headstart-classifier" not in place.read_bytes():
         raise ClassifierError(f"{place}: exists and is no classifier of Headstart; choose another name with -o")
-
-
-def _backbone_of(store: Store) -> Model:
-    model = store.model()
-    if "probabilities" in model.outputs:
-        raise ClassifierError(
-            f"{store.place}: was made with a classifier, expected a backbone; embed the images with the one it came from"
-        )
-    return model
 
 
 def _metadata(backbone: Model, store: Store, provenance: Provenance) -> dict[str, Any]:

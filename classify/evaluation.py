@@ -1,5 +1,6 @@
 """How good a classifier is on labelled rows: figures, and the mistakes worth looking at."""
 
+import math
 import os
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -61,11 +62,12 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Give the same as plain JSON values, with null for what is undefined."""
-        classes = [
-            {name: None if value != value else value for name, value in asdict(figures).items()}  # noqa: PLR0124
-            for figures in self.classes
-        ]
+        classes = [{name: _or_null(value) for name, value in asdict(figures).items()} for figures in self.classes]
         return {**asdict(self), "classes": classes, "confusion": self.confusion.tolist()}
+
+
+def _or_null(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def evaluate(

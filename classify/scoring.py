@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from classify.classifier import Classifier, read_classifier
 from classify.errors import PredictionError
 from classify.predictions import Prediction, check_format, write_predictions
-from extract.files import check_output
+from extract.files import check_output, check_outside
 from extract.pipeline import EngineOptions, Listener, fill, header_for
 from extract.providers import open_session
 from extract.schema import EMBEDDED
@@ -83,6 +83,7 @@ def score(
     model = read_classifier(classifier)
     if top < 1:
         raise PredictionError(f"the number of classes to write must be at least 1, found {top}")
+    check_outside(place, Path(images))
     run = _Run(model, place, min(top, len(model.classes)))
     source = Path(images)
     if _is_store(source):

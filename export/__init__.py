@@ -14,6 +14,7 @@ from export.errors import (
     OptionError,
     OutputError,
     ParityError,
+    QuantizationError,
     UnknownBackboneError,
     WeightsError,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "OptionError",
     "OutputError",
     "ParityError",
+    "QuantizationError",
     "UnknownBackboneError",
     "WeightsError",
     "export_backbone",

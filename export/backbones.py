@@ -6,7 +6,6 @@ from typing import Final
 
 from export.errors import OptionError, UnknownBackboneError
 
-GOOGLE: Final = "https://storage.googleapis.com/tensorflow/keras-applications"
 FITS: Final = ("squash", "crop")
 LARGEST_SIZE: Final = 2048
 
@@ -46,8 +45,9 @@ class Backbone:
         Where Keras keeps it, e.g. ``keras.applications.mobilenet_v2`` and ``MobileNetV2``.
     pixels : Pixels
         The family's pixel scaling.
-    weights_url : str
-        Where its ImageNet weights without the top are; ``{width}`` and ``{size}`` are filled in.
+    weights_path : str
+        Where, among Keras' published files, its ImageNet weights without the top are; ``{width}`` and ``{size}`` are
+        filled in.
     image_size : int
         Native height and width.
     smallest_size : int
@@ -64,18 +64,18 @@ class Backbone:
     module: str
     class_name: str
     pixels: Pixels
-    weights_url: str
+    weights_path: str
     image_size: int = 224
     smallest_size: int = 32
     widths: Mapping[float, str] = field(default_factory=dict)
     weights_sizes: tuple[int, ...] = ()
     weights_md5: str | None = None
 
-    def imagenet_url(self, width: float, image_size: tuple[int, int]) -> str:
-        """Give the address of the ImageNet weights for a width and an image size (height, width)."""
+    def imagenet_path(self, width: float, image_size: tuple[int, int]) -> str:
+        """Give the published path of the ImageNet weights for a width and an image size (height, width)."""
         height, breadth = image_size
         own = height == breadth and height in self.weights_sizes
-        return self.weights_url.format(width=self.widths.get(width, ""), size=height if own else self.image_size)
+        return self.weights_path.format(width=self.widths.get(width, ""), size=height if own else self.image_size)
 
 
 _RECORDS = (
@@ -84,7 +84,7 @@ _RECORDS = (
         module="keras.applications.mobilenet_v2",
         class_name="MobileNetV2",
         pixels=TF_PIXELS,
-        weights_url=GOOGLE + "/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{width}_{size}_no_top.h5",
+        weights_path="mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{width}_{size}_no_top.h5",
         widths={0.35: "0.35", 0.5: "0.5", 0.75: "0.75", 1.0: "1.0", 1.3: "1.3", 1.4: "1.4"},
         weights_sizes=(96, 128, 160, 192, 224),
     ),
@@ -93,7 +93,7 @@ _RECORDS = (
         module="keras.applications.mobilenet",
         class_name="MobileNet",
         pixels=TF_PIXELS,
-        weights_url=GOOGLE + "/mobilenet/mobilenet_{width}_{size}_tf_no_top.h5",
+        weights_path="mobilenet/mobilenet_{width}_{size}_tf_no_top.h5",
         widths={0.25: "2_5", 0.5: "5_0", 0.75: "7_5", 1.0: "1_0"},
         weights_sizes=(128, 160, 192, 224),
     ),
@@ -102,7 +102,7 @@ _RECORDS = (
         module="keras.applications.vgg16",
         class_name="VGG16",
         pixels=CAFFE_PIXELS,
-        weights_url=GOOGLE + "/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        weights_path="vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
         weights_md5="6d6bbae143d832006294945121d1f1fc",
     ),
     Backbone(
@@ -110,7 +110,7 @@ _RECORDS = (
         module="keras.applications.inception_v3",
         class_name="InceptionV3",
         pixels=TF_PIXELS,
-        weights_url=GOOGLE + "/inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        weights_path="inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
         image_size=299,
         smallest_size=75,
         weights_md5="bcbd6486424b2319ff4ef7d526e38f63",
@@ -120,7 +120,7 @@ _RECORDS = (
         module="keras.applications.resnet50",
         class_name="ResNet50",
         pixels=CAFFE_PIXELS,
-        weights_url=GOOGLE + "/resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        weights_path="resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
         weights_md5="4d473c1dd8becc155b73f8504c6f6626",
     ),
 )

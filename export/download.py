@@ -1,6 +1,7 @@
 """Keras' published ImageNet weights: from Keras' cache, or fetched into it whole."""
 
 import contextlib
+import importlib
 import os
 import socket
 import tempfile
@@ -23,11 +24,11 @@ def imagenet_file(plan: Plan, frameworks: Frameworks) -> Path:
     WeightsError
         They could not be downloaded; the message lists the ways to go on without a network.
     """
-    url = plan.backbone.imagenet_url(plan.width, plan.image_size)
-    cached = cache_folder() / url.rpartition("/")[2]
+    published = plan.backbone.imagenet_path(plan.width, plan.image_size)
+    cached = cache_folder() / published.rpartition("/")[2]
     if not cached.is_file():
         try:
-            _download(url, cached, plan.backbone.weights_md5, frameworks)
+            _download(keras_address() + published, cached, plan.backbone.weights_md5, frameworks)
         except Exception as error:  # Keras wraps a failed download in a bare Exception.
             raise WeightsError(
                 f"{cached.name} could not be downloaded ({one_line(error)}): "
@@ -40,6 +41,13 @@ def cache_folder() -> Path:
     """Give the folder where Keras keeps weights: ``models`` in ``$KERAS_HOME``, else in ``~/.keras``."""
     home = os.environ.get("KERAS_HOME") or "~/.keras"
     return Path(home).expanduser() / "models"
+
+
+def keras_address() -> str:
+    """Give the address under which Keras publishes its weights, as Keras itself knows it."""
+    family = "mobilenet_v2"
+    module = importlib.import_module(f"keras.src.applications.{family}")
+    return str(module.BASE_WEIGHT_PATH).removesuffix(f"{family}/")
 
 
 def _download(url: str, target: Path, md5: str | None, frameworks: Frameworks) -> None:

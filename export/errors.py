@@ -9,6 +9,7 @@
     ├── WeightsError              the weights cannot be had, read, or used
     ├── ConversionError           the network has a shape that the conversion does not know
     ├── ParityError               the ONNX model does not do what Keras does
+    ├── QuantizationError         the int8 model agrees too little with the fp32 one, or cannot be made
     └── OutputError               the file cannot be written where it was asked for
 
 Every message is one line: the file or argument, what was expected, what was found, and what to do next.
@@ -41,6 +42,10 @@ class ConversionError(ExportError):
 
 class ParityError(ExportError):
     """The ONNX model's embeddings differ from those of Keras, or say nothing."""
+
+
+class QuantizationError(ExportError):
+    """The int8 model agrees too little with the fp32 one, or cannot be made."""
 
 
 class OutputError(ExportError):

@@ -29,8 +29,8 @@ class Frameworks:
     tf2onnx: ModuleType
 
 
-def require(name: str, extra: str) -> ModuleType:
-    """Import a module of an optional extra.
+def require(name: str, package: str) -> ModuleType:
+    """Import a module of a package that may be missing.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def require(name: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        install = f'pip install "headstart[{extra}]"'
+        install = f'pip install "{package}"'
         raise MissingExtraError(f"cannot import {name} ({one_line(error)}): {install}") from error
 
 
@@ -56,7 +56,7 @@ def load_frameworks() -> Frameworks:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet():
-        tensorflow, keras, tf2onnx = (require(name, "export") for name in ("tensorflow", "keras", "tf2onnx"))
+        tensorflow, keras, tf2onnx = (require(name, "headstart[export]") for name in ("tensorflow", "keras", "tf2onnx"))
     # The user's GPU is for embedding: TensorFlow would reserve nearly all of its memory, and compute in TF32.
     with contextlib.suppress(RuntimeError):
         tensorflow.config.set_visible_devices([], "GPU")

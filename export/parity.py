@@ -61,7 +61,7 @@ def run_onnx(model: bytes, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     MissingExtraError
         onnxruntime cannot be imported.
     """
-    runtime = require("onnxruntime", "cpu")
+    runtime = require("onnxruntime", "onnxruntime")
     options = runtime.SessionOptions()
     options.log_severity_level = 3
     session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

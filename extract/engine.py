@@ -29,7 +29,8 @@ from extract.writer import NO_DIGEST, Outcome
 
 MAX_FILE_BYTES = 256 << 20
 """A larger file is not read: no photo is, and a film would fill the memory."""
-BATCH_SIZE = 16
+AHEAD = 256
+"""Images that may be embedded ahead of the one that is being stored, so that a slow disk keeps no thread waiting."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ class Engine:
     find_content
         Digest of a file's content -> row that holds it already, or None.
     workers, batch_size
-        Threads (by default one a core that this process may use), and images a batch.
+        Threads (by default one a core that this process may use), and images a batch (by default what suits the
+        provider).
     """
 
     root: Path
@@ -65,19 +67,20 @@ class Engine:
     session: Session
     find_content: Callable[[bytes], int | None]
     workers: int | None = None
-    batch_size: int = BATCH_SIZE
+    batch_size: int | None = None
 
     def outcomes(self, items: Sequence[Item]) -> Iterator[Outcome | Known]:
         """Embed the items, reading ahead only as far as the threads need."""
-        workers = self.workers or cores()
-        one_at_a_time = threading.Lock() if self.session.exclusive else nullcontext()
-        batches = (items[i : i + self.batch_size] for i in range(0, len(items), self.batch_size))
+        workers, size = self.workers or cores(), self.batch_size or self.session.batch_size
+        turn = threading.Lock() if self.session.exclusive else nullcontext()
+        own = threading.local()
+        batches = (items[i : i + size] for i in range(0, len(items), size))
         running: deque[Future[list[Outcome | Known]]] = deque()
         with ThreadPoolExecutor(workers, thread_name_prefix="embed") as pool:
             try:
                 for batch in batches:
-                    running.append(pool.submit(self._embed, batch, one_at_a_time))
-                    if len(running) > 2 * workers:
+                    running.append(pool.submit(self._embed, batch, turn, own))
+                    if len(running) > workers + max(workers, AHEAD // size):
                         yield from running.popleft().result()
                 while running:
                     yield from running.popleft().result()
@@ -85,8 +88,12 @@ class Engine:
                 for future in running:
                     future.cancel()
 
-    def _embed(self, batch: Sequence[Item], turn: AbstractContextManager[object]) -> list[Outcome | Known]:
-        pixels = np.empty((len(batch), self.rule.height, self.rule.width, 3), np.uint8)
+    def _embed(
+        self, batch: Sequence[Item], turn: AbstractContextManager[object], own: threading.local
+    ) -> list[Outcome | Known]:
+        if not hasattr(own, "pixels"):  # allocated once a thread: fresh pages cost as much as a copy
+            own.pixels = np.empty((self.batch_size or self.session.batch_size, *self.rule.shape), np.uint8)
+        pixels: NDArray[np.uint8] = own.pixels
         results: list[Outcome | Known] = []
         filled = 0
         for item in batch:
@@ -104,7 +111,7 @@ class Engine:
         if item.reason:
             return Outcome(item, NO_DIGEST, item.size, item.mtime_ns, None, item.reason)
         try:
-            data, found = _read(os.path.join(os.fsencode(self.root), item.path))
+            data, found = read_file(os.path.join(os.fsencode(self.root), item.path))
         except DecodeError as error:
             return Outcome(item, NO_DIGEST, item.size, item.mtime_ns, None, str(error))
         digest = hashlib.sha256(data).digest()
@@ -133,7 +140,7 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _read(path: bytes) -> tuple[bytes, os.stat_result]:
+def read_file(path: bytes) -> tuple[bytes, os.stat_result]:
     """Read a regular file whole; a pipe put in its place meanwhile is not waited for."""
     try:
         with open(path, "rb", opener=_open_at_once) as file:

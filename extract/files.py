@@ -12,6 +12,20 @@ TEMPORARY = ".tmp-"
 """How the names of unfinished files begin; whoever holds the lock of their folder may delete them."""
 
 
+def check_outside(path: Path, images: Path) -> None:
+    """Refuse an output inside the folder of images, where the next run would take it for one of them.
+
+    Raises
+    ------
+    OutputError
+        Naming a place that will do.
+    """
+    root, place = os.path.realpath(images), os.path.realpath(path)
+    if os.path.isdir(root) and place.startswith(os.path.join(root, "")):
+        better = os.path.join(os.path.dirname(root), path.name)
+        raise OutputError(f"{path}: lies inside the folder of images {images}; write it elsewhere, as with -o {better}")
+
+
 def check_output(path: Path, is_folder: bool = False) -> None:
     """Refuse an output that could not be written, before any work is done for it; a folder may be there already.
 

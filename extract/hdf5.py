@@ -69,7 +69,7 @@ def write_into(file: BinaryIO, attributes: Mapping[str, Any], columns: Mapping[s
             write_all(file, piece)
         at = offset + memoryview(data).nbytes
     file.seek(0)
-    write_all(file, _MAGIC + digest.hexdigest().encode() + b"\n")
+    write_all(file, _user_block(digest.hexdigest()))
     return digest.hexdigest()
 
 
@@ -97,11 +97,21 @@ def verify(path: Path) -> str:
         raise StoreError(f"{path}: no such store; make one with `headstart embed IMAGES -o {path}`") from None
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {error.strerror}") from None
-    if head != (_MAGIC + digest.hexdigest().encode() + b"\n").ljust(USER_BLOCK, b"\0"):
+    if head != _user_block(digest.hexdigest()):
         raise StoreError(
             f"{path}: damaged (cut off or altered): its bytes do not match their digest; delete it and embed again"
         )
     return digest.hexdigest()
+
+
+def states_digest(path: Path, digest: str) -> bool:
+    """Tell whether a file that was verified is still the same one, by its user block alone."""
+    with open(path, "rb") as file:
+        return file.read(USER_BLOCK) == _user_block(digest)
+
+
+def _user_block(digest: str) -> bytes:
+    return (_MAGIC + digest.encode() + b"\n").ljust(USER_BLOCK, b"\0")
 
 
 def _pieces(attributes: Mapping[str, Any], columns: Mapping[str, Column]) -> Iterator[tuple[int, Any]]:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from extract.engine import BATCH_SIZE, Engine, Known
-from extract.errors import OutputError
+from extract.engine import Engine, Known
+from extract.errors import ModelError, OutputError, ProviderError
+from extract.files import check_outside
 from extract.model import Model, read_model
 from extract.providers import Session, open_session
 from extract.schema import DTYPES, Header
@@ -67,12 +68,23 @@ class EngineOptions:
     workers
         Threads; by default one a core.
     batch_size
-        Images that go through the model together.
+        Images that go through the model together; by default what suits the provider.
+
+    Raises
+    ------
+    ProviderError
+        Where there is less than one thread or image.
     """
 
     provider: str = "auto"
     workers: int | None = None
-    batch_size: int = BATCH_SIZE
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ProviderError(f"{name} must be at least 1, found {value}")
 
 
 Listener = Callable[[Progress], None]
@@ -120,7 +132,10 @@ def embed(
         raise OutputError(f"unknown dtype {dtype!r}; expected one of {', '.join(DTYPES)}")
     if not is_folder_store(place) and place.suffix not in (".h5", ".hdf5"):
         raise OutputError(f"{place}: expected a name that ends in .h5 (one file) or .emb (a folder of shards)")
+    check_outside(place, Path(images))
     source, backbone = find_images(images), read_model(model)
+    if "probabilities" in backbone.outputs:
+        raise ModelError(f"{model}: expected a backbone, found a classifier; embed with the backbone it came from")
     session = open_session(backbone, options.provider)
     started = time.monotonic()
     with StoreWriter(place, header_for(source, backbone, session, "embedding", dtype), backbone) as writer:
@@ -172,7 +187,7 @@ def fill(
             result = writer.copied(result.row, result.item, result.size, result.mtime_ns)
         else:
             computed += 1
-        writer.add(result)
+        result = writer.add(result)
         done, failed = done + 1, failed + (result.vector is None)
         if listener:
             listener(Progress(done, len(source.items), failed))

@@ -12,11 +12,24 @@ from extract.model import Model
 
 @dataclass(frozen=True)
 class Provider:
-    """One processor: onnxruntime's name for it, our options, and whether it works on one batch at a time."""
+    """One processor.
+
+    Attributes
+    ----------
+    name
+        onnxruntime's name for it.
+    options
+        Ours, for onnxruntime.
+    exclusive
+        Whether it works on one batch at a time.
+    batch_size
+        Images a batch: on a CPU few, so that a batch's tensors stay in the core's cache.
+    """
 
     name: str
     options: dict[str, str] = field(default_factory=dict)
     exclusive: bool = True
+    batch_size: int = 64
 
 
 PROVIDERS: dict[str, Provider] = {
@@ -25,7 +38,7 @@ PROVIDERS: dict[str, Provider] = {
     "openvino": Provider("OpenVINOExecutionProvider"),
     "coreml": Provider("CoreMLExecutionProvider"),
     "directml": Provider("DmlExecutionProvider"),
-    "cpu": Provider("CPUExecutionProvider", exclusive=False),
+    "cpu": Provider("CPUExecutionProvider", exclusive=False, batch_size=4),
 }
 AUTO = ("cuda", "coreml", "directml", "cpu")
 """The order in which ``auto`` tries them. TensorRT and OpenVINO, which compile for minutes, are taken only by name."""
@@ -40,6 +53,8 @@ class Session:
         onnxruntime's name of the provider that really runs.
     exclusive
         Whether calls must come one at a time (an accelerator), rather than one from each core.
+    batch_size
+        Images a batch that suit it.
     passed_over
         What ``auto`` tried before this provider, each with the reason why it does not run.
     """
@@ -48,7 +63,8 @@ class Session:
         import onnxruntime
 
         wanted = PROVIDERS[provider]
-        self.provider, self.exclusive, self._output = wanted.name, wanted.exclusive, output
+        self.provider, self.exclusive, self.batch_size = wanted.name, wanted.exclusive, wanted.batch_size
+        self._output = output
         self.passed_over: list[str] = []
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
@@ -61,8 +77,20 @@ class Session:
         self._session.disable_fallback()
 
     def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Run one batch: uint8 (n, H, W, 3) -> float32 (n, d)."""
-        result: NDArray[np.float32] = self._session.run([self._output], {"image": pixels})[0]
+        """Run one batch: uint8 (n, H, W, 3) -> float32 (n, d).
+
+        Raises
+        ------
+        ProviderError
+            Where the provider fails, for want of memory for example.
+        """
+        try:
+            result: NDArray[np.float32] = self._session.run([self._output], {"image": pixels})[0]
+        except Exception as error:  # onnxruntime raises many types, some of them without a public name
+            reason = " ".join(str(error).split())[:300]
+            raise ProviderError(
+                f"{self.provider} failed on a batch of {len(pixels)}: {reason}; try a smaller --batch-size"
+            ) from None
         return result
 
     @property

@@ -28,6 +28,11 @@ class ResizeRule:
     width: int
     fit: str = "squash"
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of the result: height, width, channels."""
+        return self.height, self.width, 3
+
     @classmethod
     def from_metadata(cls, metadata: dict[str, Any]) -> "ResizeRule":
         """Read the rule that a model file names.

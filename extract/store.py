@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extract.errors import StoreError
-from extract.hdf5 import verify
+from extract.hdf5 import states_digest, verify
 from extract.model import Model, parse_model
 from extract.schema import EMBEDDED, FAILED, REMOVED, ROW_DTYPES, Header, Rows
 from extract.source import SPLITS
@@ -43,6 +43,7 @@ class Store:
     header: Header = field(repr=False)
     rows: Rows = field(repr=False)
     files: tuple[Path, ...] = field(repr=False)
+    _digests: tuple[str, ...] = field(repr=False)
     _file: NDArray[np.int64] = field(repr=False)
     _position: NDArray[np.int64] = field(repr=False)
 
@@ -92,6 +93,11 @@ class Store:
         Returns
         -------
         float32, (m, d), in the order asked for; NaN for a row that failed.
+
+        Raises
+        ------
+        StoreError
+            Where another run has replaced the store since it was opened.
         """
         chosen = np.arange(len(self)) if which is None else np.asarray(which)
         if chosen.dtype == bool:
@@ -99,7 +105,8 @@ class Store:
         result = np.empty((len(chosen), self.header.dim), np.float32)
         for number in np.unique(self._file[chosen]):
             mine = np.flatnonzero(self._file[chosen] == number)
-            result[mine] = _read_vectors(self.files[number], self.header.output, self._position[chosen[mine]])
+            file, digest = self.files[number], self._digests[number]
+            result[mine] = _read_vectors(file, digest, self.header.output, self._position[chosen[mine]])
         return result
 
     def batches(self, size: int = 4096) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
@@ -154,15 +161,17 @@ def open_files(place: Path, files: Sequence[Path]) -> Store:
     if not files:
         raise StoreError(f"{place}: expected an embedding store, found a folder without finished shards; embed again")
     tables = [_read_table(file) for file in files]
-    header = reduce(Header.merged, (header for header, _ in tables))
-    for other, _ in tables:
+    digests, headers, parts = zip(*tables, strict=True)
+    header = reduce(Header.merged, headers)
+    for other in headers:
         header.require_same_origin(other, place)
-    rows = Rows.join([_relabelled(rows, own.classes, header.classes) for own, rows in tables])
-    counts = [len(rows) for _, rows in tables]
+    rows = Rows.join([_relabelled(part, own.classes, header.classes) for own, part in zip(headers, parts, strict=True)])
+    counts = [len(part) for part in parts]
     number = np.repeat(np.arange(len(files)), counts)
     position = np.concatenate([np.arange(count) for count in counts])
     keep = _latest(rows)
-    return Store(place, *only_used_classes(header, rows.take(keep)), tuple(files), number[keep], position[keep])
+    header, rows = only_used_classes(header, rows.take(keep))
+    return Store(place, header, rows, tuple(files), digests, number[keep], position[keep])
 
 
 def only_used_classes(header: Header, rows: Rows) -> tuple[Header, Rows]:
@@ -177,7 +186,7 @@ def shards_of(folder: Path) -> list[Path]:
     return sorted(folder.glob("part-*.h5"))
 
 
-def _read_table(file: Path) -> tuple[Header, Rows]:
+def _read_table(file: Path) -> tuple[str, Header, Rows]:
     digest = verify(file)
     if file.name.startswith("part-") and digest[:16] not in file.name:
         raise StoreError(f"{file}: its name does not match its digest; delete it and embed again")
@@ -193,7 +202,7 @@ def _read_table(file: Path) -> tuple[Header, Rows]:
     lengths = {len(getattr(rows, name)) for name in ROW_DTYPES} | {shape[0]}
     if lengths != {len(rows)} or shape[1:] != (header.dim,):
         raise StoreError(f"{file}: its columns differ in length or do not fit its header; embed again")
-    return header, rows
+    return digest, header, rows
 
 
 def _relabelled(rows: Rows, own: tuple[str, ...], classes: tuple[str, ...]) -> Rows:
@@ -214,8 +223,12 @@ def _latest(rows: Rows) -> NDArray[np.int64]:
     return present
 
 
-def _read_vectors(file: Path, output: str, positions: NDArray[np.int64]) -> NDArray[Any]:
+def _read_vectors(file: Path, digest: str, output: str, positions: NDArray[np.int64]) -> NDArray[Any]:
+    if not file.exists():
+        raise StoreError(f"{file}: is gone since the store was opened; open it again")
     with h5py.File(file, "r") as table:
+        if not states_digest(file, digest):  # asked with the file open: a later replacement does not reach it
+            raise StoreError(f"{file}: was replaced by another run since it was opened; open it again")
         vectors = table[output]
         first, last = int(positions.min()), int(positions.max())
         if last - first < 4 * len(positions):

@@ -5,7 +5,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -73,6 +73,8 @@ class StoreWriter:
         self.folder = output if self.is_folder else output.with_name(output.name + PARTS)
         self.known: Store | None = None
         self.removed = 0
+        self._has_model = False
+        self._largest = float(np.finfo(DTYPES[header.dtype]).max)
         self._by_path: dict[bytes, int] = {}
         self._by_content: dict[bytes, int] = {}
         self._pending: list[Outcome] = []
@@ -87,7 +89,6 @@ class StoreWriter:
             remove_unfinished_of(self.output)
             self._read_known()
             self.folder.mkdir(exist_ok=True)
-            self._place_model()
         except OSError as error:
             self._cleanup.close()
             raise OutputError(f"{self.folder}: cannot be written: {error.strerror or error}") from None
@@ -135,12 +136,21 @@ class StoreWriter:
         reason = rows.reason[row].decode("utf-8", "replace")
         return Outcome(item, rows.sha256[row].tobytes(), size, mtime_ns, vector, reason)
 
-    def add(self, outcome: Outcome) -> None:
-        """Take a row; it counts once it is committed, which happens by itself from time to time."""
+    def add(self, outcome: Outcome) -> Outcome:
+        """Take a row; it counts once it is committed, which happens by itself from time to time.
+
+        Returns
+        -------
+        The row as it will be stored: a failure where the vector does not fit the store's dtype.
+        """
+        if outcome.vector is not None and not np.abs(outcome.vector).max() <= self._largest:
+            reason = f"its {self.header.output} does not fit {self.header.dtype} (infinite, or too large)"
+            outcome = replace(outcome, vector=None, reason=reason)
         self._pending.append(outcome)
         late = time.monotonic() - self._last_commit > SECONDS_A_SHARD
         if len(self._pending) >= ROWS_A_SHARD or late:
             self.commit()
+        return outcome
 
     def commit(self) -> None:
         """Write what is pending as one durable shard."""
@@ -192,12 +202,16 @@ class StoreWriter:
 
     def _place_model(self) -> None:
         place = self.folder / MODEL_FILE
+        if self._has_model:
+            return
         if not place.exists() or place.read_bytes() != self._model.data:
             with atomic_file(place) as file:
                 write_all(file, self._model.data)
+        self._has_model = True
 
     def _write_shard(self, rows: Rows, vectors: NDArray[np.floating]) -> None:
         """Write one shard under the name of its digest; its rows count once the name does."""
+        self._place_model()
         last = shards_of(self.folder)[-1:]
         sequence = int(last[0].name.split("-")[1]) + 1 if last else 1
         values = vectors.astype(DTYPES[self.header.dtype])

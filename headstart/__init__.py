@@ -2,7 +2,7 @@
 
 >>> import headstart
 >>> store, _ = headstart.embed("photos/", "backbone.onnx", "photos.h5")  # doctest: +SKIP
->>> X, y = store.embeddings(), store.labels  # doctest: +SKIP
+>>> X, y = store.embeddings(store.is_embedded), store.labels[store.is_embedded]  # doctest: +SKIP
 >>> result = headstart.train(store, "flowers.onnx")  # doctest: +SKIP
 >>> headstart.score("new/", "flowers.onnx", "predictions.csv")  # doctest: +SKIP
 
@@ -55,6 +55,10 @@ __all__ = [
     "train",
     "write_classifier",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
 
 
 def __getattr__(name: str) -> Any:

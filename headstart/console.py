@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 if TYPE_CHECKING:
     from extract import Progress
@@ -23,8 +24,9 @@ Listener = Callable[["Progress"], None]
 DONE, ERROR, TOO_MANY_FAILURES, INTERRUPTED, TERMINATED = 0, 1, 3, 130, 143
 SECONDS_A_LINE = 10.0
 
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+# Markup and emoji codes are off: a file may be called "[bold].jpg" or ":cat:.jpg".
+out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 MaxFailures = Annotated[
@@ -32,7 +34,10 @@ MaxFailures = Annotated[
 ]
 Provider = Annotated[str, typer.Option(help="Where the model runs: auto, cpu, cuda, ... There is no silent fallback.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Threads.", show_default="one a core")]
-BatchSize = Annotated[int, typer.Option(min=1, help="Images that go through the model together.")]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(min=1, help="Images that go through the model together.", show_default="what suits the provider"),
+]
 
 
 class _TerminatedError(BaseException):
@@ -63,18 +68,18 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
 
 def fail(message: str, code: int = ERROR) -> NoReturn:
     """Print one line on stderr and leave."""
-    err.print(f"[bold red]error:[/] {_escaped(' '.join(message.split()))}")
+    err.print(Text.assemble(("error:", "bold red"), " ", _valid(" ".join(message.split()))))
     raise typer.Exit(code)
 
 
 def warn(message: str) -> None:
     """Print one line on stderr that the user should act on."""
-    err.print(f"[bold yellow]warning:[/] {_escaped(message)}")
+    err.print(Text.assemble(("warning:", "bold yellow"), " ", _valid(message)))
 
 
 def say(message: str) -> None:
-    """Print one line on stdout; square brackets are printed as they are."""
-    out.print(_escaped(message))
+    """Print one line on stdout."""
+    out.print(_valid(message))
 
 
 def print_json(value: Any) -> None:
@@ -86,7 +91,7 @@ def print_json(value: Any) -> None:
 def check_failures(failed: int, limit: int | None) -> None:
     """Leave with code 3 where more images failed than the user accepts."""
     if limit is not None and failed > limit:
-        fail(f"{failed} images failed, more than --max-failures {limit}", TOO_MANY_FAILURES)
+        fail(f"images that failed: {failed}, more than --max-failures {limit}", TOO_MANY_FAILURES)
 
 
 def short_path(path: str) -> str:
@@ -149,10 +154,8 @@ def _on_sigterm(_signal: int, _frame: object) -> None:
     raise _TerminatedError
 
 
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text.encode("utf-8", "backslashreplace").decode())
+def _valid(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _to_json(value: Any) -> Any:

@@ -13,6 +13,7 @@ from headstart.console import command, err, fail, out, progress, say
 
 PICTURES_A_CLASS = 60
 NEW_PICTURES_A_CLASS = 8
+MARKER = ".headstart-demo"
 
 
 @command
@@ -27,7 +28,7 @@ def run(
 
     if images is not None and not images.is_dir():
         fail(f"{images}: expected a folder with one folder of photos for each class")
-    output.mkdir(parents=True, exist_ok=True)
+    _claim(output)
     photos, new = (images, images) if images else _draw(output)
     backbone, store_file = output / "backbone.onnx", output / "photos.h5"
     is_trained = _export(backbone, weights)
@@ -44,6 +45,17 @@ def run(
     say(f"{scored.output}: {scored.scored} scored, {scored.failed} failed")
     _show_first_rows(scored.output)
     _end(output, result.evaluation.accuracy, result.evaluation.images, is_trained)
+
+
+def _claim(output: Path) -> None:
+    """Take an empty folder, or one of an earlier demo; what else a folder holds is not ours to replace."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        if any(output.iterdir()) and not (output / MARKER).exists():
+            fail(f"{output}: expected an empty folder or none, found files that no demo made; choose another with -o")
+        (output / MARKER).touch()
+    except OSError as error:
+        fail(f"{output}: cannot be a folder to write to: {error.strerror}; choose another with -o")
 
 
 def _draw(output: Path) -> tuple[Path, Path]:
@@ -97,8 +109,8 @@ def _end(output: Path, accuracy: float, images: int, is_trained: bool) -> None:
 
 
 def _title(text: str) -> None:
-    out.print(f"\n[bold cyan]{text}[/]")
+    out.print(f"\n{text}", style="bold cyan")
 
 
 def _shout(text: str) -> None:
-    err.print(f"[bold white on red] {text} [/]")
+    err.print(f" {text} ", style="bold white on red")

@@ -36,7 +36,7 @@ def run(
     dtype: Annotated[str, typer.Option(help="float16 or float32.")] = "float16",
     provider: Provider = "auto",
     workers: Workers = None,
-    batch_size: BatchSize = 16,
+    batch_size: BatchSize = None,
     max_failures: MaxFailures = None,
     json: Json = False,
 ) -> None:

@@ -1,11 +1,17 @@
 """`headstart export`: Keras application -> backbone.onnx."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headstart.console import Json, command, print_json, say, warn
+from headstart.console import Json, command, fail, print_json, say, warn
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+CALIBRATION_IMAGES = 300
 
 
 @command
@@ -19,13 +25,26 @@ def run(
     width: Annotated[float, typer.Option(help="Width multiplier of the MobileNets (0.35 to 1.4).")] = 1.0,
     fit: Annotated[str, typer.Option(help="How images reach that size: squash, or crop the centre.")] = "squash",
     seed: Annotated[int, typer.Option(help="For --weights random.")] = 0,
+    precision: Annotated[str, typer.Option(help="fp32, or int8: faster on CPUs, needs --calibrate.")] = "fp32",
+    calibrate: Annotated[
+        Path | None, typer.Option(help="For int8: a folder or manifest of images like those to come; some hundreds do.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Export a frozen backbone to ONNX, once (needs the extra `export`: TensorFlow)."""
     from export import export_backbone
 
+    if (precision, calibrate is None) not in (("fp32", True), ("int8", False)):
+        fail("expected --precision fp32, or --precision int8 together with --calibrate IMAGES", 2)
     made = export_backbone(
-        output, backbone=backbone, weights=weights, image_size=image_size, width=width, fit=fit, seed=seed
+        output,
+        backbone=backbone,
+        weights=weights,
+        image_size=image_size,
+        width=width,
+        fit=fit,
+        seed=seed,
+        calibration=_pixels(calibrate, backbone, image_size, width, fit) if calibrate else None,
     )
     if json:
         print_json(made)
@@ -33,6 +52,21 @@ def run(
     dim, size = made.metadata["dim"], made.metadata["image_size"]
     say(f"{made.path}: {backbone}, {size[0]} x {size[1]} pixels -> {dim} numbers, {made.bytes / 1e6:.1f} MB")
     say(f"largest difference from Keras: {made.max_difference:.1e}")
+    if "quantization" in made.metadata:
+        cosine = made.metadata["quantization"]
+        say(
+            f"int8 against fp32 on {cosine['images']} held-back images: cosine mean {cosine['cosine_mean']}, "
+            f"5th percentile {cosine['cosine_p5']}, least {cosine['cosine_min']}"
+        )
     if weights == "random":
         warn("these weights are untrained: use them only as a baseline")
     say(f"next: headstart embed IMAGES --model {made.path} -o photos.h5")
+
+
+def _pixels(images: Path, backbone: str, image_size: int | None, width: float, fit: str) -> "NDArray[np.uint8]":
+    from export.backbones import make_plan
+    from extract.resize import ResizeRule
+    from extract.sample import decode_sample
+
+    height, breadth = make_plan(backbone, image_size, width, fit).image_size
+    return decode_sample(images, ResizeRule(height, breadth, fit), CALIBRATION_IMAGES)

@@ -30,7 +30,7 @@ def run(
     top: Annotated[int, typer.Option(min=1, help="How many of the likeliest classes to write.")] = 3,
     provider: Provider = "auto",
     workers: Workers = None,
-    batch_size: BatchSize = 16,
+    batch_size: BatchSize = None,
     max_failures: MaxFailures = None,
     json: Json = False,
 ) -> None:

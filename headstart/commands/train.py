@@ -49,7 +49,6 @@ def run(
 
 def show(evaluation: "Evaluation") -> None:
     """Print figures, the confusion matrix and the most confident mistakes."""
-    from rich.markup import escape
     from rich.table import Table
 
     say(f"  accuracy {evaluation.accuracy:.4f}, log loss {evaluation.log_loss:.4f}")
@@ -60,7 +59,7 @@ def show(evaluation: "Evaluation") -> None:
         table.add_column(heading, justify="left" if heading == "class" else "right", no_wrap=True)
     for number, figures, counts in zip(numbers, evaluation.classes, evaluation.confusion.tolist(), strict=True):
         cells = [f"{figures.images}", f"{figures.precision:.3f}", f"{figures.recall:.3f}"]
-        table.add_row(number, escape(short_path(figures.name)), *cells, *(map(str, counts) if taken_for else []))
+        table.add_row(number, short_path(figures.name), *cells, *(map(str, counts) if taken_for else []))
     out.print(table)
     say("  (right: the confusion matrix; row = label, column = what the images were taken for)")
     for mistake in evaluation.mistakes[:SHOWN_MISTAKES]:

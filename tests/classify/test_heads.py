@@ -78,7 +78,8 @@ def test_balanced_weights_change_nothing_where_classes_are_even(clusters):
 
 def test_a_network_may_have_three_large_hidden_layers(clusters):
     points, codes = clusters(40, 2)
-    model = fitted("mlp", points, codes, hidden=(1024, 1024, 512))
+    options = HeadOptions(hidden=(1024, 1024, 512))
+    model = fit_head(make_head("mlp", options).set_params(mlpclassifier__max_iter=8), points, codes, options)
     assert [weights.shape for weights in model.steps[-1][1].coefs_] == [(16, 1024), (1024, 1024), (1024, 512), (512, 1)]
     assert model.score(points, codes) == 1
 

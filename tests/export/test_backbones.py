@@ -5,6 +5,7 @@ import pytest
 
 from export import BACKBONES, OptionError, UnknownBackboneError
 from export.backbones import make_plan
+from export.download import keras_address
 
 WIDTHS_AND_SIZES = [
     *[("mobilenet_v2", width, size) for width, size in [(0.35, 96), (0.5, 128), (1.0, 224), (1.3, 224), (1.4, 192)]],
@@ -38,7 +39,10 @@ def test_a_record_names_the_file_that_keras_itself_would_fetch(name, width, size
     options = {"alpha": width} if record.widths else {}
     with pytest.raises(Asked) as asked:
         application(include_top=False, weights="imagenet", input_shape=(size, size, 3), **options)
-    assert asked.value.args[0] == {"url": record.imagenet_url(width, (size, size)), "md5": record.weights_md5}
+    assert asked.value.args[0] == {
+        "url": keras_address() + record.imagenet_path(width, (size, size)),
+        "md5": record.weights_md5,
+    }
 
 
 @pytest.mark.parametrize("name", BACKBONES)

@@ -41,7 +41,7 @@ def test_noise_is_told_after_an_unforeseen_fault_and_stderr_always_comes_back(er
 
 def test_a_missing_module_names_the_extra():
     with pytest.raises(MissingExtraError) as error:
-        require("no_such_module_anywhere", "export")
+        require("no_such_module_anywhere", "headstart[export]")
     assert str(error.value) == (
         "cannot import no_such_module_anywhere (No module named 'no_such_module_anywhere'): "
         'pip install "headstart[export]"'

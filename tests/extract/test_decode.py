@@ -245,16 +245,23 @@ def large(width: int = 2000, height: int = 1500) -> Image.Image:
     return Image.fromarray(np.clip(waves + noise, 0, 255).astype(np.uint8))
 
 
-@pytest.mark.parametrize("fit", ["squash", "crop"])
-def test_a_large_jpeg_is_read_small_and_comes_out_alike(fit, monkeypatch):
+@pytest.mark.parametrize(
+    ("size", "fit", "box", "read"),
+    [
+        ((2000, 1500), "squash", None, (1000, 750)),
+        ((2000, 1500), "crop", (250, 0, 1750, 1500), (1000, 750)),
+        ((1500, 2000), "squash", None, (750, 1000)),
+        ((1500, 2000), "crop", (0, 250, 1500, 1750), (750, 1000)),
+    ],
+)
+def test_a_large_jpeg_is_read_small_and_comes_out_alike(monkeypatch, size, fit, box, read):
     seen = []
     monkeypatch.setattr("extract.decode._to_rgb", lambda image: seen.append(image.size) or image)
-    data, rule = encoded(large(), "JPEG", quality=92), ResizeRule(224, 224, fit)
+    data, rule = encoded(large(*size), "JPEG", quality=92), ResizeRule(224, 224, fit)
     with Image.open(io.BytesIO(data)) as image:
-        box = (250, 0, 1750, 1500) if fit == "crop" else None
         whole = np.asarray(image.resize((224, 224), Image.Resampling.BILINEAR, box=box), dtype=int)
     assert distance(decode(data, rule), whole) < 2
-    assert seen == [(1000, 750)]
+    assert seen == [read]
 
 
 def test_a_crop_takes_the_middle_and_a_squash_the_whole():

@@ -18,7 +18,7 @@ class MeanColour:
     """A predictable model: an image's vector is its mean colour."""
 
     def __init__(self, exclusive: bool = False, seconds: float = 0) -> None:
-        self.exclusive, self.seconds = exclusive, seconds
+        self.exclusive, self.seconds, self.batch_size = exclusive, seconds, 4
         self.inside = self.most_inside = 0
         self.batches: list[int] = []
         self._lock = threading.Lock()
@@ -119,7 +119,8 @@ def test_batches_have_the_size_asked_for(engine):
     assert session.batches == [9, 9, 4]  # 25 items, 3 of them failures
 
 
-def test_it_reads_ahead_only_as_far_as_the_workers_need(engine):
+def test_it_reads_ahead_only_so_far(engine, monkeypatch):
+    monkeypatch.setattr("extract.engine.AHEAD", 2)
     session = MeanColour()
     outcomes = engine(session, workers=1, batch_size=1).outcomes(find_images(engine().root).items)
     next(outcomes)

@@ -94,6 +94,26 @@ def test_batches_give_every_row_once(store, vectors, size):
     assert max(map(len, parts)) == min(size, ROWS)
 
 
+def test_a_store_that_another_run_has_replaced_gives_no_rows_of_the_other(tmp_path, model, vectors):
+    store = save(tmp_path / "a.h5", model, vectors)
+    save(tmp_path / "a.h5", model, vectors[1:])
+    with pytest.raises(StoreError, match="replaced by another run since it was opened"):
+        store.embeddings()
+    assert len(open_store(tmp_path / "a.h5").embeddings()) == ROWS - 1
+
+
+def test_a_store_that_is_gone_is_told(store):
+    a_file_of(store.place).unlink()
+    with pytest.raises(StoreError, match="is gone since the store was opened"):
+        store.embeddings()
+
+
+def test_shards_stay_readable_while_others_are_added(tmp_path, model, vectors):
+    store = save(tmp_path / "a.emb", model, vectors)
+    save(tmp_path / "a.emb", model, -vectors[1:])
+    np.testing.assert_array_equal(store.embeddings(), vectors)
+
+
 def test_float16_is_within_its_stated_error(output, model, vectors):
     store = save(output, model, vectors, "float16")
     read = store.embeddings()
@@ -113,11 +133,11 @@ def test_the_model_inside_is_the_one_that_made_it(store, model):
     assert store.model().data == model.data
 
 
-def test_another_model_inside_is_refused(store, make_backbone):
-    if store.place.is_dir():
-        (store.place / "model.onnx").write_bytes(make_backbone(seed=1))
-        with pytest.raises(StoreError, match="not the one that made its rows"):
-            store.model()
+def test_another_model_inside_is_refused(tmp_path, model, make_backbone, vectors):
+    store = save(tmp_path / "a.emb", model, vectors)
+    (tmp_path / "a.emb/model.onnx").write_bytes(make_backbone(seed=1))
+    with pytest.raises(StoreError, match="not the one that made its rows"):
+        store.model()
 
 
 def test_a_folder_without_its_model_is_told(tmp_path, model, vectors):

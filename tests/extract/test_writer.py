@@ -171,6 +171,7 @@ def test_a_shard_is_named_by_number_and_digest(writer):
         for number in range(3):
             one.add(outcome(number))
             one.commit()
+    assert not list(one.folder.glob(".tmp-*"))
     names = shards(one.folder)
     assert [name[:14] for name in names] == ["part-00000001-", "part-00000002-", "part-00000003-"]
     for name in names:
@@ -270,9 +271,10 @@ def test_a_full_disk_ends_the_run_and_keeps_what_was_there(writer, output, monke
         raise OSError(28, "No space left on device")
 
     write(writer(), outcome(0))
-    with monkeypatch.context() as full, pytest.raises(OutputError, match="No space left on device"):
+    with monkeypatch.context() as full:
         full.setattr("extract.hdf5.write_all", refuse)
-        write(writer(), outcome(0), outcome(1))
+        with pytest.raises(OutputError, match="No space left on device"):
+            write(writer(), outcome(0), outcome(1))
     assert open_store(output).paths == ["000.jpg"]
     assert not list(output.parent.rglob(".tmp-*"))
     assert write(writer(), outcome(0), outcome(1)).paths == ["000.jpg", "001.jpg"]

@@ -1,0 +1,257 @@
+"""fp32 backbone to int8: static, a scale for each channel of a kernel, calibrated on images of the user's.
+
+Three things make it close to fp32, in this order of effect (docs/performance.md has the figures):
+
+- each kernel's rounding error shifts the mean of its output; the shift is known and taken out of the bias
+  (Nagel et al. 2019, Data-Free Quantization Through Weight Equalization and Bias Correction, section 4.2);
+- the image's bytes are the first layer's quantised input as they are, with nothing in between;
+- each activation's range is the one with the least squared error among shares of its min-max range.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from export.errors import QuantizationError
+from export.frameworks import quiet, require
+from export.graph import add_constant, constant, producer_of
+from export.optimize import drop_unused
+
+Ranges = dict[str, tuple[float, float]]
+
+OPERATORS: Final = ("Conv", "Add", "Clip", "Relu", "MaxPool", "AveragePool", "Concat")
+SHARES: Final = np.linspace(0.4, 1.0, 25)
+SAMPLED: Final = 20_000
+BATCH: Final = 4
+
+#: A cosine below these, on images that were held back, and the file is not written.
+LEAST_COSINE: Final = {"mean": 0.98, "p5": 0.95, "min": 0.90}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Cosine between int8 and fp32 embeddings of held-back images: mean, 5th percentile, least; and how many images."""
+
+    mean: float
+    p5: float
+    min: float
+    images: int
+
+    def metadata(self) -> dict[str, float]:
+        """Give the figures for the file, to 4 digits."""
+        return {
+            "cosine_mean": round(self.mean, 4),
+            "cosine_p5": round(self.p5, 4),
+            "cosine_min": round(self.min, 4),
+            "images": self.images,
+        }
+
+
+def quantize(
+    model: onnx.ModelProto, calibration: NDArray[np.uint8], held_back: NDArray[np.uint8]
+) -> tuple[onnx.ModelProto, Agreement]:
+    """Make the int8 twin of a cleaned fp32 backbone, and prove it on images that it was not calibrated on.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        As `export.convert.convert` gives it; not changed.
+    calibration, held_back : ndarray of uint8, (n, h, w, 3), RGB, 0-255
+        Different images of the kind that will be embedded, at the model's size.
+
+    Returns
+    -------
+    onnx.ModelProto, Agreement
+        The same input and output; QuantizeLinear and DequantizeLinear of the default operator set inside.
+
+    Raises
+    ------
+    QuantizationError
+        The embeddings agree less than `LEAST_COSINE` with those of fp32.
+    """
+    ranges, means = _observe(model, calibration)
+    twin = onnx.ModelProto.FromString(model.SerializeToString())
+    for conv in _convolutions(twin.graph):
+        _correct_bias(twin.graph, conv, means[conv.name])
+    zero_point = _shift_input(twin.graph)
+    ranges[_input_of_first(twin.graph)] = (-float(zero_point), 255.0 - zero_point)
+    quantized = _insert_quantizers(twin, ranges)
+    _feed_bytes(quantized.graph, zero_point)
+    onnx.checker.check_model(quantized, full_check=True)
+    agreement = compare(embed(quantized, held_back), embed(model, held_back))
+    _gate(agreement)
+    return quantized, agreement
+
+
+def embed(model: onnx.ModelProto, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Embed images, uint8 (n, h, w, 3), with onnxruntime on the CPU: float32, (n, d)."""
+    return np.concatenate([outputs[0] for outputs in _outputs(model, images, ["embedding"])])
+
+
+def compare(found: NDArray[np.float32], reference: NDArray[np.float32]) -> Agreement:
+    """Give the cosines between two sets of embeddings, (n, d), of the same images."""
+    lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(reference, axis=1)
+    cosine = (found * reference).sum(axis=1) / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return Agreement(float(cosine.mean()), float(np.percentile(cosine, 5)), float(cosine.min()), len(cosine))
+
+
+def quantized_kernel(kernel: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Round a kernel, (outputs, ...), to int8 with one scale for each output channel, and give it back as floats."""
+    scale = np.abs(kernel).reshape(len(kernel), -1).max(axis=1) / 127
+    scale = np.where(scale > 0, scale, 1).reshape(-1, *[1] * (kernel.ndim - 1))
+    rounded: NDArray[np.floating] = np.clip(np.round(kernel / scale), -127, 127) * scale
+    return rounded
+
+
+def _gate(agreement: Agreement) -> None:
+    for name, least in LEAST_COSINE.items():
+        found = getattr(agreement, name)
+        if not found >= least:
+            raise QuantizationError(
+                f"int8 embeddings agree too little with fp32: {name} cosine {found:.4f} on {agreement.images} images "
+                f"held back, expected at least {least}; nothing is written: calibrate on other images, or use fp32"
+            )
+
+
+def _observe(model: onnx.ModelProto, images: NDArray[np.uint8]) -> tuple[Ranges, dict[str, NDArray[np.float64]]]:
+    """Give each activation's best range, and the mean of each channel that enters a convolution."""
+    names = [node.output[0] for node in model.graph.node if node.op_type in (*OPERATORS, "Sub")]
+    entries = {conv.name: conv.input[0] for conv in _convolutions(model.graph)}
+    low, high = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
+    means: dict[str, list[NDArray[np.float64]]] = {name: [] for name in entries.values()}
+    for batch in _outputs(model, images, names):
+        for name, values in zip(names, batch, strict=True):
+            low[name], high[name] = min(low[name], float(values.min())), max(high[name], float(values.max()))
+            if name in means:
+                means[name].extend(values.mean(axis=(2, 3), dtype=np.float64))
+    ranges = _best_ranges(model, images, {name: (low[name], high[name]) for name in names})
+    return ranges, {conv: np.mean(means[name], axis=0) for conv, name in entries.items()}
+
+
+def _best_ranges(model: onnx.ModelProto, images: NDArray[np.uint8], ranges: Ranges) -> Ranges:
+    """Shrink each range to the share of it whose quantisation has the least squared error."""
+    rng = np.random.default_rng(0)
+    errors = {name: np.zeros(len(SHARES)) for name in ranges}
+    for batch in _outputs(model, images, list(ranges)):
+        for name, values in zip(ranges, batch, strict=True):
+            sample = rng.choice(values.reshape(-1), SAMPLED)
+            errors[name] += [_squared_error(sample, share * np.array(ranges[name])) for share in SHARES]
+    best = {name: float(SHARES[errors[name].argmin()]) for name in ranges}
+    return {name: (low * best[name], high * best[name]) for name, (low, high) in ranges.items()}
+
+
+def _squared_error(values: NDArray[np.float32], limits: NDArray[np.float64]) -> float:
+    scale = float(np.ptp(limits)) / 255 or 1.0
+    zero_point = np.round(-limits[0] / scale)
+    steps = np.clip(np.round(values / scale) + zero_point, 0, 255) - zero_point
+    return float(np.square(steps * scale - values).sum())
+
+
+def _correct_bias(graph: onnx.GraphProto, conv: onnx.NodeProto, mean: NDArray[np.float64]) -> None:
+    """Add to the bias what rounding the kernel takes from the output's mean: sum over inputs of (W - Wq) E[x]."""
+    kernel = _constant(graph, conv.input[1])
+    lost = (kernel - quantized_kernel(kernel)).sum(axis=tuple(range(2, kernel.ndim)))
+    shift = lost[:, 0] * mean if kernel.shape[1] == 1 and len(mean) == len(kernel) else lost @ mean
+    _add_to_bias(graph, conv, shift)
+
+
+def _shift_input(graph: onnx.GraphProto) -> int:
+    """Make the pixels' offset a whole number, as a zero point must be; the first bias takes up the difference."""
+    conv = _convolutions(graph)[0]
+    subtract = producer_of(graph, conv.input[0])
+    if subtract is None or subtract.op_type != "Sub":
+        raise QuantizationError("expected the graph to begin with Transpose, Cast, Sub, Conv: export it again")
+    offset = _constant(graph, subtract.input[1]).reshape(-1)
+    zero_point = int(np.round(offset.mean()))
+    kernel = _constant(graph, conv.input[1])
+    _add_to_bias(graph, conv, kernel.sum(axis=(2, 3)) @ (zero_point - offset))
+    return zero_point
+
+
+def _insert_quantizers(model: onnx.ModelProto, ranges: Ranges) -> onnx.ModelProto:
+    require("onnxruntime", "onnxruntime")
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    limits = {
+        name: TensorData(lowest=np.float32(low), highest=np.float32(high)) for name, (low, high) in ranges.items()
+    }
+    with quiet():
+        quantizer = QDQQuantizer(
+            model,
+            per_channel=True,
+            reduce_range=False,
+            weight_qType=QuantType.QInt8,
+            activation_qType=QuantType.QUInt8,
+            tensors_range=TensorsData(CalibrationMethod.MinMax, limits),
+            nodes_to_quantize=None,
+            nodes_to_exclude=[],
+            op_types_to_quantize=list(OPERATORS),
+            extra_options={},
+        )
+        quantizer.quantize_model()
+        quantizer.model.topological_sort()
+    quantized: onnx.ModelProto = quantizer.model.model
+    del quantized.opset_import[:]
+    quantized.opset_import.extend(model.opset_import)
+    return quantized
+
+
+def _feed_bytes(graph: onnx.GraphProto, zero_point: int) -> None:
+    """Take the image's bytes as the first convolution's quantised input: Cast, Sub and QuantizeLinear go."""
+    dequantize = producer_of(graph, _convolutions(graph)[0].input[0])
+    node = dequantize
+    for expected in ("DequantizeLinear", "QuantizeLinear", "Sub", "Cast"):
+        if node is None or node.op_type != expected:
+            raise QuantizationError(f"expected {expected} before the first convolution of the quantised graph")
+        source = node.input[0]
+        if node is not dequantize:
+            graph.node.remove(node)
+        node = producer_of(graph, source)
+    graph.initializer.append(numpy_helper.from_array(np.array(zero_point, np.uint8), "pixel_zero_point"))
+    scale = add_constant(graph, "pixel_scale", 1.0)
+    del dequantize.input[:]  # type: ignore[union-attr]  # the loop's first turn made sure of it
+    dequantize.input.extend([source, scale, "pixel_zero_point"])  # type: ignore[union-attr]
+    drop_unused(graph)
+
+
+def _outputs(model: onnx.ModelProto, images: NDArray[np.uint8], names: list[str]) -> Iterator[list[NDArray[Any]]]:
+    """Run images through a model, a few at a time, and give the named tensors."""
+    runtime = require("onnxruntime", "onnxruntime")
+    tapped = onnx.ModelProto.FromString(model.SerializeToString())
+    declared = {output.name for output in tapped.graph.output}
+    tapped.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names if name not in declared)
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4
+    session = runtime.InferenceSession(tapped.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    run: Callable[..., list[NDArray[Any]]] = session.run
+    for start in range(0, len(images), BATCH):
+        yield run(names, {"image": images[start : start + BATCH]})
+
+
+def _convolutions(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    return [node for node in graph.node if node.op_type == "Conv"]
+
+
+def _input_of_first(graph: onnx.GraphProto) -> str:
+    return str(_convolutions(graph)[0].input[0])
+
+
+def _constant(graph: onnx.GraphProto, name: str) -> NDArray[Any]:
+    value = constant(graph, name)
+    if value is None:
+        raise QuantizationError(f"expected {name!r} to be a constant of the graph: export the backbone again")
+    return value
+
+
+def _add_to_bias(graph: onnx.GraphProto, conv: onnx.NodeProto, shift: NDArray[np.float64]) -> None:
+    bias = _constant(graph, conv.input[2]) if len(conv.input) == 3 else 0.0
+    del conv.input[2:]
+    name = f"{conv.name}_bias_{len(graph.initializer)}"
+    conv.input.append(add_constant(graph, name, bias + shift))

@@ -1,0 +1,51 @@
+"""A few decoded images of a source, for calibrating a model on what it will see."""
+
+import os
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extract.decode import decode
+from extract.engine import read_file
+from extract.errors import DecodeError
+from extract.resize import ResizeRule
+from extract.source import Item, find_images
+
+
+def decode_sample(images: str | os.PathLike[str], rule: ResizeRule, count: int) -> NDArray[np.uint8]:
+    """Decode images spread evenly over a folder or manifest; those that cannot be decoded are passed over.
+
+    Parameters
+    ----------
+    images
+        As `extract.source.find_images` takes them.
+    count
+        How many at most.
+
+    Returns
+    -------
+    uint8, (n, H, W, 3), RGB, 0-255; n may be smaller than `count`.
+
+    Raises
+    ------
+    SourceError
+        Where there is no such folder or manifest.
+    """
+    source = find_images(images)
+    root = os.fsencode(source.root)
+    chosen = [item for item in source.items if not item.reason]
+    pixels = np.empty((min(count, len(chosen)), rule.height, rule.width, 3), np.uint8)
+    filled = 0
+    for item in _spread(chosen, count):
+        try:
+            data, _ = read_file(os.path.join(root, item.path))
+            pixels[filled] = decode(data, rule)
+        except DecodeError:
+            continue
+        filled += 1
+    return pixels[:filled]
+
+
+def _spread(items: list[Item], count: int) -> list[Item]:
+    step = max(1.0, len(items) / count)
+    return [items[int(number * step)] for number in range(min(count, len(items)))]

@@ -1,0 +1,556 @@
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from extract import EngineOptions, ExtractError, embed, find_images, open_session, open_store, read_model
+from extract.decode import decode
+from extract.errors import BusyError, OutputError, SourceError, StoreError
+from extract.pipeline import Progress
+
+INPUTS, FAILED = 25, 3
+
+
+def contents(store) -> list[tuple]:
+    """Give everything that must not depend on how a store was made."""
+    rows = store.rows
+    columns = [store.paths, rows.sha256.tolist(), store.labels.tolist(), store.splits.tolist(), rows.status.tolist()]
+    columns += [rows.reason.tolist(), rows.size.tolist(), rows.mtime_ns.tolist()]
+    return [*zip(*columns, np.nan_to_num(store.embeddings(), nan=-1).tolist(), strict=True)]
+
+
+def counts(summary) -> tuple[int, int, int]:
+    return summary.computed, summary.reused, summary.removed
+
+
+@pytest.fixture
+def run(photos, backbone, output):
+    """Give a function that embeds the photos into a store of each form, and checks what always holds."""
+
+    def run(images=photos, model=backbone, place=output, **options):
+        store, summary = embed(images, model, place, **options)
+        assert summary.inputs == summary.embedded + summary.failed == summary.computed + summary.reused == len(store)
+        assert contents(open_store(place)) == contents(store)
+        return store, summary
+
+    return run
+
+
+def test_every_image_becomes_a_row(run, photos):
+    store, summary = run()
+    assert (summary.inputs, summary.embedded, summary.failed) == (INPUTS, INPUTS - FAILED, FAILED)
+    assert counts(summary) == (INPUTS, 0, 0)
+    assert store.rows.path.tolist() == [item.path for item in find_images(photos).items]
+    assert store.classes == ["cat", "dog", "owl"]
+    assert [store.labels[store.paths.index(path)] for path in ("stray.png", "cat/00.png", "owl/02.png")] == [-1, 0, 2]
+    assert (summary.provider, summary.passed_over) == ("CPUExecutionProvider", [])
+    assert summary.seconds > 0
+
+
+def test_a_row_holds_what_the_model_gives_for_its_image(run, photos, backbone):
+    store, _ = run(dtype="float32")
+    model = read_model(backbone)
+    session = open_session(model, "cpu")
+    for path, vector in zip(store.paths, store.embeddings(), strict=True):
+        if path not in store.failures:
+            pixels = decode((photos / path).read_bytes(), model.rule)
+            np.testing.assert_allclose(vector, session.run(pixels[None])[0], rtol=1e-5)
+
+
+def test_a_failed_image_has_its_reason_and_no_vector(run):
+    store, _ = run()
+    reasons = store.failures
+    assert list(reasons) == ["cat/broken.jpg", "dog/empty.png", "owl/notes.txt"]
+    assert "damaged image" in reasons["cat/broken.jpg"]
+    assert reasons["dog/empty.png"] == "empty file"
+    assert "not an image of a known format (begins with b'owls seen in" in reasons["owl/notes.txt"]
+    assert np.isnan(store.embeddings()[~store.is_embedded]).all()
+    assert np.isfinite(store.embeddings(store.is_embedded)).all()
+
+
+def test_three_lines_of_plain_h5py_read_it(photos, backbone, tmp_path):
+    store, _ = embed(photos, backbone, tmp_path / "photos.h5")
+    with h5py.File(tmp_path / "photos.h5") as file:
+        embedding, label, classes = file["embedding"][:], file["label"][:], file.attrs["classes"]
+    assert embedding.dtype == np.float16
+    np.testing.assert_array_equal(embedding.astype(np.float32), store.embeddings())
+    assert label.tolist() == store.labels.tolist()
+    assert [name.decode() for name in classes] == store.classes
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_the_values_have_the_dtype_asked_for(run, dtype):
+    store, _ = run(dtype=dtype)
+    with h5py.File(store.files[0]) as file:
+        assert file["embedding"].dtype == np.dtype(dtype)
+    assert store.header.dtype == dtype
+
+
+def test_the_store_carries_the_very_backbone(run, backbone):
+    assert run()[0].model().data == backbone.read_bytes()
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("batch_size", [1, 7, 32])
+def test_neither_workers_nor_batches_change_a_row(photos, backbone, tmp_path, workers, batch_size):
+    expected, _ = embed(photos, backbone, tmp_path / "a.h5", dtype="float32")
+    options = EngineOptions(workers=workers, batch_size=batch_size)
+    given, _ = embed(photos, backbone, tmp_path / "b.h5", dtype="float32", options=options)
+    assert contents(given) == contents(expected)
+
+
+def test_both_forms_hold_the_same(photos, backbone, tmp_path):
+    one, _ = embed(photos, backbone, tmp_path / "a.h5")
+    folder, _ = embed(photos, backbone, tmp_path / "a.emb")
+    assert contents(one) == contents(folder)
+    assert one.model().data == folder.model().data
+
+
+def test_progress_is_told_after_every_row(run):
+    seen: list[Progress] = []
+    run(listener=seen.append)
+    assert [progress.done for progress in seen] == list(range(1, INPUTS + 1))
+    assert {progress.total for progress in seen} == {INPUTS}
+    assert seen[-1].failed == FAILED
+
+
+def test_progress_counts_the_failures_that_were_there_already(run, photos, picture):
+    run()
+    seen: list[Progress] = []
+    run(listener=seen.append)
+    assert seen == []
+    (photos / "new.png").write_bytes(picture(500))
+    run(listener=seen.append)
+    assert seen == [Progress(INPUTS + 1, INPUTS + 1, FAILED)]
+
+
+def test_nothing_is_computed_twice(run, monkeypatch):
+    first = contents(run()[0])
+    monkeypatch.setattr("extract.engine.read_file", None)  # would fail if anything were even read
+    again, summary = run()
+    assert counts(summary) == (0, INPUTS, 0)
+    assert contents(again) == first
+
+
+def test_an_unchanged_store_is_not_written_again(run, output):
+    run()
+    before = {path: path.stat().st_mtime_ns for path in [output, *output.rglob("part-*")]}
+    run()
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_only_added_images_are_computed(run, photos, picture):
+    run()
+    for seed in range(200, 210):
+        (photos / "cat" / f"a{seed}.png").write_bytes(picture(seed))
+    store, summary = run()
+    assert counts(summary) == (10, INPUTS, 0)
+    assert store.paths == sorted(store.paths)
+
+
+def test_an_image_replaced_under_its_name_is_computed(run, photos, picture):
+    before = contents(run()[0])
+    (photos / "dog/01.png").write_bytes(picture(300))
+    after, summary = run()
+    assert counts(summary) == (1, INPUTS - 1, 0)
+    assert [new[0] for old, new in zip(before, contents(after), strict=True) if old != new] == ["dog/01.png"]
+
+
+def test_an_image_replaced_by_one_of_its_size_is_computed(run, photos):
+    run()
+    data = bytearray((photos / "stray.png").read_bytes())
+    data[-20] ^= 1
+    (photos / "stray.png").write_bytes(data)
+    assert counts(run()[1]) == (1, INPUTS - 1, 0)
+
+
+def test_a_removed_image_goes(run, photos):
+    run()
+    (photos / "owl/02.png").unlink()
+    store, summary = run()
+    assert counts(summary) == (0, INPUTS - 1, 1)
+    assert "owl/02.png" not in store.paths
+
+
+def test_an_image_moved_to_another_class_changes_its_label_alone(run, photos):
+    before, _ = run()
+    vector = before.embeddings()[before.paths.index("cat/00.png")]
+    os.rename(photos / "cat/00.png", photos / "dog/00.png")
+    after, summary = run()
+    assert counts(summary) == (0, INPUTS, 1)
+    row = after.paths.index("dog/00.png")
+    assert after.classes[after.labels[row]] == "dog"
+    np.testing.assert_array_equal(after.embeddings()[row], vector)
+
+
+def test_a_renamed_class_takes_its_rows_along(run, photos):
+    run()
+    os.rename(photos / "cat", photos / "zebra")
+    store, summary = run()
+    assert counts(summary) == (0, INPUTS, 8)
+    assert store.classes == ["dog", "owl", "zebra"]
+    assert {store.classes[code] for code in store.labels[-7:]} == {"zebra"}
+
+
+def test_a_class_that_is_gone_is_not_named_in_the_file(photos, backbone, tmp_path):
+    embed(photos, backbone, tmp_path / "photos.h5")
+    shutil.rmtree(photos / "cat")
+    embed(photos, backbone, tmp_path / "photos.h5")
+    with h5py.File(tmp_path / "photos.h5") as file:
+        assert file.attrs["classes"].tolist() == [b"dog", b"owl"]
+        assert sorted(set(file["label"][:].tolist())) == [-1, 0, 1]
+
+
+def test_a_label_changed_in_a_manifest_is_taken_over(run, photos):
+    manifest = photos / "all.csv"
+    manifest.write_text("path,label,split\ncat/00.png,cat,train\ndog/01.png,dog,train\ngone.png,dog,val\n")
+    store, summary = run(manifest)
+    assert (summary.computed, store.failures) == (3, {"gone.png": "no such file"})
+    manifest.write_text("path,label,split\ncat/00.png,lion,val\ndog/01.png,dog,train\ngone.png,dog,val\n")
+    store, summary = run(manifest)
+    assert counts(summary) == (0, 3, 0)
+    assert store.classes == ["dog", "lion"]
+    assert store.labels.tolist() == [1, 0, 0]
+    assert store.splits.tolist() == ["val", "train", "val"]
+
+
+def test_a_touched_image_is_not_computed(run, photos):
+    run()
+    os.utime(photos / "cat/00.png", ns=(1, 1))
+    store, summary = run()
+    assert counts(summary) == (0, INPUTS, 0)
+    assert store.rows.mtime_ns[store.paths.index("cat/00.png")] == 1
+
+
+def test_a_failed_image_is_tried_again_only_when_its_bytes_change(run, photos, picture):
+    run()
+    os.utime(photos / "dog/empty.png", ns=(1, 1))
+    store, summary = run()
+    assert counts(summary) == (0, INPUTS, 0)
+    assert len(store.failures) == FAILED
+    (photos / "dog/empty.png").write_bytes(picture(400))
+    store, summary = run()
+    assert counts(summary) == (1, INPUTS - 1, 0)
+    assert "dog/empty.png" not in store.failures
+
+
+def test_an_image_that_is_now_broken_becomes_a_failure(run, photos):
+    run()
+    (photos / "cat/00.png").write_bytes(b"no longer an image")
+    store, _ = run()
+    assert "cat/00.png" in store.failures
+    assert np.isnan(store.embeddings()[store.paths.index("cat/00.png")]).all()
+
+
+def test_copies_of_an_image_are_rows_of_their_own(run, photos):
+    shutil.copy(photos / "cat/00.png", photos / "dog/copy.png")
+    first, _ = run()
+    shutil.copy(photos / "cat/00.png", photos / "owl/copy.png")
+    store, summary = run()
+    assert counts(summary) == (0, INPUTS + 2, 0)
+    rows = [store.paths.index(path) for path in ("cat/00.png", "dog/copy.png", "owl/copy.png")]
+    assert len(np.unique(store.embeddings()[rows], axis=0)) == 1
+    assert store.labels[rows].tolist() == [0, 1, 2]
+    assert len(first) == INPUTS + 1
+
+
+def test_files_that_vanish_during_the_run_are_failed_rows(run, photos):
+    def remove(progress: Progress) -> None:
+        if progress.done == 1:
+            (photos / "stray.png").unlink()
+
+    store, summary = run(listener=remove, options=EngineOptions(workers=1, batch_size=1))
+    assert summary.inputs == INPUTS
+    assert store.failures["stray.png"] == "cannot be read: no such file or directory"
+    assert counts(run()[1]) == (0, INPUTS - 1, 1)
+
+
+def test_a_file_that_is_too_large_fails_by_its_row(run, photos, monkeypatch):
+    monkeypatch.setattr("extract.engine.MAX_FILE_BYTES", 100_000)
+    (photos / "owl/film.mp4").write_bytes(bytes(100_001))
+    store, summary = run()
+    assert summary.failed == FAILED + 1
+    assert store.failures["owl/film.mp4"] == "100,001 bytes; more than 100,000 are not read"
+
+
+def test_what_cannot_be_opened_is_a_failed_row_that_stays(run, photos):
+    (photos / "cat/loop.jpg").symlink_to("loop.jpg")
+    os.mkfifo(photos / "cat/pipe.jpg")
+    (photos / os.fsdecode(b"two\nlines \xff.jpg")).symlink_to("/etc")
+    store, summary = run()
+    assert summary.failed == FAILED + 3
+    assert "link that leads out" in store.failures[os.fsdecode(b"two\nlines \xff.jpg")]
+    assert counts(run()[1]) == (0, INPUTS + 3, 0)
+
+
+def test_a_folder_of_nothing_but_failures_is_a_store(run, tmp_path):
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad/1.jpg").write_bytes(b"")
+    store, summary = run(tmp_path / "bad")
+    assert (summary.embedded, summary.failed, store.classes) == (0, 1, [])
+    assert counts(run(tmp_path / "bad")[1]) == (0, 1, 0)
+
+
+# What is refused
+
+
+@pytest.fixture
+def refused(photos, backbone, output):
+    def refused(error: type[ExtractError], images=photos, model=backbone, place=output, **options) -> str:
+        with pytest.raises(error) as caught:
+            embed(images, model, place, **options)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    return refused
+
+
+def test_a_store_of_another_backbone_is_refused(run, refused, make_backbone, tmp_path, output):
+    before = contents(run()[0])
+    (tmp_path / "other.onnx").write_bytes(make_backbone(seed=1))
+    assert refused(StoreError, model=tmp_path / "other.onnx").startswith(f"{output}: holds rows of another model")
+    assert contents(open_store(output)) == before
+
+
+def test_a_store_of_another_dtype_is_refused(run, refused):
+    run()
+    assert "another dtype (float16, not float32)" in refused(StoreError, dtype="float32")
+
+
+def test_a_truncated_store_is_refused(run, refused):
+    store, _ = run()
+    os.truncate(store.files[-1], 2000)
+    assert "damaged" in refused(StoreError)
+
+
+def test_an_unknown_dtype_is_answered_with_the_known_ones(refused):
+    assert "'int8'; expected one of float16, float32" in refused(OutputError, dtype="int8")
+
+
+@pytest.mark.parametrize("name", ["photos", "photos.csv", "photos.onnx", ""])
+def test_another_suffix_is_refused(refused, tmp_path, name):
+    assert "expected a name that ends in .h5" in refused(OutputError, place=tmp_path / "to" / name)
+
+
+def test_a_folder_that_is_no_store_is_refused_and_left_alone(refused, photos, tmp_path):
+    before = sorted(photos.rglob("*"))
+    assert str(photos) in refused(OutputError, place=photos)
+    assert sorted(photos.rglob("*")) == before
+    (tmp_path / "folder.h5").mkdir()
+    assert "found a folder" in refused(OutputError, place=tmp_path / "folder.h5")
+
+
+@pytest.mark.parametrize("name", ["none/photos.h5", "none/photos.emb"])
+def test_a_missing_folder_is_not_made(refused, tmp_path, name):
+    assert "does not exist; make it first" in refused(OutputError, place=tmp_path / name)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_file_where_a_folder_of_shards_should_be_is_refused(refused, tmp_path):
+    (tmp_path / "a.emb").write_text("mine")
+    assert "cannot be written" in refused(OutputError, place=tmp_path / "a.emb")
+    assert (tmp_path / "a.emb").read_text() == "mine"
+
+
+def test_another_file_under_the_name_is_refused_and_kept(refused, tmp_path):
+    with h5py.File(tmp_path / "mine.h5", "w") as file:
+        file["x"] = [1, 2, 3]
+    before = (tmp_path / "mine.h5").read_bytes()
+    assert "another kind of file" in refused(StoreError, place=tmp_path / "mine.h5")
+    assert (tmp_path / "mine.h5").read_bytes() == before
+
+
+def test_a_missing_folder_of_images_is_refused_before_anything_is_written(refused, tmp_path):
+    refused(SourceError, images=tmp_path / "none", place=tmp_path / "new.h5")
+    assert not list(tmp_path.glob("*new.h5*"))
+
+
+# Runs that are cut off, in processes of their own
+
+RUN = """
+import os, signal, sys, time
+import extract.writer
+from extract import EngineOptions, embed
+
+extract.writer.ROWS_A_SHARD = 8
+_, images, model, output, halt = sys.argv
+
+
+def stop():
+    print("halted", flush=True)
+    time.sleep(60)
+
+
+def listener(progress):
+    if halt == "in the middle" and progress.done == 20:
+        stop()
+
+
+write_into, rmtree = extract.writer.write_into, extract.writer.shutil.rmtree
+
+
+def write(file, attributes, columns):
+    digest = write_into(file, attributes, columns)
+    if halt == "before the rename" and "model" in columns:
+        stop()
+    return digest
+
+
+def remove(folder):
+    if halt == "before the parts go":
+        stop()
+    rmtree(folder)
+
+
+extract.writer.write_into, extract.writer.shutil.rmtree = write, remove
+embed(images, model, output, options=EngineOptions(workers=1, batch_size=4), listener=listener)
+"""
+
+
+@pytest.fixture
+def halted(photos, backbone, output):
+    """Start a run in another process, and wait until it has come to where it halts."""
+
+    @contextmanager
+    def halted(where: str, place: Path = output):
+        command = [sys.executable, "-c", RUN, photos, backbone, place, where]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                assert process.stdout.readline() == "halted\n", process.stderr.read()
+                yield process
+            finally:
+                process.kill()
+
+    return halted
+
+
+def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(run, halted, tmp_path):
+    expected, _ = run(place=tmp_path / "expected.h5")
+    with halted("in the middle") as process:
+        process.kill()
+    store, summary = run()
+    assert contents(store) == contents(expected)
+    assert counts(summary) == (INPUTS - 16, 16, 0)  # 20 were done, 16 of them in two shards
+    assert counts(run()[1]) == (0, INPUTS, 0)
+
+
+def test_the_rows_of_an_unfinished_run_can_be_read(halted, tmp_path):
+    place = tmp_path / "photos.h5"
+    with halted("in the middle", place) as process:
+        process.kill()
+    with pytest.raises(StoreError, match="its run has not finished"):
+        open_store(place)
+    rows = open_store(tmp_path / "photos.h5.parts")
+    assert len(rows) == 16
+    assert rows.paths == sorted(rows.paths)
+    assert rows.model()
+
+
+@pytest.mark.parametrize("where", ["before the rename", "before the parts go"])
+def test_a_run_killed_while_it_compacts_has_lost_nothing(run, halted, tmp_path, where):
+    place = tmp_path / "photos.h5"
+    expected, _ = run(place=tmp_path / "expected.h5")
+    with halted(where, place) as process:
+        process.kill()
+    assert place.exists() == (where == "before the parts go")
+    assert len(list(tmp_path.glob(".tmp-*"))) == (where == "before the rename")
+    store, summary = run(place=place)
+    assert contents(store) == contents(expected)
+    assert counts(summary) == (0, INPUTS, 0)
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith((".tmp-", "photos.h5.parts"))]
+
+
+def test_parts_left_beside_a_finished_file_do_not_bring_back_removed_images(run, halted, photos, tmp_path):
+    place = tmp_path / "photos.h5"
+    with halted("before the parts go", place) as process:
+        process.kill()
+    (photos / "cat/00.png").unlink()
+    os.rename(photos / "dog/01.png", photos / "owl/01.png")
+    store, summary = run(place=place)
+    assert counts(summary) == (0, INPUTS - 1, 2)
+    assert not {"cat/00.png", "dog/01.png"} & set(store.paths)
+
+
+def test_control_c_keeps_everything_that_is_finished(run, halted, output):
+    with halted("in the middle") as process:
+        process.send_signal(signal.SIGINT)
+        process.wait(20)
+        assert "KeyboardInterrupt" in process.stderr.read()
+    assert not list(output.parent.rglob(".tmp-*"))
+    assert counts(run()[1]) == (INPUTS - 20, 20, 0)
+
+
+def test_a_store_that_another_run_is_writing_is_refused_at_once(halted, refused, run):
+    with halted("in the middle") as process:
+        started = time.monotonic()
+        message = refused(BusyError)
+        assert time.monotonic() - started < 5
+        assert f"being written by process {process.pid} on " in message
+        process.kill()
+        process.wait()
+        run()
+
+
+# Real photos
+
+
+@pytest.fixture
+def real_photos(shared, tmp_path) -> Path:
+    """Give a copy of 60 photos of the two sets, 10 from each of 6 folders."""
+    folders = [shared("images/flowers") / name for name in ("daisy", "rose", "tulip", "sunflower")]
+    folders += [shared("images/cats_vs_dogs/val") / name for name in ("cats", "dogs")]
+    for folder in folders:
+        (tmp_path / "real" / folder.name).mkdir(parents=True)
+        for photo in sorted(folder.iterdir())[:10]:
+            shutil.copy(photo, tmp_path / "real" / folder.name)
+    return tmp_path / "real"
+
+
+def test_real_photos_are_embedded_and_found_again(real_photos, run):
+    store, summary = run(real_photos)
+    assert (summary.embedded, summary.failed) == (60, 0)
+    assert store.classes == ["cats", "daisy", "dogs", "rose", "sunflower", "tulip"]
+    assert np.bincount(store.labels).tolist() == [10] * 6
+    assert len(np.unique(store.embeddings(), axis=0)) == 60
+    shutil.rmtree(real_photos / "dogs")
+    (real_photos / "cats").rename(real_photos / "felines")
+    store, summary = run(real_photos)
+    assert counts(summary) == (0, 50, 20)
+    assert store.classes == ["daisy", "felines", "rose", "sunflower", "tulip"]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_real_photos_give_the_same_rows_whatever_the_batches(real_photos, backbone, tmp_path, workers):
+    expected, _ = embed(real_photos, backbone, tmp_path / "a.h5", dtype="float32")
+    options = EngineOptions(workers=workers, batch_size=7)
+    given, _ = embed(real_photos, backbone, tmp_path / "b.h5", dtype="float32", options=options)
+    assert contents(given) == contents(expected)
+
+
+def test_an_output_inside_the_images_is_refused(photos, backbone):
+    with pytest.raises(OutputError, match=r"photos\.h5: lies inside the folder of images"):
+        embed(photos, backbone, photos / "photos.h5")
+    assert not list(photos.glob("*photos.h5*"))
+
+
+def test_a_vector_beyond_the_dtype_is_a_failure_with_its_reason(photos, tmp_path, backbone):
+    model = onnx.load(backbone)
+    for tensor in model.graph.initializer:
+        if tensor.name in ("scale", "high"):
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(1e6), tensor.name))
+    huge = tmp_path / "huge.onnx"
+    onnx.save(model, huge)
+    store, summary = embed(photos, huge, tmp_path / "photos.h5")
+    assert summary.embedded == 0
+    assert any("does not fit float16" in reason for reason in store.failures.values())
+    assert embed(photos, huge, tmp_path / "wide.h5", dtype="float32")[1].embedded > 0

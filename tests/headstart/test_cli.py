@@ -1,0 +1,374 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+COMMANDS = ("export", "embed", "train", "evaluate", "score", "inspect", "demo")
+HEAVY = ("PIL", "google.protobuf", "h5py", "numpy", "onnx", "onnxruntime", "pyarrow", "sklearn", "tensorflow")
+
+HELP_THEN_MODULES = """
+import sys
+from headstart.cli import app
+
+try:
+    app([*sys.argv[2:], "--help"])
+except SystemExit as left:
+    assert left.code == 0
+print(*sorted(set(sys.argv[1].split(",")) & set(sys.modules)), file=sys.stderr)
+"""
+
+HOLD_A_STORE = """
+import sys, time
+from pathlib import Path
+from extract.lock import locked
+
+place = Path(sys.argv[1])
+with locked(place.with_name(f".{place.name}.lock"), place):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+EMBED = "embed {photos} --model {backbone} -o photos.h5"
+TRAIN = "train {store} -o c.onnx"
+SCORE = "score {photos} --classifier {classifier} -o p.csv"
+EVALUATE = "evaluate {store} --classifier {classifier}"
+
+
+def strict(text: str):
+    """Parse exactly one JSON value, as others do, who know no NaN."""
+
+    def refuse(constant: str):
+        raise ValueError(constant)
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def visible(folder: Path) -> list[str]:
+    """What a run left; lock files stay by design."""
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
+
+
+def is_one_error(result) -> bool:
+    lines = result.stderr.splitlines()
+    return len(lines) == 1 and lines[0].startswith("error: ")
+
+
+# Help and start-up.
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_is_given_without_any_heavy_library(command):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", HELP_THEN_MODULES, ",".join(HEAVY), *command.split()],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Usage:" in done.stdout
+    assert done.stderr.split() == []
+
+
+def test_every_command_is_listed_with_a_sentence(cli):
+    listing = cli("--help").stdout
+    assert all(f" {name} " in listing for name in COMMANDS)
+    assert "Train an image classifier on your own photos in seconds." in listing
+    assert [name for name in COMMANDS if "--help" not in cli(f"{name} -h").stdout] == []
+
+
+def test_the_version_is_that_of_the_package(cli):
+    from importlib.metadata import version
+
+    assert cli("--version").stdout == f"headstart {version('headstart')}\n"
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "demo"])
+def test_every_command_that_reports_can_do_so_in_json(cli, command):
+    assert "--json" in cli(f"{command} --help").stdout
+
+
+# The whole way.
+
+
+def test_from_photos_to_predictions(cli, tmp_path):
+    embedded = cli(EMBED)
+    assert "photos.h5: 60 embedded, 1 failed, of 61 images; 61 computed" in embedded.stdout
+    assert "failed: ash/broken.png: not an image of a known format" in embedded.stdout
+    assert "classes: ash, birch, cedar" in embedded.stdout
+    trained = cli("train photos.h5 -o c.onnx")
+    assert "judged on" in trained.stdout
+    assert "accuracy 1.0000" in trained.stdout
+    assert "accuracy 1.0000" in cli("evaluate photos.h5 --classifier c.onnx").stdout
+    scored = cli("score {photos} --classifier c.onnx -o p.csv")
+    assert "p.csv: 60 scored, 1 failed, of 61 images" in scored.stdout
+    assert "60 of 60 (100.0%) agree" in scored.stdout
+    assert {embedded.exit_code, trained.exit_code, scored.exit_code} == {0}
+    assert {embedded.stderr, trained.stderr, scored.stderr} == {""}
+    assert visible(tmp_path) == ["c.onnx", "p.csv", "photos.h5"]
+
+
+def test_a_second_run_reuses_every_row(cli):
+    cli(EMBED)
+    assert "0 computed, 61 reused" in cli(EMBED).stdout
+
+
+def test_the_heads_and_their_options_are_reached(cli):
+    plain, wide = (
+        strict(cli(f"train {{store}} -o c.onnx --json --head mlp {options}").stdout)["evaluation"]["log_loss"]
+        for options in ("--hidden 8", "--hidden 64,8,8 --seed 3 --class-weight balanced --holdout 0.5")
+    )
+    assert plain != wide
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (EMBED, {"inputs": 61, "embedded": 60, "failed": 1, "computed": 61, "classes": ["ash", "birch", "cedar"]}),
+        (TRAIN, {"output": "c.onnx", "classes": ["ash", "birch", "cedar"], "is_backbone_trained": True}),
+        (EVALUATE, {"images": 60, "accuracy": 1.0, "mistakes": []}),
+        ("evaluate {single_store} --classifier {classifier}", {"images": 3, "accuracy": 1.0}),
+        (SCORE, {"inputs": 61, "scored": 60, "failed": 1, "counts": {"ash": 20, "birch": 20, "cedar": 20}}),
+        ("score {store} --classifier {classifier} -o p.jsonl", {"output": "p.jsonl", "provider": None}),
+        ("inspect {backbone}", {"kind": "backbone", "backbone": "tiny", "dim": 16}),
+        ("inspect {store}", {"kind": "embedding store", "rows": 61, "classes": {"ash": 21, "birch": 20, "cedar": 20}}),
+        ("inspect {classifier}", {"kind": "classifier", "classes": ["ash", "birch", "cedar"]}),
+    ],
+)
+def test_json_is_one_object_on_stdout(cli, line, expected):
+    result = cli(f"{line} --json")
+    found = strict(result.stdout)
+    assert {key: found[key] for key in expected} == expected
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_names_that_are_no_text_are_still_valid_json(cli, draw_photos, tmp_path):
+    draw_photos(tmp_path / "odd", {"ash": 2, "birch": 2})
+    for name in (b"odd/ash/\xff.png", b"odd/ash/a\nb.png"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(b"broken")
+    found = strict(cli("embed odd --model {backbone} -o odd.h5 --json").stdout)
+    assert len(found["failures"]) == 2
+    assert "a\\nb.png" in cli("inspect odd.h5").stdout
+
+
+# What a file is.
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("inspect {backbone}", ["kind:           backbone", "image: uint8 (n, 32, 32, 3), RGB, 0-255"]),
+        ("inspect {store}", ["kind:           embedding store", "embedded:       60", "ash 21, birch 20, cedar 20"]),
+        ("inspect {classifier}", ["kind:           classifier", "classes:        ash, birch, cedar", "measured:"]),
+    ],
+)
+def test_inspect_tells_what_a_file_is(cli, line, expected):
+    result = cli(line)
+    assert result.exit_code == 0
+    assert [text for text in expected if text not in result.stdout] == []
+
+
+# Faults: one line that names the file, exit code 1, nothing written.
+
+
+@pytest.mark.parametrize(
+    ("line", "named", "said"),
+    [
+        ("embed {empty} --model {backbone} -o x.h5", "empty", "found no files at all"),
+        ("embed gone --model {backbone} -o x.h5", "gone", "no such folder or manifest"),
+        ("embed {notes} --model {backbone} -o x.h5", "notes.txt", "expected a folder of images or a manifest"),
+        ("embed {photos} --model gone.onnx -o x.h5", "gone.onnx", "no such file; make one with `headstart export"),
+        ("embed {photos} --model {notes} -o x.h5", "notes.txt", "expected an ONNX file"),
+        ("embed {photos} --model {backbone} -o folder.h5", "folder.h5", "expected the name of a file to write"),
+        ("embed {photos} --model {backbone} -o gone/x.h5", "gone/x.h5", "does not exist; make it first"),
+        ("embed {photos} --model {backbone} -o gone/x.emb", "gone/x.emb", "does not exist; make it first"),
+        ("embed {photos} --model {backbone} -o x.csv", "x.csv", "expected a name that ends in .h5"),
+        ("embed {photos} --model {backbone} -o x.h5 --provider gpu", "'gpu'", "auto or one of tensorrt, cuda, "),
+        ("embed {photos} --model {backbone} -o x.h5 --dtype int8", "'int8'", "one of float16, float32"),
+        ("embed {photos} --model {other_backbone} -o {store}", "photos.h5", "holds rows of another model"),
+        ("embed {photos} --model {backbone} -o {truncated}", "truncated.h5", "damaged (cut off or altered)"),
+        ("train gone.h5 -o c.onnx", "gone.h5", "no such store; make one with `headstart embed"),
+        ("train {notes} -o c.onnx", "notes.txt", "expected an embedding store, found another kind of file"),
+        ("train {classifier} -o c.onnx", "classifier.onnx", "expected an embedding store, found another kind"),
+        ("train {empty} -o c.onnx", "empty", "found a folder without finished shards"),
+        ("train {truncated} -o c.onnx", "truncated.h5", "damaged (cut off or altered)"),
+        ("train {broken_store} -o c.onnx", "broken.h5", "expected images of at least 2 classes to train on"),
+        ("train {lonely_store} -o c.onnx", "lonely.h5", "class 'birch' has 1 usable image to train on, expected at"),
+        ("train {single_store} -o c.onnx", "single.h5", "at least 2 classes to train on, found only 'ash'"),
+        ("train {unlabelled_store} -o c.onnx", "unlabelled.h5", "put each class in a folder of its own"),
+        ("train {store} -o folder.h5", "folder.h5", "expected the name of a file to write, found a folder"),
+        ("train {store} -o gone/c.onnx", "gone/c.onnx", "does not exist; make it first"),
+        ("train {store} -o c.bin", "c.bin", "expected a name that ends in .onnx"),
+        ("train {store} -o {backbone}", "backbone.onnx", "exists and is no classifier"),
+        ("train {store} -o c.onnx --head forest", "'forest'", "one of logreg, mlp"),
+        ("train {store} -o c.onnx --class-weight all", "'all'", "one of none, balanced"),
+        ("train {store} -o c.onnx --C 0", "C must be above 0", "found 0.0"),
+        ("train {store} -o c.onnx --head mlp --hidden 8,0", "hidden", "at least one unit each"),
+        ("train {store} -o c.onnx --holdout 1", "hold out", "between 0 and 1, found 1.0"),
+        ("train {store} -o c.onnx --seed 99999999999999999999", "seed", "must lie between 0 and 4294967295"),
+        ("evaluate {other_store} --classifier {classifier}", "other.h5", "embed the images with the same backbone"),
+        ("evaluate {foreign_store} --classifier {classifier}", "foreign.h5", "the class 'fir', which"),
+        ("evaluate {unlabelled_store} --classifier {classifier}", "unlabelled.h5", "expected labelled images"),
+        ("evaluate {store} --classifier {classifier} --split all", "photos.h5", "of the split 'all'"),
+        ("evaluate {store} --classifier {newer}", "newer.onnx", "expected headstart-classifier schema 1, found 2"),
+        ("evaluate {store} --classifier {backbone}", "backbone.onnx", "expected a classifier, found a backbone"),
+        ("score {photos} --classifier {newer} -o p.csv", "newer.onnx", "schema 1, found 2 of another version"),
+        ("score {photos} --classifier {truncated_classifier} -o p.csv", "cut.onnx", "export it again"),
+        ("score {photos} --classifier gone.onnx -o p.csv", "gone.onnx", "no such file"),
+        ("score {other_store} --classifier {classifier} -o p.csv", "other.h5", "embed the images with the same"),
+        ("score {truncated} --classifier {classifier} -o p.csv", "truncated.h5", "damaged (cut off or altered)"),
+        ("score {empty} --classifier {classifier} -o p.csv", "empty", "found no files at all"),
+        ("score {photos} --classifier {classifier} -o p.txt", "p.txt", "one of .csv, .jsonl, .parquet"),
+        ("score {photos} --classifier {classifier} -o folder.h5", "folder.h5", "one of .csv, .jsonl, .parquet"),
+        ("score {photos} --classifier {classifier} -o gone/p.csv", "gone/p.csv", "does not exist; make it first"),
+        ("score {photos} --classifier {classifier} -o p.csv --provider gpu", "'gpu'", "auto or one of tensorrt"),
+        ("inspect gone", "gone", "no such file"),
+        ("inspect {notes}", "notes.txt", "expected an ONNX file, found something else or a damaged one"),
+        ("inspect {truncated}", "truncated.h5", "damaged (cut off or altered)"),
+        ("inspect {empty}", "empty", "found a folder without finished shards"),
+        ("export --backbone alexnet -o x.onnx", "alexnet", "mobilenet_v2"),
+        ("export --weights gone.h5 -o x.onnx", "gone.h5", "no such weight file"),
+        ("export --weights random -o gone/x.onnx", "gone/x.onnx", ""),
+        ("demo --images gone -o x", "gone", "one folder of photos for each class"),
+    ],
+)
+def test_a_fault_is_one_line_and_nothing_is_written(cli, tmp_path, places, line, named, said):
+    (tmp_path / "folder.h5").mkdir()
+    before = {name: place.read_bytes() for name, place in places.items() if place.is_file()}
+    result = cli(line)
+    assert result.exit_code == 1
+    assert is_one_error(result), result.stderr
+    assert named in result.stderr
+    assert said in result.stderr
+    assert result.stdout == ""
+    assert visible(tmp_path) == ["folder.h5"]
+    assert not list((tmp_path / "folder.h5").iterdir())
+    assert before == {name: place.read_bytes() for name, place in places.items() if place.is_file()}
+
+
+def test_a_folder_of_broken_images_embeds_as_failures(cli):
+    result = cli("embed {broken} --model {backbone} -o x.h5")
+    assert result.exit_code == 0
+    assert "x.h5: 0 embedded, 4 failed, of 4 images" in result.stdout
+
+
+def test_a_manifest_names_what_is_missing(cli):
+    result = cli("embed {manifest} --model {backbone} -o x.h5")
+    assert result.exit_code == 0
+    assert "4 embedded, 1 failed, of 5 images" in result.stdout
+    assert "failed: birch/gone.png: no such file" in result.stdout
+
+
+def test_a_store_that_another_run_writes_is_busy(cli, tmp_path):
+    with subprocess.Popen([sys.executable, "-c", HOLD_A_STORE, tmp_path / "photos.h5"], stdout=-1, text=True) as holder:
+        holder.stdout.readline()
+        result = cli(EMBED)
+        holder.kill()
+    assert result.exit_code == 1
+    assert is_one_error(result)
+    assert f"photos.h5: being written by process {holder.pid} on" in result.stderr
+    assert visible(tmp_path) == []
+
+
+def test_a_demo_leaves_a_folder_alone_that_it_did_not_make(cli, tmp_path):
+    (tmp_path / "mine" / "photos").mkdir(parents=True)
+    (tmp_path / "mine" / "photos" / "wedding.jpg").write_bytes(b"dear")
+    (tmp_path / "file").write_bytes(b"x")
+    for output, said in (("mine", "expected an empty folder or none"), ("file", "cannot be a folder")):
+        result = cli(f"demo -o {output} --weights random")
+        assert (result.exit_code, is_one_error(result)) == (1, True)
+        assert f"{output}: {said}" in result.stderr
+    assert (tmp_path / "mine" / "photos" / "wedding.jpg").read_bytes() == b"dear"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "paint",
+        "embed",
+        "embed {photos} --colour",
+        "embed {photos} --workers 0",
+        "embed {photos} --batch-size none",
+        "train {store} --hidden 8,many",
+        "train {store} --seed -1",
+        "evaluate {store}",
+        "evaluate {store} --classifier {classifier} --require-accuracy 2",
+        "score {photos}",
+        "score {photos} --classifier {classifier} --top 0",
+        "score {photos} --classifier {classifier} --max-failures -1",
+    ],
+)
+def test_wrong_usage_leaves_with_2(cli, tmp_path, line):
+    result = cli(line)
+    assert result.exit_code == 2
+    assert visible(tmp_path) == []
+
+
+@pytest.mark.parametrize(("limit", "code"), [(0, 3), (1, 0)])
+@pytest.mark.parametrize(("line", "output"), [(EMBED, "photos.h5"), (SCORE, "p.csv")])
+def test_more_failures_than_allowed_leave_with_3_but_keep_the_result(cli, tmp_path, line, output, limit, code):
+    result = cli(f"{line} --max-failures {limit}")
+    assert result.exit_code == code
+    assert visible(tmp_path) == [output]
+    if code:
+        assert result.stderr == "error: images that failed: 1, more than --max-failures 0\n"
+
+
+def test_a_required_accuracy_is_a_gate(cli, draw_photos, tmp_path):
+    assert cli(f"{EVALUATE} --require-accuracy 1").exit_code == 0
+    draw_photos(tmp_path / "drawn", {"ash": 3})
+    (tmp_path / "drawn" / "ash").rename(tmp_path / "drawn" / "birch")
+    cli("embed drawn --model {backbone} -o wrong.h5")
+    result = cli("evaluate wrong.h5 --classifier {classifier} --require-accuracy 0.99")
+    assert (result.exit_code, is_one_error(result)) == (1, True)
+    assert "accuracy 0.0000 is below the required 0.99" in result.stderr
+    assert "mistake: birch/000.png: ash" in result.stdout
+
+
+def test_untrained_weights_are_warned_of(cli):
+    cli("embed {photos} --model {untrained_backbone} -o u.h5")
+    result = cli("train u.h5 -o u.onnx")
+    assert result.exit_code == 0
+    assert result.stderr == "warning: the backbone's weights are untrained: this is only a baseline\n"
+
+
+# Interrupts.
+
+
+@pytest.fixture
+def slow_photos(tmp_path) -> Path:
+    """2,000 names of one picture that takes a while to decode."""
+    folder = tmp_path / "slow" / "ash"
+    folder.mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8)
+    Image.fromarray(noise).save(folder / "0000.png")
+    for number in range(1, 2000):
+        os.link(folder / "0000.png", folder / f"{number:04}.png")
+    return folder.parent
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_keeps_what_is_finished(slow_photos, tiny_backbone, headstart_run, tmp_path, sent, code):
+    output, parts = tmp_path / "photos.h5", tmp_path / "photos.h5.parts"
+    arguments = [*map(str, ("embed", slow_photos, "--model", tiny_backbone, "-o", output, "--json"))]
+    run = subprocess.Popen([sys.executable, "-m", "headstart", *arguments], stdout=-1, stderr=-1, text=True)
+    with run:
+        deadline = time.monotonic() + 60
+        while not list(parts.glob("part-*.h5")) and time.monotonic() < deadline and run.poll() is None:
+            time.sleep(0.01)
+        run.send_signal(sent)
+        stdout, stderr = run.communicate(timeout=60)
+    assert (run.returncode, stdout) == (code, "")
+    assert stderr.count("\n") == 1
+    assert "what is finished is kept: run the same command again to go on" in stderr
+    assert not output.exists()
+    again = strict(headstart_run(*arguments, check=True).stdout)
+    assert (again["inputs"], again["embedded"]) == (2000, 2000)
+    assert again["reused"] >= 512
+    assert visible(tmp_path) == ["photos.h5", "slow"]

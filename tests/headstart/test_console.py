@@ -1,0 +1,122 @@
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+
+from classify.errors import HeadError
+from export.errors import ExportError
+from extract import Progress
+from extract.errors import SourceError
+from headstart import console
+
+ODD = ["a[bold]b[/bold].jpg", ":cat:.jpg", "back\\slash\\", "[/]", "\\[red]", "Ünïcödé", "x" * 500]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (SourceError("photos: found nothing"), 1, "photos: found nothing"),
+        (HeadError("two\n  lines"), 1, "two lines"),
+        (ExportError("no"), 1, "no"),
+        (KeyboardInterrupt(), 130, "interrupted; what is finished is kept: run the same command again to go on"),
+        (console._TerminatedError(), 143, "terminated; what is finished is kept: run the same command again to go on"),
+    ],
+)
+def test_a_foreseeable_fault_is_one_line_and_a_code(capsys, error, code, said):
+    @console.command
+    def run() -> None:
+        raise error
+
+    with pytest.raises(typer.Exit) as left:
+        run()
+    assert left.value.exit_code == code
+    assert capsys.readouterr() == ("", f"error: {said}\n")
+
+
+def test_a_fault_that_nobody_foresaw_is_not_hidden():
+    @console.command
+    def run() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run()
+
+
+def test_a_command_keeps_its_name_and_help():
+    @console.command
+    def paint(colour: str) -> None:
+        """Paint it."""
+
+    assert (paint.__name__, paint.__doc__) == ("paint", "Paint it.")
+    assert paint("red") is None
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_names_are_printed_as_they_are(capsys, text):
+    console.say(text)
+    console.warn(text)
+    with pytest.raises(typer.Exit):
+        console.fail(text)
+    assert capsys.readouterr() == (f"{text}\n", f"warning: {text}\nerror: {text}\n")
+
+
+def test_bytes_that_are_no_text_are_spelt_out(capsys):
+    console.say("caf\udce9.jpg")
+    assert capsys.readouterr().out == "caf\\udce9.jpg\n"
+    assert console.short_path("caf\udce9\n.jpg") == "caf\\udce9\\n.jpg"
+
+
+@dataclass
+class Made:
+    path: Path
+    counts: np.ndarray
+    mean: np.float32
+
+
+@pytest.mark.parametrize("value", [Made(Path("a"), np.arange(2), np.float32(0.5)), None])
+def test_json_takes_paths_and_arrays(capsys, value):
+    console.print_json(value or {"path": Path("a"), "counts": np.arange(2), "mean": np.float32(0.5)})
+    text = capsys.readouterr().out
+    assert text.endswith("}\n")
+    assert json.loads(text) == {"path": "a", "counts": [0, 1], "mean": 0.5}
+
+
+def test_json_refuses_what_it_does_not_know():
+    with pytest.raises(TypeError, match="in JSON output"):
+        console.print_json({"what": {1, 2}})
+
+
+@pytest.mark.parametrize(("failed", "limit"), [(5, None), (0, 0), (5, 5)])
+def test_as_many_failures_as_are_allowed_pass(failed, limit):
+    assert console.check_failures(failed, limit) is None
+
+
+@pytest.mark.parametrize(("failed", "limit"), [(6, 5), (1, 0)])
+def test_more_failures_than_allowed_leave_with_3(failed, limit):
+    with pytest.raises(typer.Exit) as left:
+        console.check_failures(failed, limit)
+    assert left.value.exit_code == 3
+
+
+def test_progress_is_a_line_now_and_then_where_there_is_no_terminal(capsys, monkeypatch):
+    now = iter([0.0, 1.0, 11.0, 12.0, 40.0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(now))
+    with console.progress("embedding") as listener:
+        for done in (1, 110, 120, 400):
+            listener(Progress(done, 500, 2))
+    assert capsys.readouterr() == (
+        "",
+        "embedding: 110/500, 10 images/s, 39 s left, 2 failed\nembedding: 400/500, 10 images/s, 10 s left, 2 failed\n",
+    )
+
+
+def test_progress_is_a_bar_on_a_terminal(capsys, monkeypatch):
+    terminal = console.Console(stderr=True, force_terminal=True, width=120)
+    monkeypatch.setattr(console, "err", terminal)
+    with console.progress("embedding") as listener:
+        listener(Progress(250, 500, 2))
+    shown = capsys.readouterr().err
+    assert [text for text in ("embedding", "250/500", "images/s", "2 failed") if text not in shown] == []

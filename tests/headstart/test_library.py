@@ -1,0 +1,76 @@
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import classify
+import export
+import extract
+import headstart
+
+ROOMS = (headstart, export, extract, classify)
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.__name__)
+def test_every_public_name_leads_somewhere(room):
+    assert [name for name in room.__all__ if getattr(room, name) is None] == []
+    assert len(set(room.__all__)) == len(room.__all__)
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.__name__)
+def test_another_name_is_an_attribute_error(room):
+    with pytest.raises(AttributeError, match="has no attribute 'paint'"):
+        _ = room.paint
+
+
+@pytest.mark.parametrize("room", [headstart, classify], ids=lambda room: room.__name__)
+def test_a_notebook_can_complete_the_names(room):
+    assert set(room.__all__) <= set(dir(room))
+
+
+def test_the_front_door_gives_what_belongs_to_the_rooms():
+    assert headstart.embed is extract.embed
+    assert headstart.train is classify.train
+    assert headstart.export_backbone is export.export_backbone
+
+
+def test_to_import_it_loads_nothing_heavy():
+    program = "import sys, headstart; print(*{'numpy', 'typer', 'h5py', 'onnx', 'sklearn'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def the_five_lines() -> str:
+    """The lines that the package's docstring shows, as a program."""
+    lines = [line.strip() for line in headstart.__doc__.splitlines() if line.strip().startswith(">>> ")]
+    assert len(lines) == 5
+    return "\n".join(line.removeprefix(">>> ").partition("  # doctest")[0] for line in lines)
+
+
+def test_the_five_lines_of_the_docstring_work(tiny_photos, tiny_backbone, tmp_path, monkeypatch):
+    (tmp_path / "photos").symlink_to(tiny_photos)
+    (tmp_path / "new").symlink_to(tiny_photos)
+    (tmp_path / "backbone.onnx").write_bytes(tiny_backbone.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    Path("five.py").write_text(the_five_lines())
+    names = runpy.run_path("five.py")
+    assert (names["X"].shape, names["X"].dtype, names["y"].shape) == ((60, 16), np.float32, (60,))
+    assert names["result"].evaluation.accuracy == 1
+    assert Path("predictions.csv").read_text().count("\n") == 62
+
+
+def test_arrays_go_into_scikit_learn_and_its_estimators_come_back(tiny_store, tmp_path):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    store = headstart.open_store(tiny_store)
+    usable = store.is_embedded & (store.labels >= 0)
+    head = make_pipeline(StandardScaler(), LogisticRegression(C=0.1))
+    head.fit(store.embeddings(usable), store.labels[usable])
+    headstart.write_classifier(tmp_path / "mine.onnx", head, store)
+    assert headstart.read_classifier(tmp_path / "mine.onnx").classes == store.classes
+    assert headstart.evaluate(store, tmp_path / "mine.onnx").accuracy == 1
