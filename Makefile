@@ -15,20 +15,23 @@ HEAD ?= logreg
 CLASSIFIER ?= classifier.onnx
 PREDICTIONS ?= predictions.csv
 
-.PHONY: help setup demo export embed train-head score test check format bench lock clean
+.PHONY: help setup demo export embed train-head score test check format bench bench-scale lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.installed ## Install everything into .venv, from the lock (GPU=1: with onnxruntime-gpu)
+# An environment for GPUs stays one: the stamp's name says which it is.
+STAMP := $(VENV)/.installed$(if $(or $(GPU),$(wildcard $(VENV)/.installed-gpu)),-gpu)
 
-$(VENV)/.installed: requirements/dev.txt pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed, found " + sys.version.split()[0] + "; try: make PYTHON=python3.11")'
+setup: $(STAMP) ## Install everything into .venv, from the lock (GPU=1: with onnxruntime-gpu)
+
+$(STAMP): requirements/dev.txt requirements/gpu.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "error: Python 3.11, 3.12 or 3.13 is needed, found " + sys.version.split()[0] + "; try: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	$(if $(GPU),$(BIN)/python -m pip uninstall --quiet --yes onnxruntime)
-	$(if $(GPU),$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/gpu.txt)
+	$(if $(filter %-gpu,$@),$(BIN)/python -m pip uninstall --quiet --yes onnxruntime onnxruntime-gpu)
+	$(if $(filter %-gpu,$@),$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/gpu.txt)
 	@touch $@
 
 demo: setup ## Go the whole way on drawn pictures (IMAGES=folder: on yours; WEIGHTS=file)
@@ -64,8 +67,11 @@ format: setup ## Format the code
 bench: setup ## Measure the figures that the README quotes (BENCH_IMAGES=, BENCH_WEIGHTS=)
 	$(BIN)/python -m bench
 
+bench-scale: setup ## Measure cost and memory at 1,000 and 50,000 images (BENCH_SCALE=)
+	$(BIN)/python -m bench.scale
+
 lock: ## Resolve the locked requirements anew (needs uv)
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra export --group dev pyproject.toml -o requirements/dev.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra export --extra openvino --group dev pyproject.toml -o requirements/dev.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links -c requirements/dev.txt pyproject.toml -o requirements/run.txt
 	sed -n 's/^onnxruntime==\([0-9.]*\).*/onnxruntime-gpu==\1/p' requirements/run.txt | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-deps --no-header --no-annotate --no-emit-index-url --no-emit-find-links - -o requirements/gpu.txt
 

@@ -180,7 +180,7 @@ def _files(task: Task) -> list[Path]:
 
 
 def _cores() -> int:
-    from extract.engine import cores
+    from extract.cores import cores
 
     return cores()
 

@@ -92,6 +92,8 @@ def read_classifier(path: str | os.PathLike[str]) -> Classifier:
     ModelError
         Where it is missing, damaged, or of another version.
     """
+    if not os.path.exists(path):
+        raise ClassifierError(f"{path}: no such file; make one with `headstart train photos.h5 -o {path}`")
     model = read_model(path)
     if model.metadata.get("format") != FORMAT:
         raise ClassifierError(
@@ -120,7 +122,7 @@ def write_classifier(
     head
         A fitted pipeline (see `classify.folding.fold`), whose classes are the store's label codes 0..k-1.
     check_rows
-        Rows of the store on which head and file are compared; by default up to 1,000 embedded ones.
+        Rows of the store on which head and file are compared; by default up to 1,000 of all classes.
 
     Raises
     ------
@@ -139,11 +141,16 @@ def write_classifier(
         )
     data = _join(backbone, layers, _metadata(backbone, store, provenance or Provenance()))
     classifier = Classifier(parse_model(data, str(place)))
-    rows = np.flatnonzero(store.is_embedded)[:1000] if check_rows is None else check_rows
+    rows = spread(np.flatnonzero(store.is_embedded)) if check_rows is None else check_rows
     _verify(classifier, head, store.embeddings(rows), place)
     with atomic_file(place) as file:
         write_all(file, data)
     return classifier
+
+
+def spread(rows: NDArray[np.int64], count: int = 1000) -> NDArray[np.int64]:
+    """Pick at most `count` row numbers, spread evenly, so that a store in order of class gives some of each."""
+    return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(np.int64)]
 
 
 def check_classifier_output(place: Path) -> None:

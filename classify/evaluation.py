@@ -2,14 +2,16 @@
 
 import math
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.classifier import read_classifier
+from classify.classifier import Classifier, read_classifier
 from classify.errors import ClassifierError, LabelError
+from classify.splitting import digest_of_rows, split_rows
+from extract.source import SPLITS
 from extract.store import Store, open_store
 
 
@@ -51,6 +53,8 @@ class Evaluation:
         int64, (k, k): row = label, column = prediction.
     mistakes
         The most confident first.
+    judged_on
+        Where the images came from, in words.
     """
 
     images: int
@@ -59,6 +63,7 @@ class Evaluation:
     classes: list[ClassFigures]
     confusion: NDArray[np.int64] = field(repr=False)
     mistakes: list[Mistake] = field(repr=False)
+    judged_on: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Give the same as plain JSON values, with null for what is undefined."""
@@ -78,7 +83,8 @@ def evaluate(
     Parameters
     ----------
     split
-        Only the rows of this split (train, val or test); by default every labelled row.
+        Only the rows of this split (train, val or test). By default, on the very store that the classifier was trained
+        on, the rows that it was not fitted on; on another store, every labelled row.
 
     Raises
     ------
@@ -88,10 +94,7 @@ def evaluate(
     table = store if isinstance(store, Store) else open_store(store)
     judged = read_classifier(classifier)
     judged.require_store_of_same_backbone(table)
-    chosen = table.is_embedded & (table.labels >= 0)
-    if split is not None:
-        chosen &= table.splits == split
-    rows = np.flatnonzero(chosen)
+    rows, judged_on = _rows_to_judge(table, judged, split)
     if not len(rows):
         of = f" of the split {split!r}" if split else ""
         raise LabelError(f"{table.place}: expected labelled images{of} to judge on, found none")
@@ -101,7 +104,21 @@ def evaluate(
             f"{table.place}: has the class {foreign[0]!r}, which {classifier} does not know "
             f"(it knows {', '.join(judged.classes)}); train it again, or judge it on images of its own classes"
         )
-    return judge_rows(table, judged.probabilities(table.embeddings(rows)), rows, judged.classes)
+    probabilities = judged.probabilities(table.embeddings(rows))
+    return replace(judge_rows(table, probabilities, rows, judged.classes), judged_on=judged_on)
+
+
+def _rows_to_judge(table: Store, judged: Classifier, split: str | None) -> tuple[NDArray[np.int64], str]:
+    labelled = table.is_embedded & (table.labels >= 0)
+    if split is not None:
+        if split not in SPLITS[1:]:
+            raise LabelError(f"unknown split {split!r}; expected one of {', '.join(SPLITS[1:])}")
+        return np.flatnonzero(labelled & (table.splits == split)), f"the {split} split"
+    trained_on = judged.model.metadata.get("trained_on", {})
+    if trained_on.get("rows_sha256") == digest_of_rows(table):
+        own = split_rows(table, float(trained_on["holdout"]), int(judged.model.metadata["head"]["seed"]))
+        return own.test, f"{own.origin}, on which it was not trained"
+    return np.flatnonzero(labelled), "every labelled image"
 
 
 def judge_rows(

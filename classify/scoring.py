@@ -18,7 +18,7 @@ from extract.providers import open_session
 from extract.schema import EMBEDDED
 from extract.source import find_images
 from extract.store import PARTS, Store, open_store
-from extract.writer import StoreWriter
+from extract.writer import StoreWriter, remove_unfinished_of
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,10 @@ class ScoreSummary:
         is the likeliest class.
     provider
         onnxruntime's name of what ran, or None where stored embeddings were scored.
+    passed_over
+        What ``auto`` could not use, with reasons.
+    stages
+        Seconds spent in each stage, summed over threads: read, decode, infer, store.
     """
 
     output: Path
@@ -44,7 +48,9 @@ class ScoreSummary:
     labelled: int
     agreeing: int
     provider: str | None
+    passed_over: list[str]
     seconds: float
+    stages: dict[str, float]
 
 
 def score(
@@ -84,14 +90,15 @@ def score(
     if top < 1:
         raise PredictionError(f"the number of classes to write must be at least 1, found {top}")
     check_outside(place, Path(images))
+    if any(place.exists() and os.path.exists(given) and place.samefile(given) for given in (images, classifier)):
+        raise PredictionError(f"{place}: is what is being read; write the predictions to another file with -o")
     run = _Run(model, place, min(top, len(model.classes)))
     source = Path(images)
     if _is_store(source):
-        provider = None
         run.write(_score_store(model, open_store(source)))
     else:
-        provider = _score_images(run, source, options or EngineOptions(), listener)
-    return run.summary(provider, time.monotonic() - started)
+        _score_images(run, source, options or EngineOptions(), listener)
+    return run.summary(time.monotonic() - started)
 
 
 class _Run:
@@ -101,11 +108,14 @@ class _Run:
         self.classifier, self.output, self._places = classifier, output, places
         self._counts = np.zeros(len(classifier.classes), np.int64)
         self._failed = self._labelled = self._agreeing = 0
+        self.stages: dict[str, float] = {}
+        self.provider: str | None = None
+        self.passed_over: list[str] = []
 
     def write(self, batches: "Iterator[_Batch]") -> None:
         write_predictions(self.output, (p for batch in batches for p in self._predictions(batch)), self._places)
 
-    def summary(self, provider: str | None, seconds: float) -> ScoreSummary:
+    def summary(self, seconds: float) -> ScoreSummary:
         scored = int(self._counts.sum())
         return ScoreSummary(
             output=self.output,
@@ -115,8 +125,10 @@ class _Run:
             counts=dict(zip(self.classifier.classes, self._counts.tolist(), strict=True)),
             labelled=self._labelled,
             agreeing=self._agreeing,
-            provider=provider,
+            provider=self.provider,
+            passed_over=self.passed_over,
             seconds=seconds,
+            stages=self.stages,
         )
 
     def _predictions(self, batch: "_Batch") -> Iterator[Prediction]:
@@ -161,15 +173,16 @@ def _score_store(classifier: Classifier, store: Store) -> Iterator[_Batch]:
         yield _Batch(store, rows, classifier.probabilities(embeddings))
 
 
-def _score_images(run: _Run, images: Path, options: EngineOptions, listener: Listener | None) -> str:
+def _score_images(run: _Run, images: Path, options: EngineOptions, listener: Listener | None) -> None:
     model = run.classifier.model
     source = find_images(images)
     session = open_session(model, options.provider, "probabilities")
     header = header_for(source, model, session, "probabilities", "float32")
     output = run.output
     with StoreWriter(output.with_name(output.name + PARTS), header, model) as writer:
-        fill(writer, source, model, session, options, listener)
+        remove_unfinished_of(output)
+        _, run.stages = fill(writer, source, model, session, options, listener)
         scored = writer.finish(source.items)
         run.write(_Batch(scored, rows, probabilities) for rows, probabilities in scored.batches())
         writer.discard()
-    return session.provider
+    run.provider, run.passed_over = session.provider, session.passed_over

@@ -23,8 +23,9 @@ def split_rows(store: Store, fraction: float = 0.2, seed: int = 0) -> Split:
     """Divide the labelled, embedded rows of a store.
 
     The user's own splits win: train on ``train`` (and what has no split), judge on ``val``, else on ``test``. Without
-    them a stratified hold-out is drawn by the digest of each image's content: copies of one image stay together, and
-    adding images moves no other (but in a class so small that one image had to be chosen for a side left empty).
+    them a hold-out is drawn: of each class the share `fraction` of its different images, those with the least number
+    drawn from their content and the seed. Copies of one image stay together; adding images moves at most as many
+    others as the share's rounding asks for.
 
     Raises
     ------
@@ -66,14 +67,13 @@ def _check(store: Store, rows: NDArray[np.int64], least: int) -> None:
 
 def _hold_out(store: Store, rows: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:
     draw = np.array([_draw(store.rows.sha256[row].tobytes(), seed) for row in rows])
-    held_out: NDArray[np.bool_] = draw < fraction
+    held_out = np.zeros(len(rows), bool)
     labels = store.labels[rows]
     for code in np.unique(labels):
         mine = np.flatnonzero(labels == code)
-        if not held_out[mine].any():
-            held_out[mine[draw[mine] == draw[mine].min()]] = True  # one image, with its copies
-        elif held_out[mine].all():
-            held_out[mine[draw[mine] == draw[mine].max()]] = False
+        different = np.unique(draw[mine])  # sorted; copies of one image have one draw
+        wanted = min(max(round(fraction * len(different)), 1), len(different) - 1)
+        held_out[mine] = draw[mine] <= different[wanted - 1]
     return held_out
 
 
@@ -81,3 +81,13 @@ def _draw(content: bytes, seed: int) -> float:
     """Give a number in [0, 1) that depends on an image's content and the seed alone."""
     digest = hashlib.sha256(content + seed.to_bytes(8, "little")).digest()
     return int.from_bytes(digest[:8], "little") / 2**64
+
+
+def digest_of_rows(store: Store) -> str:
+    """Digest what a split depends on: each row's path, content, label and split; the same for every form of a store."""
+    digest = hashlib.sha256()
+    rows, names = store.rows, store.classes
+    for number, path in enumerate(rows.path.tolist()):
+        label = names[rows.label[number]] if rows.label[number] >= 0 else None
+        digest.update(repr((path, rows.sha256[number].tobytes(), label, int(rows.split[number]))).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()

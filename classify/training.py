@@ -1,6 +1,5 @@
 """Embedding store -> classifier file, in one call."""
 
-import hashlib
 import os
 import time
 from dataclasses import asdict, dataclass, field
@@ -8,11 +7,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from classify.classifier import Classifier, Provenance, check_classifier_output, write_classifier
+from classify.classifier import Classifier, Provenance, check_classifier_output, spread, write_classifier
 from classify.errors import LabelError
 from classify.evaluation import Evaluation, judge_rows
 from classify.heads import HeadOptions, fit_head, make_head
-from classify.splitting import split_rows
+from classify.splitting import digest_of_rows, split_rows
 from extract.store import Store, open_store
 
 
@@ -91,12 +90,12 @@ def train(
     evaluation = judge_rows(table, pipeline.predict_proba(table.embeddings(split.test)), split.test, table.classes)
     provenance = Provenance(
         head={"name": head, **asdict(options)},
-        trained_on={**_origin(table), "images": len(split.train), "judged_on": split.origin},
+        trained_on={**_origin(table), "images": len(split.train), "judged_on": split.origin, "holdout": holdout},
         measured={
             "images": evaluation.images, "accuracy": evaluation.accuracy, "log_loss": evaluation.log_loss,
         },
     )  # fmt: skip
-    classifier = write_classifier(place, pipeline, table, check_rows=split.test[:1000], provenance=provenance)
+    classifier = write_classifier(place, pipeline, table, check_rows=spread(split.test), provenance=provenance)
     return TrainResult(
         classifier=classifier,
         path=place,
@@ -111,11 +110,8 @@ def train(
 
 def _origin(table: Store) -> dict[str, Any]:
     """Name the data and the programs that a head was made from."""
-    digest = hashlib.sha256()
-    for column in (table.rows.path, table.rows.sha256, table.rows.label, table.rows.split):
-        digest.update(column.tobytes())
     return {
         "store": table.place.name,
-        "store_sha256": digest.hexdigest(),
+        "rows_sha256": digest_of_rows(table),
         "versions": {name: version(name) for name in ("headstart", "scikit-learn", "numpy", "onnx")},
     }

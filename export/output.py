@@ -18,6 +18,10 @@ def check_output(path: Path) -> None:
     """
     if path.is_dir():
         raise OutputError(f"{path} is a folder: give the path of a file, e.g. {path / 'backbone.onnx'}")
+    if path.suffix != ".onnx":
+        raise OutputError(f"{path}: expected a name that ends in .onnx")
+    if path.exists() and b"headstart-backbone" not in path.read_bytes():
+        raise OutputError(f"{path}: exists and is no backbone of Headstart: choose another name")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: the folder {path.parent} does not exist: create it, or write elsewhere")
     try:

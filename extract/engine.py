@@ -9,26 +9,29 @@ import hashlib
 import os
 import stat
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
+from extract.cores import cores
 from extract.decode import decode
-from extract.errors import DecodeError
-from extract.providers import Session
+from extract.errors import DecodeError, OutOfMemoryError
+from extract.outcome import NO_DIGEST, Outcome
 from extract.resize import ResizeRule
+from extract.sessions import Session
 from extract.source import Item
-from extract.writer import NO_DIGEST, Outcome
 
 MAX_FILE_BYTES = 256 << 20
 """A larger file is not read: no photo is, and a film would fill the memory."""
+STAGES = ("read", "decode", "infer", "store")
 AHEAD = 256
 """Images that may be embedded ahead of the one that is being stored, so that a slow disk keeps no thread waiting."""
 
@@ -41,6 +44,28 @@ class Known:
     item: Item
     size: int
     mtime_ns: int
+
+
+class StageClock:
+    """Adds up how long each stage took, over all threads."""
+
+    def __init__(self) -> None:
+        self._seconds = dict.fromkeys(STAGES, 0.0)
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the block's time for a stage."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._seconds[name] += time.perf_counter() - started
+
+    def seconds(self) -> dict[str, float]:
+        """Give the seconds of each stage so far."""
+        return dict(self._seconds)
 
 
 @dataclass(frozen=True)
@@ -60,6 +85,8 @@ class Engine:
     workers, batch_size
         Threads (by default one a core that this process may use), and images a batch (by default what suits the
         provider).
+    clock
+        How long each stage took.
     """
 
     root: Path
@@ -68,6 +95,7 @@ class Engine:
     find_content: Callable[[bytes], int | None]
     workers: int | None = None
     batch_size: int | None = None
+    clock: StageClock = field(default_factory=StageClock)
 
     def outcomes(self, items: Sequence[Item]) -> Iterator[Outcome | Known]:
         """Embed the items, reading ahead only as far as the threads need."""
@@ -102,7 +130,7 @@ class Engine:
             filled += _is_loaded(result)
         if not filled:
             return results
-        with turn:
+        with turn, self.clock.stage("infer"):
             vectors = iter(self.session.run(pixels[:filled]))
         return [replace(result, vector=next(vectors)) if _is_loaded(result) else result for result in results]
 
@@ -111,25 +139,22 @@ class Engine:
         if item.reason:
             return Outcome(item, NO_DIGEST, item.size, item.mtime_ns, None, item.reason)
         try:
-            data, found = read_file(os.path.join(os.fsencode(self.root), item.path))
+            with self.clock.stage("read"):
+                data, found = read_file(os.path.join(os.fsencode(self.root), item.path))
+                digest = hashlib.sha256(data).digest()
         except DecodeError as error:
             return Outcome(item, NO_DIGEST, item.size, item.mtime_ns, None, str(error))
-        digest = hashlib.sha256(data).digest()
         row = self.find_content(digest)
         if row is not None:
             return Known(row, item, found.st_size, found.st_mtime_ns)
         try:
-            pixels[:] = decode(data, self.rule)
+            with self.clock.stage("decode"):
+                pixels[:] = decode(data, self.rule)
+        except OutOfMemoryError as error:
+            return Outcome(item, NO_DIGEST, found.st_size, found.st_mtime_ns, None, str(error))
         except DecodeError as error:
             return Outcome(item, digest, found.st_size, found.st_mtime_ns, None, str(error))
         return Outcome(item, digest, found.st_size, found.st_mtime_ns, None)
-
-
-def cores() -> int:
-    """Count the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _is_loaded(result: Outcome | Known) -> TypeGuard[Outcome]:

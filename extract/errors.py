@@ -8,6 +8,7 @@ ExtractError
 │   └── BusyError    another run is writing it
 ├── OutputError      the place to write to cannot be written
 └── DecodeError      one image cannot be read; kept as that row's reason, never raised to a caller
+    └── OutOfMemoryError  there was no memory for it; it is tried again at the next run
 """
 
 
@@ -41,3 +42,7 @@ class OutputError(ExtractError):
 
 class DecodeError(ExtractError):
     """One image cannot be decoded; it becomes a failure row with this message as its reason."""
+
+
+class OutOfMemoryError(DecodeError):
+    """There was not enough memory for one image, which says nothing of the image: it is tried again."""

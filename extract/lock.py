@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -32,7 +32,8 @@ def locked(lock: Path, store: Path) -> Iterator[None]:
     except OSError as error:
         raise OutputError(f"{store}: cannot be locked: {error.strerror or error}") from None
     try:
-        lock.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
+        with suppress(OSError):  # a note, no more; Windows allows no writing to a locked file
+            lock.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
         yield
     finally:
         kernel_lock.release()

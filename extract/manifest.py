@@ -55,7 +55,7 @@ def _item(manifest: Path, root: Path, number: int, row: Row) -> Item:
         raise SourceError(
             f"{manifest}: row {number}: unknown split {split!r}; expected one of {', '.join(SPLIT_NAMES)}"
         )
-    label = None if label is None or label == "" else str(label)
+    label = None if label is None or label == "" or label != label else str(label)  # NaN is no label
     if label and "\0" in label:
         raise SourceError(f"{manifest}: row {number}: expected a label without the zero character, found {label!r}")
     os.fsencode(label or "")  # a half of a surrogate pair cannot be stored: told as a table that cannot be read

@@ -10,10 +10,11 @@ from extract.engine import Engine, Known
 from extract.errors import ModelError, OutputError, ProviderError
 from extract.files import check_outside
 from extract.model import Model, read_model
-from extract.providers import Session, open_session
+from extract.providers import open_session
 from extract.schema import DTYPES, Header
+from extract.sessions import Session
 from extract.source import Item, Source, find_images
-from extract.store import Store
+from extract.store import PARTS, Store
 from extract.writer import StoreWriter, is_folder_store
 
 
@@ -44,6 +45,10 @@ class RunSummary:
         What ``auto`` could not use, with reasons.
     seconds
         Wall time of the run.
+    stages
+        Seconds spent in each stage, summed over threads: read, decode, infer, store.
+    bottleneck
+        The stage that took longest; empty where nothing was computed.
     """
 
     inputs: int
@@ -55,6 +60,8 @@ class RunSummary:
     provider: str
     passed_over: list[str]
     seconds: float
+    stages: dict[str, float]
+    bottleneck: str
 
 
 @dataclass(frozen=True)
@@ -130,7 +137,7 @@ def embed(
     place = Path(output)
     if dtype not in DTYPES:
         raise OutputError(f"unknown dtype {dtype!r}; expected one of {', '.join(DTYPES)}")
-    if not is_folder_store(place) and place.suffix not in (".h5", ".hdf5"):
+    if place.suffix == PARTS or not (is_folder_store(place) or place.suffix in (".h5", ".hdf5")):
         raise OutputError(f"{place}: expected a name that ends in .h5 (one file) or .emb (a folder of shards)")
     check_outside(place, Path(images))
     source, backbone = find_images(images), read_model(model)
@@ -139,7 +146,7 @@ def embed(
     session = open_session(backbone, options.provider)
     started = time.monotonic()
     with StoreWriter(place, header_for(source, backbone, session, "embedding", dtype), backbone) as writer:
-        computed = fill(writer, source, backbone, session, options, listener)
+        computed, stages = fill(writer, source, backbone, session, options, listener)
         store = writer.finish(source.items)
     present = int(store.is_embedded.sum())
     summary = RunSummary(
@@ -152,6 +159,8 @@ def embed(
         provider=session.provider,
         passed_over=session.passed_over,
         seconds=time.monotonic() - started,
+        stages=stages,
+        bottleneck=max(stages, key=lambda stage: stages[stage]) if computed else "",
     )
     return store, summary
 
@@ -177,8 +186,9 @@ def fill(
     session: Session,
     options: EngineOptions,
     listener: Listener | None,
-) -> int:
-    """Bring a store up to date with a source, and give the number of images that were computed."""
+) -> tuple[int, dict[str, float]]:
+    """Bring a store up to date with a source; give the number of images computed, and the seconds of each stage."""
+    writer.require_same_images(source.items)
     todo, failed = _reuse(writer, source)
     engine = Engine(source.root, model.rule, session, writer.find_content, options.workers, options.batch_size)
     done, computed = len(source.items) - len(todo), 0
@@ -187,11 +197,12 @@ def fill(
             result = writer.copied(result.row, result.item, result.size, result.mtime_ns)
         else:
             computed += 1
-        result = writer.add(result)
+        with engine.clock.stage("store"):
+            result = writer.add(result)
         done, failed = done + 1, failed + (result.vector is None)
         if listener:
             listener(Progress(done, len(source.items), failed))
-    return computed
+    return computed, engine.clock.seconds()
 
 
 def _reuse(writer: StoreWriter, source: Source) -> tuple[list[Item], int]:

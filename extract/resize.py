@@ -14,7 +14,7 @@ class ResizeRule:
 
     Upright by its EXIF orientation; 16-bit grey scaled to 8; transparent parts over white; antialiased bilinear
     (Pillow's) in one step from the whole image (``squash``) or from its largest centred part of the target's shape
-    (``crop``); a JPEG is decoded at the smallest DCT scale that leaves at least twice the target in both directions.
+    (``crop``); a JPEG is decoded at the smallest DCT scale that leaves at least 1.5 times the target both ways.
 
     Attributes
     ----------

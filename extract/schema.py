@@ -160,9 +160,10 @@ class Header:
                 )
 
     def merged(self, other: "Header") -> "Header":
-        """Give the header of both files' rows together."""
+        """Give the header of both files' rows together; `other` is the later."""
         return replace(
             self,
+            root=other.root,
             classes=tuple(sorted({*self.classes, *other.classes})),
             providers=tuple(sorted({*self.providers, *other.providers})),
         )

@@ -23,6 +23,7 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
+UNLISTED = "folder cannot be listed"
 LEFT_BY_DESKTOPS = frozenset({b"Thumbs.db", b"desktop.ini", b"__MACOSX"})
 
 
@@ -145,7 +146,7 @@ def _walk(folder: bytes, prefix: bytes, paths: list[bytes], unreadable: list[Ite
         try:
             entries = _entries(folder)
         except OSError as error:
-            unreadable.append(Item(prefix.rstrip(b"/"), -1, 0, None, "", f"folder cannot be listed: {_plain(error)}"))
+            unreadable.append(Item(prefix.rstrip(b"/"), -1, 0, None, "", f"{UNLISTED}: {_plain(error)}"))
             continue
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
@@ -161,8 +162,17 @@ def _entries(folder: bytes) -> list[os.DirEntry[bytes]]:
 
 def _has_splits(top: bytes) -> bool:
     folders = [e for e in _entries(top) if e.is_dir(follow_symlinks=False)]
-    names = [os.fsdecode(e.name).lower() for e in folders]
-    return bool(names) and all(n in SPLIT_NAMES for n in names) and any(_holds_folder(e.path) for e in folders)
+    splits = [entry for entry in folders if os.fsdecode(entry.name).lower() in SPLIT_NAMES]
+    if not any(_holds_folder(entry.path) for entry in splits):
+        return False
+    others = [os.fsdecode(entry.name) for entry in folders if entry not in splits]
+    if others and len(splits) > 1:
+        names = ", ".join(os.fsdecode(entry.name) for entry in splits)
+        raise SourceError(
+            f"{os.fsdecode(top)}: holds the splits {names}, but also the folder {others[0]!r}, which is none; "
+            "move it elsewhere, or rename the splits if they are classes"
+        )
+    return not others
 
 
 def _holds_folder(folder: bytes) -> bool:

@@ -1,11 +1,11 @@
 """Writing an embedding store: shards that are never touched again, and their compaction into a single file."""
 
-import os
+import io
 import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,43 +15,17 @@ from numpy.typing import NDArray
 
 from extract.errors import OutputError, StoreError
 from extract.files import TEMPORARY, atomic_file, check_output, remove_unfinished, sync_folder, write_all
-from extract.hdf5 import Column, write_into
+from extract.hdf5 import Column, write_hdf5, write_into
 from extract.lock import locked
 from extract.model import Model
-from extract.schema import DTYPES, EMBEDDED, FAILED, REMOVED, ROW_DTYPES, SPLIT, STATUS, Header, Rows
-from extract.source import SPLITS, Item
+from extract.outcome import Outcome, columns_of, removed_rows, to_rows, to_vectors
+from extract.schema import DTYPES, EMBEDDED, Header, Rows
+from extract.source import SPLITS, UNLISTED, Item
 from extract.store import MODEL_FILE, PARTS, Store, only_used_classes, open_files, shards_of
 
 ROWS_A_SHARD = 512
 SECONDS_A_SHARD = 5.0
 """A kill costs at most what one shard holds: this many rows, or what came in this many seconds."""
-NO_DIGEST = bytes(32)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one item: a vector, or the reason why there is none.
-
-    Attributes
-    ----------
-    item
-        The input.
-    sha256
-        32 bytes: digest of its content; zeros where it could not be read.
-    size, mtime_ns
-        Of the file that was really read.
-    vector
-        (d,), or None for a failure.
-    reason
-        Why it failed.
-    """
-
-    item: Item
-    sha256: bytes
-    size: int
-    mtime_ns: int
-    vector: NDArray[np.floating] | None
-    reason: str = ""
 
 
 class StoreWriter:
@@ -89,6 +63,7 @@ class StoreWriter:
             remove_unfinished_of(self.output)
             self._read_known()
             self.folder.mkdir(exist_ok=True)
+            sync_folder(self.folder.parent)
         except OSError as error:
             self._cleanup.close()
             raise OutputError(f"{self.folder}: cannot be written: {error.strerror or error}") from None
@@ -106,15 +81,36 @@ class StoreWriter:
             self._cleanup.close()
 
     def find(self, item: Item) -> int | None:
-        """Give the row of an item that has not changed since it was stored, or None."""
+        """Give the row of an item that has not changed since it was stored, or None.
+
+        In another root a path of the same name is another file: there, only content tells.
+        """
         row = self._by_path.get(item.path)
-        if row is None or self.known is None:
+        if row is None or self.known is None or self.known.header.root != self.header.root:
             return None
         rows = self.known.rows
         same_file = rows.size[row] == item.size and rows.mtime_ns[row] == item.mtime_ns
         was_read = bool(rows.sha256[row].any())
         same_reason = rows.reason[row].decode("utf-8", "replace") == item.reason
         return row if same_file and (was_read or (bool(item.reason) and same_reason)) else None
+
+    def require_same_images(self, items: Sequence[Item]) -> None:
+        """Refuse to replace the rows of one folder by those of another; a folder may have been moved.
+
+        Raises
+        ------
+        StoreError
+            Where the store holds rows of another root, and less than half of their paths are among the items.
+        """
+        if self.known is None or self.known.header.root == self.header.root:
+            return
+        there = {item.path for item in items}
+        kept = sum(path in there for path in self._by_path)
+        if 2 * kept < len(self._by_path):
+            raise StoreError(
+                f"{self.output}: holds the images of {self.known.header.root}, not of {self.header.root}; "
+                "write to another place with -o, or delete it"
+            )
 
     def find_content(self, sha256: bytes) -> int | None:
         """Give a row of the same content, embedded or failed, or None."""
@@ -155,30 +151,44 @@ class StoreWriter:
     def commit(self) -> None:
         """Write what is pending as one durable shard."""
         if self._pending:
-            rows = _to_rows(self._pending, self.header.classes)
-            self._write_shard(rows, _to_vectors(self._pending, self.header))
+            rows = to_rows(self._pending, self.header.classes)
+            self._write_shard(rows, to_vectors(self._pending, self.header))
             self._pending = []
         self._last_commit = time.monotonic()
 
     def finish(self, items: Sequence[Item]) -> Store:
         """Commit, drop what is no longer among the items, and give the finished store."""
         self.commit()
-        wanted = {item.path for item in items}
+        wanted = self._wanted(items)
         gone = [path for path in self._by_path if path not in wanted]
         self.removed = len(gone)
         if self.is_folder:
             if gone:
-                self._write_shard(_removed(gone), np.full((len(gone), self.header.dim), np.nan))
+                self._write_shard(removed_rows(gone), np.full((len(gone), self.header.dim), np.nan))
             return open_files(self.folder, shards_of(self.folder))
-        shards = shards_of(self.folder)
-        if shards or gone or not self.output.exists():
+        if shards_of(self.folder) or gone or not self.output.exists():
             self._compact(open_files(self.output, self._files()), wanted)
         self.discard()
         return open_files(self.output, [self.output])
 
     def discard(self) -> None:
-        """Delete the shards, once something else holds what was in them."""
-        shutil.rmtree(self.folder)
+        """Delete the shards, once something else holds what was in them.
+
+        Raises
+        ------
+        OutputError
+            Where the system refuses.
+        """
+        try:
+            shutil.rmtree(self.folder)
+        except OSError as error:
+            raise OutputError(f"{self.folder}: cannot be deleted: {error.strerror or error}") from None
+
+    def _wanted(self, items: Sequence[Item]) -> set[bytes]:
+        """Give the paths whose rows stay: of the items, and whatever lies below a folder that could not be listed."""
+        wanted = {item.path for item in items}
+        unlisted = tuple(item.path + b"/" for item in items if item.reason.startswith(UNLISTED))
+        return wanted | {path for path in self._by_path if unlisted and path.startswith(unlisted)}
 
     def _known_store(self) -> Store:
         if self.known is None:
@@ -215,26 +225,24 @@ class StoreWriter:
         last = shards_of(self.folder)[-1:]
         sequence = int(last[0].name.split("-")[1]) + 1 if last else 1
         values = vectors.astype(DTYPES[self.header.dtype])
-        columns = {**_columns(rows), self.header.output: Column.of(values)}
-        aside = self.folder / f"{TEMPORARY}{sequence:08d}"
-        with atomic_file(aside) as file:
-            digest = write_into(file, self.header.to_attributes(), columns)
-        os.replace(aside, self.folder / f"part-{sequence:08d}-{digest[:16]}.h5")
-        sync_folder(self.folder)
+        columns = {**columns_of(rows), self.header.output: Column.of(values)}
+        built = io.BytesIO()
+        digest = write_into(built, self.header.to_attributes(), columns)
+        with atomic_file(self.folder / f"part-{sequence:08d}-{digest[:16]}.h5") as file:
+            write_all(file, built.getbuffer())
 
     def _compact(self, store: Store, wanted: set[bytes]) -> None:
         """Write all rows that are wanted into the single file, in order of path, in bounded memory."""
         keep = np.array([i for i, path in enumerate(store.rows.path.tolist()) if path in wanted], np.int64)
-        header, rows = only_used_classes(store.header, store.rows.take(keep))
+        header, rows = only_used_classes(replace(store.header, root=self.header.root), store.rows.take(keep))
         dtype, shape = DTYPES[header.dtype], (len(keep), header.dim)
         model = np.frombuffer(self._model.data, np.uint8)
         columns = {
-            **_columns(rows),
+            **columns_of(rows),
             "model": Column.of(model),
             header.output: Column(dtype, shape, _vectors_of(store, keep, dtype)),
         }
-        with atomic_file(self.output) as file:
-            write_into(file, header.to_attributes(), columns)
+        write_hdf5(self.output, header.to_attributes(), columns)
 
 
 def is_folder_store(output: Path) -> bool:
@@ -253,44 +261,3 @@ def remove_unfinished_of(output: Path) -> None:
 def _vectors_of(store: Store, keep: NDArray[np.int64], dtype: np.dtype[Any]) -> Iterator[NDArray[np.floating]]:
     for start in range(0, len(keep), 1024):
         yield store.embeddings(keep[start : start + 1024]).astype(dtype)
-
-
-def _columns(rows: Rows) -> dict[str, Column]:
-    meanings = {"status": STATUS, "split": SPLIT}
-    return {name: Column.of(getattr(rows, name), meanings.get(name)) for name in ROW_DTYPES}
-
-
-def _to_rows(outcomes: Sequence[Outcome], classes: Sequence[str]) -> Rows:
-    code = {name: number for number, name in enumerate(classes)} | {None: -1}
-    return Rows(
-        path=np.array([o.item.path for o in outcomes], np.bytes_),
-        sha256=np.frombuffer(b"".join(o.sha256 for o in outcomes), np.uint8).reshape(-1, 32),
-        size=np.array([o.size for o in outcomes], np.int64),
-        mtime_ns=np.array([o.mtime_ns for o in outcomes], np.int64),
-        label=np.array([code[o.item.label] for o in outcomes], np.int32),
-        split=np.array([SPLITS.index(o.item.split) for o in outcomes], np.int8),
-        status=np.array([FAILED if o.vector is None else EMBEDDED for o in outcomes], np.int8),
-        reason=np.array([o.reason.encode("utf-8", "replace")[:300] for o in outcomes], np.bytes_),
-    )
-
-
-def _to_vectors(outcomes: Sequence[Outcome], header: Header) -> NDArray[np.float32]:
-    vectors = np.full((len(outcomes), header.dim), np.nan, np.float32)
-    for vector, outcome in zip(vectors, outcomes, strict=True):
-        if outcome.vector is not None:
-            vector[:] = outcome.vector
-    return vectors
-
-
-def _removed(paths: Sequence[bytes]) -> Rows:
-    n = len(paths)
-    return Rows(
-        path=np.array(paths, np.bytes_),
-        sha256=np.zeros((n, 32), np.uint8),
-        size=np.zeros(n, np.int64),
-        mtime_ns=np.zeros(n, np.int64),
-        label=np.full(n, -1, np.int32),
-        split=np.zeros(n, np.int8),
-        status=np.full(n, REMOVED, np.int8),
-        reason=np.zeros(n, "S1"),
-    )

@@ -59,11 +59,17 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         except (ExtractError, ClassifyError, ExportError) as error:
             fail(str(error))
         except KeyboardInterrupt:
-            fail("interrupted; what is finished is kept: run the same command again to go on", INTERRUPTED)
+            fail(f"interrupted; {_what_is_kept(function)}", INTERRUPTED)
         except _TerminatedError:
-            fail("terminated; what is finished is kept: run the same command again to go on", TERMINATED)
+            fail(f"terminated; {_what_is_kept(function)}", TERMINATED)
 
     return run
+
+
+def _what_is_kept(function: Callable[..., None]) -> str:
+    if function.__module__.rpartition(".")[2] in ("embed", "score"):
+        return "what is finished is kept: run the same command again to go on"
+    return "nothing was written: run the same command again"
 
 
 def fail(message: str, code: int = ERROR) -> NoReturn:
@@ -106,6 +112,20 @@ def progress(what: str) -> Iterator[Listener]:
         yield listener
 
 
+class _Pace:
+    """Images a second since the first report; what an earlier run had done does not count."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, int] | None = None
+
+    def rate(self, state: "Progress") -> float:
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now, state.done - 1
+        started, done = self._first
+        return (state.done - done) / max(now - started, 1e-3)
+
+
 @contextmanager
 def _bar(what: str) -> Iterator[Listener]:
     from rich import progress as rich
@@ -121,10 +141,10 @@ def _bar(what: str) -> Iterator[Listener]:
     )
     with bar:
         task = bar.add_task(what, total=None, rate="", failures="")
-        started = time.monotonic()
+        pace = _Pace()
 
         def listener(state: "Progress") -> None:
-            rate = f"{state.done / max(time.monotonic() - started, 1e-3):,.0f} images/s"
+            rate = f"{pace.rate(state):,.0f} images/s"
             failures = f"{state.failed} failed" if state.failed else ""
             bar.update(task, completed=state.done, total=state.total, rate=rate, failures=failures)
 
@@ -133,15 +153,14 @@ def _bar(what: str) -> Iterator[Listener]:
 
 @contextmanager
 def _lines(what: str) -> Iterator[Listener]:
-    started = last = time.monotonic()
+    pace, last = _Pace(), time.monotonic()
 
     def listener(state: "Progress") -> None:
         nonlocal last
-        now = time.monotonic()
+        rate, now = pace.rate(state), time.monotonic()
         if now - last < SECONDS_A_LINE:
             return
         last = now
-        rate = state.done / (now - started)
         left = (state.total - state.done) / rate
         err.print(
             f"{what}: {state.done}/{state.total}, {rate:,.0f} images/s, {left:,.0f} s left, {state.failed} failed"

@@ -33,7 +33,9 @@ def run(
     backbone, store_file = output / "backbone.onnx", output / "photos.h5"
     is_trained = _export(backbone, weights)
     _title(f"embed   {photos} -> {store_file}")
-    store_file.unlink(missing_ok=True)
+    for leftover in (store_file, output / "photos.h5.parts", output / "predictions.csv.parts"):
+        shutil.rmtree(leftover, ignore_errors=True)
+        leftover.unlink(missing_ok=True)
     with progress("embedding") as listener:
         store, summary = embed(photos, backbone, store_file, listener=listener)
     embed_command.show(store, summary, store_file)

@@ -63,6 +63,10 @@ def show(store: "Store", summary: "RunSummary", output: Path) -> None:
         f"{output}: {summary.embedded} embedded, {summary.failed} failed, of {summary.inputs} images; "
         f"{summary.computed} computed{rate}, {summary.reused} reused, {summary.removed} removed; {summary.provider}"
     )
+    if summary.computed:
+        whole = sum(summary.stages.values())
+        shares = ", ".join(f"{stage} {seconds / whole:.0%}" for stage, seconds in summary.stages.items())
+        say(f"  time went to: {shares}")
     for path, reason in list(store.failures.items())[:SHOWN_FAILURES]:
         say(f"  failed: {short_path(path)}: {reason}")
     if summary.failed > SHOWN_FAILURES:

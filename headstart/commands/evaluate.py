@@ -26,7 +26,7 @@ def run(
     if json:
         print_json(evaluation.to_json())
     else:
-        say(f"{classifier} on {evaluation.images} images of {store}:")
+        say(f"{classifier} on {evaluation.images} images of {store} ({evaluation.judged_on}):")
         show(evaluation)
     if require_accuracy is not None and evaluation.accuracy < require_accuracy:
         fail(f"{classifier}: accuracy {evaluation.accuracy:.4f} is below the required {require_accuracy}")

@@ -17,6 +17,7 @@ from headstart.console import (
     progress,
     say,
     short_path,
+    warn,
 )
 
 
@@ -50,9 +51,11 @@ def run(
     if json:
         print_json(summary)
     else:
+        for reason in summary.passed_over:
+            warn(f"passed over: {reason}")
         say(
-            f"{summary.output}: {summary.scored} scored, {summary.failed} failed, of {summary.inputs} images "
-            f"({summary.seconds:.1f} s)"
+            f"{summary.output}: {summary.scored} scored, {summary.failed} failed, of {summary.inputs} images; "
+            f"{summary.provider or 'from stored embeddings'}, {summary.seconds:.1f} s"
         )
         say("  " + ", ".join(f"{short_path(name)} {count}" for name, count in summary.counts.items()))
         if summary.labelled:

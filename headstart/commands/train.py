@@ -53,7 +53,9 @@ def show(evaluation: "Evaluation") -> None:
 
     say(f"  accuracy {evaluation.accuracy:.4f}, log loss {evaluation.log_loss:.4f}")
     numbers = [f"={number}" for number in range(1, len(evaluation.classes) + 1)]
-    taken_for = numbers if len(numbers) <= SHOWN_CLASSES else []
+    widest = max(len(short_path(figures.name)) for figures in evaluation.classes)
+    fits = 38 + widest + sum(2 + len(str(count)) for count in evaluation.confusion.max(axis=0)) <= out.width
+    taken_for = numbers if fits and len(numbers) <= SHOWN_CLASSES else []
     table = Table(box=None, header_style="bold")
     for heading in ("", "class", "images", "precision", "recall", *taken_for):
         table.add_column(heading, justify="left" if heading == "class" else "right", no_wrap=True)
@@ -61,7 +63,10 @@ def show(evaluation: "Evaluation") -> None:
         cells = [f"{figures.images}", f"{figures.precision:.3f}", f"{figures.recall:.3f}"]
         table.add_row(number, short_path(figures.name), *cells, *(map(str, counts) if taken_for else []))
     out.print(table)
-    say("  (right: the confusion matrix; row = label, column = what the images were taken for)")
+    if taken_for:
+        say("  (right: the confusion matrix; row = label, column = what the images were taken for)")
+    else:
+        say("  (the confusion matrix is too wide for here: --json gives it)")
     for mistake in evaluation.mistakes[:SHOWN_MISTAKES]:
         say(
             f"  mistake: {short_path(mistake.path)}: {short_path(mistake.predicted)} "

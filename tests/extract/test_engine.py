@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extract.engine import Engine, Known, cores
+from extract.cores import cores
+from extract.engine import Engine, Known
+from extract.outcome import NO_DIGEST, Outcome
 from extract.resize import ResizeRule
 from extract.source import find_images
-from extract.writer import NO_DIGEST, Outcome
 
 RULE = ResizeRule(8, 8)
 

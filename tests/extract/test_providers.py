@@ -1,4 +1,5 @@
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
@@ -10,6 +11,7 @@ import extract.providers
 from extract.errors import ProviderError
 from extract.model import parse_model, read_model
 from extract.providers import AUTO, PROVIDERS, Provider, open_session
+from extract.sessions import OnnxruntimeSession
 
 
 @pytest.fixture(scope="module")
@@ -35,15 +37,16 @@ def refusal(model, provider: str) -> str:
     return str(caught.value)
 
 
-def test_every_name_is_one_of_onnxruntime():
-    assert {entry.name for entry in PROVIDERS.values()} <= set(onnxruntime.get_all_providers())
+def test_every_name_is_one_of_its_runtime():
+    names = {entry.name for entry in PROVIDERS.values() if entry.session is OnnxruntimeSession}
+    assert names <= set(onnxruntime.get_all_providers())
     assert set(AUTO) <= set(PROVIDERS)
     assert AUTO[-1] == "cpu"
 
 
 def test_the_processor_runs_everywhere_and_says_so(model):
     session = open_session(model, "cpu")
-    assert session.provider == session.active[0] == "CPUExecutionProvider"
+    assert session.provider == "CPUExecutionProvider"
     assert not session.exclusive
     assert session.passed_over == []
 
@@ -58,13 +61,14 @@ def test_it_computes_what_the_graph_says(model):
 
 def test_an_unknown_name_is_answered_with_the_known_ones(model):
     assert refusal(model, "gpu").endswith(
-        "'gpu'; expected auto or one of tensorrt, cuda, openvino, coreml, directml, cpu"
+        "'gpu'; expected auto or one of tensorrt, tensorrt-fp16, cuda, coreml, directml, openvino, openvino-bf16, cpu"
     )
 
 
 def test_an_absent_provider_is_answered_with_those_that_are_here(model, offered):
     offered("cpu", "coreml")
-    assert refusal(model, "cuda") == "provider 'cuda' is not in the installed onnxruntime; here: coreml, cpu"
+    said = refusal(model, "cuda")
+    assert said == "provider 'cuda' is not installed; here: coreml, openvino, openvino-bf16, cpu"
 
 
 def test_a_provider_that_is_claimed_but_does_not_run_is_refused(model, offered):
@@ -73,15 +77,15 @@ def test_a_provider_that_is_claimed_but_does_not_run_is_refused(model, offered):
 
 
 def test_a_provider_that_onnxruntime_replaces_by_another_is_refused(model, monkeypatch):
-    monkeypatch.setattr("extract.providers.Session.active", ["OtherExecutionProvider"])
-    assert "'cpu' does not run here (onnxruntime offered ['OtherExecutionProvider'])" in refusal(model, "cpu")
+    monkeypatch.setattr("onnxruntime.InferenceSession.get_providers", lambda _: ["OtherExecutionProvider"])
+    assert "CPUExecutionProvider does not run here (onnxruntime offered OtherExec" in refusal(model, "cpu")
 
 
 def test_a_session_that_cannot_be_made_is_told_in_one_line(model, monkeypatch):
     def fail(*_):
         raise RuntimeError("first line\n\tsecond line")
 
-    monkeypatch.setattr("extract.providers.Session", fail)
+    monkeypatch.setattr("extract.providers.Provider.open", fail)
     assert refusal(model, "cpu") == f"{model.source}: does not run on provider 'cpu': first line second line"
 
 
@@ -89,7 +93,7 @@ def test_a_session_that_cannot_run_a_batch_is_refused_before_any_work(model, mon
     def fail(*_):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr("extract.providers.Session.run", fail)
+    monkeypatch.setattr("extract.sessions.Session.run", fail)
     assert "out of memory" in refusal(model, "cpu")
 
 
@@ -142,3 +146,25 @@ def test_the_options_of_a_provider_reach_onnxruntime(model, monkeypatch):
 def test_a_missing_onnxruntime_is_told_with_what_installs_it(model, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert refusal(model, "auto").startswith("onnxruntime is not installed; ")
+
+
+@pytest.mark.parametrize(("provider", "tolerance"), [("openvino", 1e-4), ("openvino-bf16", 3e-2)])
+def test_openvino_computes_what_onnxruntime_does_from_any_thread(model, provider, tolerance):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    expected = open_session(model, "cpu").run(pixels)
+    session = open_session(model, provider)
+    with ThreadPoolExecutor(4) as pool:
+        for given in pool.map(lambda _: session.run(pixels), range(8)):
+            np.testing.assert_allclose(given, expected, rtol=tolerance, atol=tolerance)
+    assert session.provider.startswith("OpenVINO")
+
+
+def test_a_provider_that_computes_something_else_is_refused(model, monkeypatch, offered):
+    class Wrong(OnnxruntimeSession):
+        def _run(self, pixels):
+            return np.roll(super()._run(pixels), 1, axis=1) * [[1, -1] * 8]
+
+    offered("cuda", "cpu")
+    monkeypatch.setitem(PROVIDERS, "cuda", Provider("CPUExecutionProvider", session=Wrong))
+    assert "'cuda' runs here but computes something else than the CPU" in refusal(model, "cuda")
+    assert "computes something else" in open_session(model, "auto").passed_over[0]

@@ -8,10 +8,11 @@ import pytest
 
 from extract.errors import OutputError, StoreError
 from extract.model import parse_model
+from extract.outcome import NO_DIGEST, Outcome
 from extract.schema import Header
 from extract.source import Item
 from extract.store import open_store
-from extract.writer import NO_DIGEST, Outcome, StoreWriter, is_folder_store, remove_unfinished_of
+from extract.writer import StoreWriter, is_folder_store, remove_unfinished_of
 
 DIM = 16
 

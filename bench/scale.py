@@ -1,0 +1,92 @@
+"""``make bench-scale``: whether the cost of an image, and the memory, stay what they are when there are many.
+
+A folder of 1,000 and one of 50,000 hard links to the same pictures (BENCH_SCALE changes the second number) are embedded
+with the int8 backbone, each in a process of its own, and then once more with nothing changed.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+FEW = 1_000
+MANY = int(os.environ.get("BENCH_SCALE", "50000"))
+
+
+def main() -> None:
+    """Draw, link, export, measure, and print a Markdown table."""
+    from rich.console import Console
+
+    from bench.__main__ import make_task
+
+    console = Console(stderr=True)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        task = make_task(place, console)
+        pictures = sorted(path for path in Path(task.images).rglob("*") if path.is_file())
+        rows = []
+        for count in (FEW, MANY):
+            linked = _link(pictures, place / f"linked-{count}", count)
+            for what in ("first run", "again"):
+                rows.append({"images": count, "run": what, **_measure(linked, task.int8, place / f"{count}.h5")})
+                console.print(rows[-1])
+    sys.stdout.write(_table(rows))
+
+
+def embed_once(images: str, model: str, store: str) -> dict[str, Any]:
+    """Embed in this process, and tell what it cost."""
+    import resource
+
+    from extract import embed, find_images
+
+    started = time.perf_counter()
+    find_images(images)
+    walk = time.perf_counter() - started
+    started, cpu = time.perf_counter(), time.process_time()
+    _, summary = embed(images, model, store)
+    return {
+        "computed": summary.computed,
+        "walk_seconds": walk,
+        "seconds": time.perf_counter() - started,
+        "cpu_seconds": time.process_time() - cpu,
+        "decode_seconds": summary.stages["decode"],
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def _link(pictures: list[Path], folder: Path, count: int) -> Path:
+    for number in range(count):
+        place = folder / f"class{number % 5}" / f"{number:06d}.jpg"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        os.link(pictures[number % len(pictures)], place)
+    return folder
+
+
+def _measure(images: Path, model: str, store: Path) -> dict[str, Any]:
+    command = [sys.executable, "-m", "bench.scale", str(images), model, str(store)]
+    found: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return found
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    lines = [
+        "| images | run | computed | seconds | of them the walk | CPU ms an image | peak memory, MB |",
+        "|---:|---|---:|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {row['images']} | {row['run']} | {row['computed']} | {row['seconds']:.1f} | {row['walk_seconds']:.2f} | "
+        f"{1000 * row['cpu_seconds'] / row['images']:.2f} | {row['peak_mb']:.0f} |"
+        for row in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 4:
+        sys.stdout.write(json.dumps(embed_once(*sys.argv[1:])))
+    else:
+        main()
