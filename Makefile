@@ -15,7 +15,7 @@ HEAD ?= logreg
 CLASSIFIER ?= classifier.onnx
 PREDICTIONS ?= predictions.csv
 
-.PHONY: help setup demo export embed train-head score test check format bench bench-scale lock clean
+.PHONY: help setup demo export embed train-head score test check format bench bench-scale bench-accuracy lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ bench: setup ## Measure the figures that the README quotes (BENCH_IMAGES=, BENCH
 
 bench-scale: setup ## Measure cost and memory at 1,000 and 50,000 images (BENCH_SCALE=)
 	$(BIN)/python -m bench.scale
+
+bench-accuracy: setup ## Compare heads on fp32, int8 and untrained embeddings (BENCH_IMAGES=, BENCH_WEIGHTS=)
+	$(BIN)/python -m bench.accuracy
 
 lock: ## Resolve the locked requirements anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra export --extra openvino --group dev pyproject.toml -o requirements/dev.txt

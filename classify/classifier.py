@@ -97,7 +97,7 @@ def read_classifier(path: str | os.PathLike[str]) -> Classifier:
     model = read_model(path)
     if model.metadata.get("format") != FORMAT:
         raise ClassifierError(
-            f"{path}: expected a classifier, found a backbone; train one with `headstart train photos.h5 -o {path}`"
+            f"{path}: expected a classifier, found a backbone; train one with `headstart train photos.h5 -o NAME.onnx`"
         )
     classes = model.metadata.get("classes", [])
     if model.outputs.get("probabilities") != len(classes) or "embedding" not in model.outputs:

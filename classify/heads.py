@@ -77,7 +77,12 @@ def fit_head(head: Any, embeddings: NDArray[np.float32], labels: NDArray[np.int3
     with warnings.catch_warnings():
         # The number of passes is part of the recipe; that more of them would change the fit a little is no fault.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return head.fit(embeddings, labels, **weights)
+        # The MLP takes Ctrl-C for "that will do" and goes on with what it has: a half-trained head nobody asked for.
+        warnings.filterwarnings("error", message="Training interrupted by user")
+        try:
+            return head.fit(embeddings, labels, **weights)
+        except UserWarning:
+            raise KeyboardInterrupt from None
 
 
 def _logreg(options: HeadOptions) -> Any:

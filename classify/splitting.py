@@ -89,5 +89,7 @@ def digest_of_rows(store: Store) -> str:
     rows, names = store.rows, store.classes
     for number, path in enumerate(rows.path.tolist()):
         label = names[rows.label[number]] if rows.label[number] >= 0 else None
-        digest.update(repr((path, rows.sha256[number].tobytes(), label, int(rows.split[number]))).encode("utf-8", "surrogatepass"))
+        digest.update(
+            repr((path, rows.sha256[number].tobytes(), label, int(rows.split[number]))).encode("utf-8", "surrogatepass")
+        )
     return digest.hexdigest()

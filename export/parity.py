@@ -38,7 +38,7 @@ class Parity:
         return {
             "max_abs_difference": _rounded_up(self.max_difference),
             "max_relative_difference": _rounded_up(self.relative),
-            "tolerance": TOLERANCE,
+            "relative_tolerance": TOLERANCE,
         }
 
 

@@ -44,6 +44,7 @@ class Store:
     rows: Rows = field(repr=False)
     files: tuple[Path, ...] = field(repr=False)
     _digests: tuple[str, ...] = field(repr=False)
+    _roots: tuple[str, ...] = field(repr=False)
     _file: NDArray[np.int64] = field(repr=False)
     _position: NDArray[np.int64] = field(repr=False)
 
@@ -81,6 +82,10 @@ class Store:
         """Path -> reason, of the images that failed."""
         failed = np.flatnonzero(self.rows.status == FAILED)
         return {os.fsdecode(self.rows.path[i]): self.rows.reason[i].decode("utf-8", "replace") for i in failed}
+
+    def root_of(self, row: int) -> str:
+        """Give the root that a row was written for; after a run that was cut off it may differ from the header's."""
+        return self._roots[int(self._file[row])]
 
     def embeddings(self, which: NDArray[Any] | None = None) -> NDArray[np.float32]:
         """Read vectors.
@@ -159,7 +164,9 @@ def open_files(place: Path, files: Sequence[Path]) -> Store:
         As `open_store`; also where they were not made by one model.
     """
     if not files:
-        raise StoreError(f"{place}: expected an embedding store, found a folder without finished shards; embed again")
+        raise StoreError(
+            f"{place}: expected an embedding store, found a folder without finished shards; run `headstart embed`"
+        )
     tables = [_read_table(file) for file in files]
     digests, headers, parts = zip(*tables, strict=True)
     header = reduce(Header.merged, headers)
@@ -171,7 +178,8 @@ def open_files(place: Path, files: Sequence[Path]) -> Store:
     position = np.concatenate([np.arange(count) for count in counts])
     keep = _latest(rows)
     header, rows = only_used_classes(header, rows.take(keep))
-    return Store(place, header, rows, tuple(files), digests, number[keep], position[keep])
+    roots = tuple(own.root for own in headers)
+    return Store(place, header, rows, tuple(files), digests, roots, number[keep], position[keep])
 
 
 def only_used_classes(header: Header, rows: Rows) -> tuple[Header, Rows]:

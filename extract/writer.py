@@ -86,7 +86,7 @@ class StoreWriter:
         In another root a path of the same name is another file: there, only content tells.
         """
         row = self._by_path.get(item.path)
-        if row is None or self.known is None or self.known.header.root != self.header.root:
+        if row is None or self.known is None or self.known.root_of(row) != self.header.root:
             return None
         rows = self.known.rows
         same_file = rows.size[row] == item.size and rows.mtime_ns[row] == item.mtime_ns

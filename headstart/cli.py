@@ -1,5 +1,7 @@
 """The `headstart` command: one file a command in `headstart.commands`; each parses, makes one call and prints."""
 
+import io
+import sys
 from typing import Annotated
 
 import typer
@@ -35,5 +37,8 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; a name that a terminal cannot show is shown with escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     app()

@@ -26,8 +26,7 @@ def run(
     from classify import score, train
     from extract import embed
 
-    if images is not None and not images.is_dir():
-        fail(f"{images}: expected a folder with one folder of photos for each class")
+    _check(images, weights)
     _claim(output)
     photos, new = (images, images) if images else _draw(output)
     backbone, store_file = output / "backbone.onnx", output / "photos.h5"
@@ -41,12 +40,27 @@ def run(
     embed_command.show(store, summary, store_file)
     _title(f"train   {store_file} -> {output / 'classifier.onnx'}")
     result = train(store, output / "classifier.onnx")
+    say(f"judged on {result.evaluation.images} images that it has not seen ({result.judged_on}):")
     train_command.show(result.evaluation)
     _title(f"score   {new} -> {output / 'predictions.csv'}")
     scored = score(new, result.path, output / "predictions.csv")
     say(f"{scored.output}: {scored.scored} scored, {scored.failed} failed")
+    known = " (most of them it was trained on)" if images else ""
+    say(f"  {scored.agreeing} of {scored.labelled} agree with the name of their folder{known}")
     _show_first_rows(scored.output)
-    _end(output, result.evaluation.accuracy, result.evaluation.images, is_trained)
+    _end(output, result.evaluation.accuracy, result.evaluation.images, is_trained, images is None)
+
+
+def _check(images: Path | None, weights: str) -> None:
+    """Find out before any work what would fail after it."""
+    if weights not in ("imagenet", "random") and not Path(weights).is_file():
+        fail(f"{weights}: no such weights file")
+    if images is None:
+        return
+    from extract import find_images
+
+    if not images.is_dir() or len(find_images(images).classes) < 2:
+        fail(f"{images}: expected a folder with one folder of photos for each of at least 2 classes")
 
 
 def _claim(output: Path) -> None:
@@ -100,14 +114,15 @@ def _show_first_rows(predictions: Path) -> None:
             say(f"  {row['path']}: {row['label'] or row['reason']} {row['probability']}")
 
 
-def _end(output: Path, accuracy: float, images: int, is_trained: bool) -> None:
+def _end(output: Path, accuracy: float, images: int, is_trained: bool, is_drawn: bool) -> None:
     _title("done")
     say(f"accuracy {accuracy:.3f} on {images} pictures that the head had not seen")
     if not is_trained:
         _shout("This came from UNTRAINED weights. For the real thing: make demo WEIGHTS=FILE.h5 (see README).")
     say(f"made: {output}/backbone.onnx, {output}/photos.h5, {output}/classifier.onnx, {output}/predictions.csv")
     say(f"try:  headstart inspect {output}/classifier.onnx")
-    say("      make demo IMAGES=folder/with/one/folder/a/class")
+    if is_drawn:
+        say("      make demo IMAGES=folder/with/one/folder/a/class")
 
 
 def _title(text: str) -> None:

@@ -1,6 +1,7 @@
 """`headstart embed`: images -> embedding store."""
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -51,6 +52,7 @@ def run(
         print_json({**vars(summary), "output": output, "failures": store.failures, "classes": store.classes})
     else:
         show(store, summary, output)
+        _say_next(store, output)
     check_failures(summary.failed, max_failures)
 
 
@@ -72,7 +74,12 @@ def show(store: "Store", summary: "RunSummary", output: Path) -> None:
     if summary.failed > SHOWN_FAILURES:
         say(f"  ... and {summary.failed - SHOWN_FAILURES} more: headstart inspect {output} --json")
     if store.classes:
-        say(f"classes: {', '.join(store.classes)}")
-        say(f"next: headstart train {output} -o classifier.onnx")
+        say(f"classes: {', '.join(short_path(name) for name in store.classes)}")
+
+
+def _say_next(store: "Store", output: Path) -> None:
+    name = quote(str(output))
+    if store.classes:
+        say(f"next: headstart train {name} -o classifier.onnx")
     else:
-        say(f"no labels (images lie in no class folders); next: headstart score {output} --classifier FILE.onnx")
+        say(f"no labels (images lie in no class folders); next: headstart score {name} --classifier FILE.onnx")

@@ -1,6 +1,7 @@
 """`headstart export`: Keras application -> backbone.onnx."""
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,9 +23,9 @@ def run(
     weights: Annotated[str, typer.Option(help="imagenet, random, or a Keras weights file (.h5).")] = "imagenet",
     output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")] = Path("backbone.onnx"),
     image_size: Annotated[int | None, typer.Option(min=32, show_default="the backbone's own")] = None,
-    width: Annotated[float, typer.Option(help="Width multiplier of the MobileNets (0.35 to 1.4).")] = 1.0,
+    width: Annotated[float, typer.Option(help="Width multiplier of the MobileNets.")] = 1.0,
     fit: Annotated[str, typer.Option(help="How images reach that size: squash, or crop the centre.")] = "squash",
-    seed: Annotated[int, typer.Option(help="For --weights random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="For --weights random.")] = 0,
     precision: Annotated[str, typer.Option(help="fp32, or int8: faster on CPUs, needs --calibrate.")] = "fp32",
     calibrate: Annotated[
         Path | None, typer.Option(help="For int8: a folder or manifest of images like those to come; some hundreds do.")
@@ -60,7 +61,7 @@ def run(
         )
     if weights == "random":
         warn("these weights are untrained: use them only as a baseline")
-    say(f"next: headstart embed IMAGES --model {made.path} -o photos.h5")
+    say(f"next: headstart embed IMAGES --model {quote(str(made.path))} -o photos.h5")
 
 
 def _pixels(images: Path, backbone: str, image_size: int | None, width: float, fit: str) -> "NDArray[np.uint8]":

@@ -15,12 +15,17 @@ def run(
     """Tell what a backbone, store or classifier is and what made it."""
     if not file.exists():
         fail(f"{file}: no such file")
-    facts = _store(file) if file.is_dir() or file.suffix in (".h5", ".hdf5") else _model(file)
+    if file.is_dir() or file.suffix in (".h5", ".hdf5"):
+        facts = _store(file)
+    elif file.suffix == ".onnx":
+        facts = _model(file)
+    else:
+        fail(f"{file}: expected a backbone or classifier (.onnx) or an embedding store (.h5, .emb)")
     if json:
         print_json(facts)
         return
     for name, value in facts.items():
-        say(f"{name + ':':<16}{_text(value)}")
+        say(f"{name + ':':<18}{_text(value)}")
 
 
 def _model(file: Path) -> dict[str, Any]:

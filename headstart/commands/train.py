@@ -1,6 +1,7 @@
 """`headstart train`: embedding store -> classifier file."""
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -42,9 +43,9 @@ def run(
     )
     if not result.is_backbone_trained:
         warn("the backbone's weights are untrained: this is only a baseline")
-    say(f"judged on {result.evaluation.images} images it has not seen ({result.judged_on}):")
+    say(f"judged on {result.evaluation.images} images that it has not seen ({result.judged_on}):")
     show(result.evaluation)
-    say(f"next: headstart score IMAGES --classifier {result.path} -o predictions.csv")
+    say(f"next: headstart score IMAGES --classifier {quote(str(result.path))} -o predictions.csv")
 
 
 def show(evaluation: "Evaluation") -> None:

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from extract.model import read_model
+from extract.outcome import Outcome
 from extract.schema import Header
 from extract.source import Item
 from extract.store import Store
-from extract.writer import Outcome, StoreWriter
+from extract.writer import StoreWriter
 
 
 @pytest.fixture

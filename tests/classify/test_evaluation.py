@@ -7,6 +7,7 @@ from sklearn import metrics
 
 from classify.errors import ClassifierError, LabelError
 from classify.evaluation import evaluate, judge
+from classify.heads import HeadOptions
 from classify.training import train
 from extract.store import open_store
 
@@ -71,18 +72,52 @@ def test_a_class_without_images_has_no_figures_and_json_says_null():
     assert plain["confusion"] == [[1, 0], [0, 0]]
 
 
-def test_a_store_is_judged_on_every_labelled_row_that_has_a_vector(tiny_store, tiny_classifier):
+def test_the_store_of_the_training_is_judged_on_what_was_held_out(tiny_store, tiny_classifier):
     found = evaluate(tiny_store, tiny_classifier)
-    assert (found.images, found.accuracy) == (60, 1)
+    assert (found.images, found.accuracy) == (12, 1)
+    assert found.judged_on == "a hold-out of 20% by content, on which it was not trained"
     assert evaluate(open_store(tiny_store), tiny_classifier).log_loss == found.log_loss
+
+
+def test_another_store_is_judged_on_every_labelled_row_that_has_a_vector(
+    draw_photos, tiny_backbone, tiny_classifier, tmp_path
+):
+    from extract import embed
+
+    photos = draw_photos(tmp_path / "photos", {"ash": 5, "birch": 5, "cedar": 5}, seed=1)
+    (photos / "ash" / "broken.png").write_bytes(b"no image")
+    (photos / "ash" / "000.png").rename(photos / "stray.png")
+    found = evaluate(embed(photos, tiny_backbone, tmp_path / "photos.h5")[0], tiny_classifier)
+    assert (found.images, found.accuracy, found.judged_on) == (14, 1, "every labelled image")
+
+
+@pytest.mark.parametrize("form", ["h5", "emb"])
+@pytest.mark.parametrize("chosen", [{}, {"holdout": 0.4, "options": HeadOptions(seed=3)}])
+def test_a_store_gives_the_figures_of_its_training(clustered, tmp_path, form, chosen):
+    store = clustered(90, spread=4.0, name=f"made.{form}")
+    result = train(store, tmp_path / "classifier.onnx", **chosen)
+    trained, again = result.evaluation, evaluate(store, result.path)
+    assert 0.4 < again.accuracy < 1
+    assert (again.images, again.accuracy, again.classes) == (trained.images, trained.accuracy, trained.classes)
+    assert again.confusion.tolist() == trained.confusion.tolist()
+    assert {mistake.path for mistake in again.mistakes} == {mistake.path for mistake in trained.mistakes}
+    assert again.log_loss == pytest.approx(trained.log_loss, abs=1e-6)
+    assert again.judged_on == f"{result.judged_on}, on which it was not trained"
 
 
 def test_one_split_can_be_judged_alone(clustered, tmp_path):
     store = clustered(90, splits=["train"] * 30 + ["val"] * 30 + ["test"] * 30)
     path = train(store, tmp_path / "classifier.onnx").path
-    assert [evaluate(store, path, split=name).images for name in ("train", "val", "test", None)] == [30, 30, 30, 90]
-    with pytest.raises(LabelError, match="labelled images of the split 'holdout' to judge on, found none"):
+    assert [evaluate(store, path, split=name).images for name in ("train", "val", "test", None)] == [30, 30, 30, 30]
+    assert evaluate(store, path).judged_on == "the val split of the images, on which it was not trained"
+    assert evaluate(store, path, split="test").judged_on == "the test split"
+    with pytest.raises(LabelError, match="unknown split 'holdout'; expected one of train, val, test"):
         evaluate(store, path, split="holdout")
+
+
+def test_a_split_without_images_is_refused(tiny_store, tiny_classifier):
+    with pytest.raises(LabelError, match="labelled images of the split 'test' to judge on, found none"):
+        evaluate(tiny_store, tiny_classifier, split="test")
 
 
 def test_what_train_reported_is_what_evaluate_finds(clustered, tmp_path):

@@ -180,6 +180,30 @@ def test_what_cannot_be_used_is_said_before_anything_is_written(
     assert contents_of(tmp_path) == {}
 
 
+@pytest.mark.parametrize("read", ["manifest", "classifier"])
+@pytest.mark.parametrize("is_link", [False, True])
+def test_what_is_read_is_not_written_over(draw_photos, tiny_classifier, tmp_path, contents_of, read, is_link):
+    photos = draw_photos(tmp_path / "photos", {"ash": 1})
+    given = {"manifest": photos / "all.csv", "classifier": tmp_path / "classifier.csv"}
+    given["manifest"].write_text("path\nash/000.png\n")
+    shutil.copy(tiny_classifier, given["classifier"])
+    output = given[read]
+    if is_link:
+        output = tmp_path / "link.csv"
+        output.symlink_to(given[read])
+    before = contents_of(tmp_path)
+    with pytest.raises(PredictionError, match=rf"{output.name}: is what is being read; write the predictions to anoth"):
+        score(given["manifest"], given["classifier"], output)
+    assert contents_of(tmp_path) == before
+
+
+def test_what_a_killed_run_left_of_its_table_is_removed(tiny_photos, tiny_classifier, tmp_path, contents_of):
+    for name in ("p.csv", "my-p.csv"):
+        (tmp_path / f".tmp-4194304-{name}").write_bytes(b"path,status")
+    score(tiny_photos, tiny_classifier, tmp_path / "p.csv")
+    assert sorted(contents_of(tmp_path)) == [".tmp-4194304-my-p.csv", "p.csv"]
+
+
 def test_a_backbone_cannot_score(tiny_photos, tiny_backbone, tmp_path):
     with pytest.raises(ClassifierError, match="expected a classifier, found a backbone"):
         score(tiny_photos, tiny_backbone, tmp_path / "p.csv")

@@ -1,8 +1,10 @@
+import os
+
 import numpy as np
 import pytest
 
 from classify.errors import LabelError
-from classify.splitting import split_rows
+from classify.splitting import digest_of_rows, split_rows
 
 
 def names(store, rows) -> set[str]:
@@ -34,12 +36,21 @@ def test_failed_and_unlabelled_rows_are_on_neither_side(make_store):
     assert sorted([*split.train, *split.test]) == [row for row in range(2, 30) if row % 3 != 2]
 
 
-@pytest.mark.parametrize("fraction", [0.1, 0.2, 0.5])
-def test_the_hold_out_has_about_its_share_of_every_class(clustered, fraction):
-    store = clustered(1500)
+SIZES = {"ash": 10, "birch": 20, "cedar": 39}
+
+
+@pytest.mark.parametrize(
+    ("fraction", "held_out"),
+    [(0.2, [2, 4, 8]), (0.1, [1, 2, 4]), (0.5, [5, 10, 20]), (0.001, [1, 1, 1]), (0.999, [9, 19, 38])],
+)
+@pytest.mark.parametrize("copies", [1, 3])
+def test_the_hold_out_has_exactly_its_share_of_every_class(make_store, fraction, held_out, copies):
+    contents = [f"{name} {number}" for name, size in SIZES.items() for number in range(size)]
+    labels = [content.split()[0] for content in contents]
+    store = make_store(labels * copies, contents=contents * copies)
     split = split_rows(store, fraction)
-    shares = np.bincount(store.labels[split.test]) / np.bincount(store.labels)
-    assert np.abs(shares - fraction).max() < 0.06
+    assert np.bincount(store.labels[split.test]).tolist() == [copies * images for images in held_out]
+    assert len(split.train) + len(split.test) == len(store)
 
 
 @pytest.mark.parametrize("fraction", [0.001, 0.999])
@@ -49,12 +60,17 @@ def test_every_class_is_on_both_sides_however_extreme_the_share(clustered, fract
     assert {len(set(store.labels[side])) for side in (split.train, split.test)} == {3}
 
 
-def test_added_images_move_no_other(make_store):
+@pytest.mark.parametrize("added", [1, 2, 3, 10, 80])
+def test_each_added_image_moves_at_most_one_other_of_its_class(make_store, added):
     labels = ["ash", "birch"] * 100
-    old, new = make_store(labels[:120], name="old.h5"), make_store(labels, name="new.h5")
+    old, new = make_store(labels[:120], name="old.h5"), make_store(labels[: 120 + added], name="new.h5")
     before, after = split_rows(old), split_rows(new)
-    assert names(old, before.train) <= names(new, after.train)
-    assert names(old, before.test) <= names(new, after.test)
+    for code in (0, 1):
+        of_class = names(old, np.flatnonzero(old.labels == code))
+        into = of_class & names(old, before.train) & names(new, after.test)
+        out = of_class & names(old, before.test) & names(new, after.train)
+        assert not into or not out
+        assert len(into | out) <= min((added + 1 - code) // 2, 6)
 
 
 def test_the_draw_depends_on_content_and_seed_alone(make_store):
@@ -117,3 +133,28 @@ def test_a_class_that_is_only_in_the_judging_split_is_refused(make_store):
 def test_nothing_to_train_on_beside_the_judging_split_is_refused(make_store):
     with pytest.raises(LabelError, match="at least 2 classes to train on, found none"):
         split_rows(make_store(["ash", "birch"], splits=["val", "val"]))
+
+
+def test_the_digest_of_the_rows_is_that_of_every_form_of_a_store(make_store):
+    columns = {"labels": ["ash", "birch", None] * 4, "splits": ["train", "val", "", "test"] * 3, "failed": [5]}
+    one, folder = make_store(**columns), make_store(**columns, name="made.emb")
+    assert digest_of_rows(one) == digest_of_rows(folder)
+
+
+@pytest.mark.parametrize("form", ["h5", "emb"])
+def test_a_long_name_that_is_gone_leaves_no_trace_in_the_digest(make_store, form):
+    labels, paths = ["ash", "birch"] * 3, [f"{row}.jpg" for row in range(6)]
+    fresh = make_store(labels, paths=paths, name=f"fresh.{form}")
+    make_store([*labels, "ash"], paths=[*paths, "x" * 100], name=f"used.{form}")
+    used = make_store(labels, paths=paths, name=f"used.{form}")
+    assert used.rows.path.dtype != fresh.rows.path.dtype
+    assert digest_of_rows(used) == digest_of_rows(fresh)
+
+
+def test_the_digest_tells_names_that_are_no_text_apart(make_store):
+    names = [b"caf\xe9.jpg", b"caf\xe8.jpg"]
+    stores = [
+        make_store(["ash", os.fsdecode(name)], paths=["1.jpg", os.fsdecode(name)], contents=[1, 2], name=f"{row}.h5")
+        for row, name in enumerate(names)
+    ]
+    assert digest_of_rows(stores[0]) != digest_of_rows(stores[1])

@@ -10,6 +10,7 @@ import pytest
 from classify.classifier import read_classifier
 from classify.errors import ClassifierError, HeadError, LabelError
 from classify.heads import HEADS, HeadOptions
+from classify.splitting import digest_of_rows
 from classify.training import train
 from extract.errors import OutputError, StoreError
 from extract.store import open_store
@@ -57,7 +58,8 @@ def test_the_rows_judged_are_not_trained_on(clustered, tmp_path, monkeypatch):
 @pytest.mark.parametrize("share", [0.1, 0.5])
 def test_the_share_held_out_can_be_chosen(clustered, tmp_path, share):
     result = train(clustered(600), tmp_path / "classifier.onnx", holdout=share)
-    assert result.evaluation.images == pytest.approx(600 * share, abs=40)
+    assert result.evaluation.images == 600 * share
+    assert result.classifier.model.metadata["trained_on"]["holdout"] == share
 
 
 @pytest.mark.parametrize("share", [-0.1, 0, 1, 1.5, float("nan")])
@@ -72,6 +74,8 @@ def test_where_it_came_from_is_written_down(tiny_store, tmp_path):
     said = json.loads(onnx.load(result.path).metadata_props[0].value)
     assert said["head"] == {"name": "logreg", "c": 0.5, "hidden": [256], "class_weight": "balanced", "seed": 3}
     assert said["trained_on"]["store"] == "photos.h5"
+    assert said["trained_on"]["rows_sha256"] == digest_of_rows(open_store(tiny_store))
+    assert said["trained_on"]["holdout"] == 0.2
     assert said["trained_on"]["images"] == result.trained_images
     assert said["trained_on"]["judged_on"] == result.judged_on
     assert set(said["trained_on"]["versions"]) == {"headstart", "scikit-learn", "numpy", "onnx"}
@@ -91,7 +95,7 @@ def test_the_digest_of_the_data_changes_with_each_column(make_store, tmp_path, c
     digests = []
     for name, columns in (("old.h5", {"labels": labels}), ("new.h5", {"labels": labels, column: changed[column]})):
         made = train(make_store(name=name, **columns), tmp_path / f"{name}.onnx", options=HeadOptions(c=1e-4))
-        digests.append(made.classifier.model.metadata["trained_on"]["store_sha256"])
+        digests.append(made.classifier.model.metadata["trained_on"]["rows_sha256"])
     assert digests[0] != digests[1]
 
 

@@ -40,6 +40,27 @@ def test_an_impossible_output_is_found_first(where, expected, tmp_path):
     assert str(tmp_path / where) in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["backbone", "backbone.h5", "backbone.onnx.bak", "photo.jpg"])
+def test_another_suffix_is_refused(name, tmp_path):
+    with pytest.raises(OutputError, match=r"expected a name that ends in \.onnx") as error:
+        check_output(tmp_path / name)
+    assert str(error.value).startswith(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("content", [b"", b"another network", b"a headstart-classifier"])
+def test_another_file_under_the_name_is_refused_and_kept(content, tmp_path):
+    path = tmp_path / "mine.onnx"
+    path.write_bytes(content)
+    with pytest.raises(OutputError, match=r"mine\.onnx: exists and is no backbone of Headstart: choose another name"):
+        export_backbone(path, weights="random")
+    assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_backbone_may_be_replaced(make_backbone, tmp_path):
+    assert check_output(make_backbone(tmp_path / "b.onnx")) is None
+
+
 def test_a_folder_that_takes_no_files(tmp_path, monkeypatch):
     def denied(**options):
         raise PermissionError(13, "Permission denied")
@@ -64,8 +85,8 @@ def test_a_parity_failure_writes_nothing(frameworks, tmp_path, monkeypatch):
     run = export.parity.run_onnx
     monkeypatch.setattr(export.parity, "run_onnx", lambda *a: run(*a) * 1.01)
     path = tmp_path / "b.onnx"
-    path.write_bytes(b"old")
+    path.write_bytes(b"an old headstart-backbone")
     with pytest.raises(ParityError, match="ONNX and Keras differ by"):
         export_backbone(path, weights="random", image_size=96, width=0.35)
-    assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"an old headstart-backbone"
     assert list(tmp_path.iterdir()) == [path]

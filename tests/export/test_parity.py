@@ -46,7 +46,7 @@ def test_recorded_figures_are_rounded_up():
     near[0, 0] += 1.23e-4
     said = compare(near, REFERENCE).metadata()
     assert said["max_abs_difference"] == 2e-4
-    assert said["tolerance"] == TOLERANCE
+    assert said["relative_tolerance"] == TOLERANCE
 
 
 def test_probe_images_hold_the_extremes_and_are_fixed():

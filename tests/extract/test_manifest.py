@@ -104,6 +104,13 @@ def test_the_number_zero_is_a_label_too(files, suffix):
     assert only_item(files / f"a{suffix}").label == "0"
 
 
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_not_a_number_is_no_label(files, suffix):
+    rows = [{"path": "1.jpg", "label": float("nan")}]
+    {".jsonl": write_jsonl, ".parquet": write_parquet}[suffix](files / f"a{suffix}", rows)
+    assert only_item(files / f"a{suffix}").label is None
+
+
 def test_a_missing_column_is_refused_with_those_that_are_there(manifest):
     assert "'path', found the columns " in refusal(manifest([{"file": "1.jpg"}]))
 

@@ -13,9 +13,11 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+import extract.source
 from extract import EngineOptions, ExtractError, embed, find_images, open_session, open_store, read_model
 from extract.decode import decode
-from extract.errors import BusyError, OutputError, SourceError, StoreError
+from extract.engine import STAGES
+from extract.errors import BusyError, OutputError, ProviderError, SourceError, StoreError
 from extract.pipeline import Progress
 
 INPUTS, FAILED = 25, 3
@@ -301,6 +303,107 @@ def test_a_folder_of_nothing_but_failures_is_a_store(run, tmp_path):
     assert counts(run(tmp_path / "bad")[1]) == (0, 1, 0)
 
 
+def test_rows_below_a_folder_that_cannot_be_listed_are_kept(run, monkeypatch):
+    before = contents(run()[0])
+    list_folder = extract.source._entries
+
+    def deny(folder):
+        if folder.endswith(b"cat"):
+            raise OSError(5, "Input/output error")
+        return list_folder(folder)
+
+    with monkeypatch.context() as broken:
+        broken.setattr("extract.source._entries", deny)
+        store, summary = run()
+    assert store.failures["cat"] == "folder cannot be listed: input/output error"
+    assert counts(summary) == (1, INPUTS, 0)
+    assert [row for row in contents(store) if row[0] != "cat"] == before
+    store, summary = run()
+    assert counts(summary) == (0, INPUTS, 1)
+    assert contents(store) == before
+
+
+def test_an_image_that_found_no_memory_is_tried_again(run, monkeypatch, tmp_path):
+    expected, _ = run(place=tmp_path / "expected.h5")
+
+    def fail(*_):
+        raise MemoryError
+
+    with monkeypatch.context() as full:
+        full.setattr("extract.decode._to_rgb", fail)
+        store, _ = run()
+    hungry = [path for path, reason in store.failures.items() if reason == "not enough memory to decode it"]
+    assert len(hungry) == INPUTS - FAILED
+    store, summary = run()
+    assert counts(summary) == (INPUTS - FAILED, FAILED, 0)
+    assert contents(store) == contents(expected)
+
+
+def test_a_summary_tells_where_the_time_went(run):
+    _, summary = run()
+    assert tuple(summary.stages) == STAGES == ("read", "decode", "infer", "store")
+    assert min(summary.stages.values()) > 0
+    assert summary.stages[summary.bottleneck] == max(summary.stages.values())
+    _, again = run()
+    assert (again.stages, again.bottleneck) == (dict.fromkeys(STAGES, 0), "")
+
+
+# Another root
+
+
+def copied(folder: Path, other: Path, picture=None) -> Path:
+    """Copy a folder with its times; a picture takes the place of every content, in the same number of bytes."""
+    shutil.copytree(folder, other)
+    for number, path in enumerate(sorted(other.rglob("*.*")) if picture else []):
+        found = path.stat()
+        path.write_bytes(picture(1000 + number, "BMP"))
+        assert path.stat().st_size == found.st_size
+        os.utime(path, ns=(found.st_mtime_ns, found.st_mtime_ns))
+    return other
+
+
+@pytest.fixture
+def bitmaps(tmp_path, picture) -> Path:
+    """Give 25 pictures whose files are of one size."""
+    (tmp_path / "bitmaps" / "cat").mkdir(parents=True)
+    for seed in range(INPUTS):
+        (tmp_path / "bitmaps" / "cat" / f"{seed:02}.bmp").write_bytes(picture(seed, "BMP"))
+    return tmp_path / "bitmaps"
+
+
+def test_the_same_names_sizes_and_times_in_another_folder_are_other_images(run, bitmaps, picture, tmp_path):
+    other = copied(bitmaps, tmp_path / "other", picture)
+    expected, _ = run(other, place=tmp_path / "expected.h5")
+    first = contents(run(bitmaps)[0])
+    store, summary = run(other)
+    assert counts(summary) == (INPUTS, 0, 0)
+    assert contents(store) == contents(expected) != first
+    assert store.header.root == str(other)
+    assert counts(run(other)[1]) == (0, INPUTS, 0)
+
+
+def test_they_are_so_also_after_a_run_that_was_cut_off(run, halted, bitmaps, picture, tmp_path):
+    other = copied(bitmaps, tmp_path / "other", picture)
+    expected, _ = run(other, place=tmp_path / "expected.h5")
+    run(bitmaps)
+    with halted("in the middle", images=other) as process:
+        process.kill()
+    store, summary = run(other)
+    assert contents(store) == contents(expected)
+    assert counts(summary) == (INPUTS - 16, 16, 0)
+
+
+def test_a_moved_folder_is_known_by_its_content(run, photos, tmp_path, monkeypatch):
+    before = contents(run()[0])
+    moved = photos.rename(tmp_path / "moved")
+    store, summary = run(moved)
+    assert counts(summary) == (0, INPUTS, 0)
+    assert contents(store) == before
+    assert store.header.root == str(moved)
+    monkeypatch.setattr("extract.engine.read_file", None)
+    assert counts(run(moved)[1]) == (0, INPUTS, 0)
+
+
 # What is refused
 
 
@@ -322,6 +425,17 @@ def test_a_store_of_another_backbone_is_refused(run, refused, make_backbone, tmp
     assert contents(open_store(output)) == before
 
 
+def test_the_images_of_another_folder_are_refused_and_the_store_is_kept(run, refused, photos, output, tmp_path):
+    before = contents(run()[0])
+    other = tmp_path / "other"
+    shutil.copytree(photos, other / "birds")
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert f"{output}: holds the images of {photos}, not of {other}; " in refused(StoreError, images=other)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
+    assert contents(open_store(output)) == before
+    assert counts(run()[1]) == (0, INPUTS, 0)
+
+
 def test_a_store_of_another_dtype_is_refused(run, refused):
     run()
     assert "another dtype (float16, not float32)" in refused(StoreError, dtype="float32")
@@ -337,7 +451,7 @@ def test_an_unknown_dtype_is_answered_with_the_known_ones(refused):
     assert "'int8'; expected one of float16, float32" in refused(OutputError, dtype="int8")
 
 
-@pytest.mark.parametrize("name", ["photos", "photos.csv", "photos.onnx", ""])
+@pytest.mark.parametrize("name", ["photos", "photos.csv", "photos.onnx", "photos.h5.parts", ""])
 def test_another_suffix_is_refused(refused, tmp_path, name):
     assert "expected a name that ends in .h5" in refused(OutputError, place=tmp_path / "to" / name)
 
@@ -348,6 +462,13 @@ def test_a_folder_that_is_no_store_is_refused_and_left_alone(refused, photos, tm
     assert sorted(photos.rglob("*")) == before
     (tmp_path / "folder.h5").mkdir()
     assert "found a folder" in refused(OutputError, place=tmp_path / "folder.h5")
+
+
+@pytest.mark.parametrize("name", ["workers", "batch_size"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_less_than_one_thread_or_image_is_refused(name, value):
+    with pytest.raises(ProviderError, match=f"{name} must be at least 1, found {value}"):
+        EngineOptions(**{name: value})
 
 
 @pytest.mark.parametrize("name", ["none/photos.h5", "none/photos.emb"])
@@ -379,7 +500,7 @@ def test_a_missing_folder_of_images_is_refused_before_anything_is_written(refuse
 
 RUN = """
 import os, signal, sys, time
-import extract.writer
+import extract.files, extract.hdf5, extract.writer
 from extract import EngineOptions, embed
 
 extract.writer.ROWS_A_SHARD = 8
@@ -396,14 +517,15 @@ def listener(progress):
         stop()
 
 
-write_into, rmtree = extract.writer.write_into, extract.writer.shutil.rmtree
+replace, rmtree = extract.files.os.replace, extract.writer.shutil.rmtree
 
 
-def write(file, attributes, columns):
-    digest = write_into(file, attributes, columns)
-    if halt == "before the rename" and "model" in columns:
+def rename(temporary, path):
+    if (halt, path.name) == ("before the rename", "photos.h5"):
         stop()
-    return digest
+    if halt == "before a shard's rename" and path.name.startswith("part-00000002-"):
+        stop()
+    replace(temporary, path)
 
 
 def remove(folder):
@@ -412,7 +534,7 @@ def remove(folder):
     rmtree(folder)
 
 
-extract.writer.write_into, extract.writer.shutil.rmtree = write, remove
+extract.files.os.replace, extract.writer.shutil.rmtree = rename, remove
 embed(images, model, output, options=EngineOptions(workers=1, batch_size=4), listener=listener)
 """
 
@@ -422,8 +544,8 @@ def halted(photos, backbone, output):
     """Start a run in another process, and wait until it has come to where it halts."""
 
     @contextmanager
-    def halted(where: str, place: Path = output):
-        command = [sys.executable, "-c", RUN, photos, backbone, place, where]
+    def halted(where: str, place: Path = output, images: Path = photos):
+        command = [sys.executable, "-c", RUN, images, backbone, place, where]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             try:
                 assert process.stdout.readline() == "halted\n", process.stderr.read()
@@ -442,6 +564,15 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(run, halted, tmp_p
     assert contents(store) == contents(expected)
     assert counts(summary) == (INPUTS - 16, 16, 0)  # 20 were done, 16 of them in two shards
     assert counts(run()[1]) == (0, INPUTS, 0)
+
+
+def test_a_run_killed_before_a_shard_has_its_name_loses_that_shard_alone(run, halted, output):
+    with halted("before a shard's rename") as process:
+        process.kill()
+    folder = output if output.suffix == ".emb" else output.with_name(f"{output.name}.parts")
+    assert len(list(folder.glob("part-*"))) == len(list(folder.glob(".tmp-*"))) == 1
+    assert counts(run()[1]) == (INPUTS - 8, 8, 0)
+    assert not list(output.parent.rglob(".tmp-*"))
 
 
 def test_the_rows_of_an_unfinished_run_can_be_read(halted, tmp_path):

@@ -8,10 +8,11 @@ import pytest
 
 from extract.errors import StoreError
 from extract.model import parse_model
+from extract.outcome import Outcome
 from extract.schema import Header, Rows
 from extract.source import Item
 from extract.store import Store, open_store, shards_of
-from extract.writer import Outcome, StoreWriter
+from extract.writer import StoreWriter
 
 DIM, ROWS = 16, 200
 

@@ -1,3 +1,4 @@
+import io
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from extract.errors import OutputError, StoreError
+from extract.files import write_all
 from extract.model import parse_model
 from extract.outcome import NO_DIGEST, Outcome
 from extract.schema import Header
@@ -267,13 +269,32 @@ def test_only_the_leftovers_of_this_very_output_are_removed(tmp_path, name):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
 
 
-def test_a_full_disk_ends_the_run_and_keeps_what_was_there(writer, output, monkeypatch):
-    def refuse(*_):
-        raise OSError(28, "No space left on device")
+class Disk:
+    """A disk that takes only so many bytes; what is built in memory is none of them."""
 
-    write(writer(), outcome(0))
-    with monkeypatch.context() as full:
-        full.setattr("extract.hdf5.write_all", refuse)
+    def __init__(self, free: float, monkeypatch) -> None:
+        self.free = free
+        for room in ("extract.writer", "extract.hdf5"):
+            monkeypatch.setattr(f"{room}.write_all", self.write_all)
+
+    def write_all(self, file, data) -> None:
+        if isinstance(file, io.FileIO):
+            self.free -= memoryview(data).nbytes
+            if self.free < 0:
+                raise OSError(28, "No space left on device")
+        write_all(file, data)
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9, 0.999])
+def test_a_full_disk_ends_the_run_and_keeps_what_was_there(writer, output, monkeypatch, tmp_path, share):
+    (tmp_path / "dry").mkdir()
+    for place in (output, tmp_path / "dry" / output.name):
+        write(writer(place=place), outcome(0))
+    with monkeypatch.context() as patch:
+        wide = Disk(1e9, patch)
+        write(writer(place=tmp_path / "dry" / output.name), outcome(0), outcome(1))
+    with monkeypatch.context() as patch:
+        Disk(share * (1e9 - wide.free), patch)
         with pytest.raises(OutputError, match="No space left on device"):
             write(writer(), outcome(0), outcome(1))
     assert open_store(output).paths == ["000.jpg"]

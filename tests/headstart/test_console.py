@@ -21,8 +21,6 @@ ODD = ["a[bold]b[/bold].jpg", ":cat:.jpg", "back\\slash\\", "[/]", "\\[red]", "Ã
         (SourceError("photos: found nothing"), 1, "photos: found nothing"),
         (HeadError("two\n  lines"), 1, "two lines"),
         (ExportError("no"), 1, "no"),
-        (KeyboardInterrupt(), 130, "interrupted; what is finished is kept: run the same command again to go on"),
-        (console._TerminatedError(), 143, "terminated; what is finished is kept: run the same command again to go on"),
     ],
 )
 def test_a_foreseeable_fault_is_one_line_and_a_code(capsys, error, code, said):
@@ -34,6 +32,26 @@ def test_a_foreseeable_fault_is_one_line_and_a_code(capsys, error, code, said):
         run()
     assert left.value.exit_code == code
     assert capsys.readouterr() == ("", f"error: {said}\n")
+
+
+KEPT = "what is finished is kept: run the same command again to go on"
+LOST = "nothing was written: run the same command again"
+
+
+@pytest.mark.parametrize(("name", "said"), [("embed", KEPT), ("score", KEPT), ("export", LOST), ("train", LOST)])
+@pytest.mark.parametrize(
+    ("error", "code", "what"),
+    [(KeyboardInterrupt(), 130, "interrupted"), (console._TerminatedError(), 143, "terminated")],
+)
+def test_an_interrupted_command_says_what_is_kept(capsys, name, said, error, code, what):
+    def run() -> None:
+        raise error
+
+    run.__module__ = f"headstart.commands.{name}"
+    with pytest.raises(typer.Exit) as left:
+        console.command(run)()
+    assert left.value.exit_code == code
+    assert capsys.readouterr() == ("", f"error: {what}; {said}\n")
 
 
 def test_a_fault_that_nobody_foresaw_is_not_hidden():
@@ -101,16 +119,33 @@ def test_more_failures_than_allowed_leave_with_3(failed, limit):
     assert left.value.exit_code == 3
 
 
-def test_progress_is_a_line_now_and_then_where_there_is_no_terminal(capsys, monkeypatch):
-    now = iter([0.0, 1.0, 11.0, 12.0, 40.0])
-    monkeypatch.setattr(console.time, "monotonic", lambda: next(now))
+@pytest.fixture
+def report(monkeypatch):
+    """Give a function that reports how many are done at a second of a clock; the first second is 0."""
+    now = [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
     with console.progress("embedding") as listener:
-        for done in (1, 110, 120, 400):
-            listener(Progress(done, 500, 2))
+
+        def report(second: float, done: int, total: int) -> None:
+            now[0] = second
+            listener(Progress(done, total, 2))
+
+        yield report
+
+
+def test_progress_is_a_line_now_and_then_where_there_is_no_terminal(capsys, report):
+    for second, done in ((1, 1), (11, 100), (12, 120), (41, 400)):
+        report(second, done, 500)
     assert capsys.readouterr() == (
         "",
-        "embedding: 110/500, 10 images/s, 39 s left, 2 failed\nembedding: 400/500, 10 images/s, 10 s left, 2 failed\n",
+        "embedding: 100/500, 10 images/s, 40 s left, 2 failed\nembedding: 400/500, 10 images/s, 10 s left, 2 failed\n",
     )
+
+
+def test_what_an_earlier_run_had_done_does_not_count_in_the_rate(capsys, report):
+    for second, done in ((1, 1001), (11, 1100)):
+        report(second, done, 2000)
+    assert capsys.readouterr().err == "embedding: 1100/2000, 10 images/s, 90 s left, 2 failed\n"
 
 
 def test_progress_is_a_bar_on_a_terminal(capsys, monkeypatch):

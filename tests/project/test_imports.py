@@ -16,7 +16,14 @@ ALLOWED = {
 KERAS = {"tensorflow", "keras", "tf2onnx"}
 LOADERS = {"import_module", "__import__"}
 ONLY_HERE = {
-    "onnxruntime": {"extract/providers.py", "export/parity.py", "export/frameworks.py", "export/quantize.py"},
+    "onnxruntime": {
+        "extract/providers.py",
+        "extract/sessions.py",
+        "export/parity.py",
+        "export/frameworks.py",
+        "export/quantize.py",
+    },
+    "openvino": {"extract/providers.py", "extract/sessions.py"},
     "PIL": {"extract/decode.py", "headstart/flowers.py", "headstart/pictures.py"},
     "sklearn": {"classify/heads.py"},
     "typer": {"headstart/"},
