@@ -24,8 +24,8 @@ def split_rows(store: Store, fraction: float = 0.2, seed: int = 0) -> Split:
 
     The user's own splits win: train on ``train`` (and what has no split), judge on ``val``, else on ``test``. Without
     them a hold-out is drawn: of each class the share `fraction` of its different images, those with the least number
-    drawn from their content and the seed. Copies of one image stay together; adding images moves at most as many
-    others as the share's rounding asks for.
+    drawn from their content and the seed. Copies of one image stay together; each image that is added moves at
+    most one other of its class.
 
     Raises
     ------

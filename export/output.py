@@ -20,7 +20,7 @@ def check_output(path: Path) -> None:
         raise OutputError(f"{path} is a folder: give the path of a file, e.g. {path / 'backbone.onnx'}")
     if path.suffix != ".onnx":
         raise OutputError(f"{path}: expected a name that ends in .onnx")
-    if path.exists() and b"headstart-backbone" not in path.read_bytes():
+    if path.exists() and not _is_backbone(path):
         raise OutputError(f"{path}: exists and is no backbone of Headstart: choose another name")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: the folder {path.parent} does not exist: create it, or write elsewhere")
@@ -30,6 +30,13 @@ def check_output(path: Path) -> None:
             pass
     except OSError as error:
         raise OutputError(f"{path}: cannot write in the folder {path.parent} ({error.strerror}): {_NEXT}") from error
+
+
+def _is_backbone(path: Path) -> bool:
+    try:
+        return b"headstart-backbone" in path.read_bytes()
+    except OSError:
+        return False
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -38,7 +38,7 @@ def check_output(path: Path, is_folder: bool = False) -> None:
         raise OutputError(f"{path}: expected the name of a file to write, found a folder; add a file name")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: its folder {path.parent} does not exist; make it first")
-    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.R_OK | os.W_OK)):
         raise OutputError(f"{path}: cannot be written (permission denied); choose another place with -o")
 
 

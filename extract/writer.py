@@ -4,7 +4,7 @@ import io
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -77,6 +77,8 @@ class StoreWriter:
     ) -> None:
         try:
             self.commit()  # also after Ctrl-C: what is finished counts
+            with suppress(OSError):
+                self.folder.rmdir()  # empty where nothing was written
         finally:
             self._cleanup.close()
 

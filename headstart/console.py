@@ -67,8 +67,11 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
 
 
 def _what_is_kept(function: Callable[..., None]) -> str:
-    if function.__module__.rpartition(".")[2] in ("embed", "score"):
+    command = function.__module__.rpartition(".")[2]
+    if command in ("embed", "score"):
         return "what is finished is kept: run the same command again to go on"
+    if command == "demo":
+        return "run the same command to begin again"
     return "nothing was written: run the same command again"
 
 
