@@ -39,8 +39,7 @@ def main() -> None:
 
 def embed_once(images: str, model: str, store: str) -> dict[str, Any]:
     """Embed in this process, and tell what it cost."""
-    import resource
-
+    from bench.contenders import peak_mb
     from extract import embed, find_images
 
     started = time.perf_counter()
@@ -54,7 +53,7 @@ def embed_once(images: str, model: str, store: str) -> dict[str, Any]:
         "seconds": time.perf_counter() - started,
         "cpu_seconds": time.process_time() - cpu,
         "decode_seconds": summary.stages["decode"],
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mb": peak_mb(),
     }
 
 

@@ -188,13 +188,13 @@ def fill(
     listener: Listener | None,
 ) -> tuple[int, dict[str, float]]:
     """Bring a store up to date with a source; give the number of images computed, and the seconds of each stage."""
-    writer.require_same_images(source.items)
+    writer.known.require_same_images(source.items)
     todo, failed = _reuse(writer, source)
-    engine = Engine(source.root, model.rule, session, writer.find_content, options.workers, options.batch_size)
+    engine = Engine(source.root, model.rule, session, writer.known.find_content, options.workers, options.batch_size)
     done, computed = len(source.items) - len(todo), 0
     for result in engine.outcomes(todo):
         if isinstance(result, Known):
-            result = writer.copied(result.row, result.item, result.size, result.mtime_ns)
+            result = writer.known.copied(result.row, result.item, result.size, result.mtime_ns)
         else:
             computed += 1
         with engine.clock.stage("store"):
@@ -210,11 +210,11 @@ def _reuse(writer: StoreWriter, source: Source) -> tuple[list[Item], int]:
     todo: list[Item] = []
     failed = 0
     for item in source.items:
-        row = writer.find(item)
+        row = writer.known.find(item)
         if row is None:
             todo.append(item)
             continue
-        failed += bool(writer.known and writer.known.rows.reason[row])
-        if not writer.has_same_place(row, item):
-            writer.add(writer.copied(row, item, item.size, item.mtime_ns))
+        failed += writer.known.has_failed(row)
+        if not writer.known.has_same_place(row, item):
+            writer.add(writer.known.copied(row, item, item.size, item.mtime_ns))
     return todo, failed

@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.errors import OutputError, StoreError
+from extract.errors import OutputError
 from extract.files import TEMPORARY, atomic_file, check_output, remove_unfinished, sync_folder, write_all
 from extract.hdf5 import Column, write_hdf5, write_into
+from extract.known import KnownRows
 from extract.lock import locked
 from extract.model import Model
 from extract.outcome import Outcome, columns_of, removed_rows, to_rows, to_vectors
-from extract.schema import DTYPES, EMBEDDED, Header, Rows
-from extract.source import SPLITS, UNLISTED, Item
+from extract.schema import DTYPES, Header, Rows
+from extract.source import Item
 from extract.store import MODEL_FILE, PARTS, Store, only_used_classes, open_files, shards_of
 
 ROWS_A_SHARD = 512
@@ -39,18 +40,23 @@ class StoreWriter:
         Of the rows that will be written.
     model
         What makes them; the store carries it.
+
+    Attributes
+    ----------
+    known : KnownRows
+        What is stored already.
+    removed : int
+        Rows that `finish` dropped.
     """
 
     def __init__(self, output: Path, header: Header, model: Model) -> None:
         self.output, self.header, self._model = output, header, model
         self.is_folder = is_folder_store(output)
         self.folder = output if self.is_folder else output.with_name(output.name + PARTS)
-        self.known: Store | None = None
+        self.known = KnownRows(None, header.root)
         self.removed = 0
         self._has_model = False
         self._largest = float(np.finfo(DTYPES[header.dtype]).max)
-        self._by_path: dict[bytes, int] = {}
-        self._by_content: dict[bytes, int] = {}
         self._pending: list[Outcome] = []
         self._last_commit = time.monotonic()
         self._cleanup = ExitStack()
@@ -82,58 +88,6 @@ class StoreWriter:
         finally:
             self._cleanup.close()
 
-    def find(self, item: Item) -> int | None:
-        """Give the row of an item that has not changed since it was stored, or None.
-
-        In another root a path of the same name is another file: there, only content tells.
-        """
-        row = self._by_path.get(item.path)
-        if row is None or self.known is None or self.known.root_of(row) != self.header.root:
-            return None
-        rows = self.known.rows
-        same_file = rows.size[row] == item.size and rows.mtime_ns[row] == item.mtime_ns
-        was_read = bool(rows.sha256[row].any())
-        same_reason = rows.reason[row].decode("utf-8", "replace") == item.reason
-        return row if same_file and (was_read or (bool(item.reason) and same_reason)) else None
-
-    def require_same_images(self, items: Sequence[Item]) -> None:
-        """Refuse to replace the rows of one folder by those of another; a folder may have been moved.
-
-        Raises
-        ------
-        StoreError
-            Where the store holds rows of another root, and less than half of their paths are among the items.
-        """
-        if self.known is None or self.known.header.root == self.header.root:
-            return
-        there = {item.path for item in items}
-        kept = sum(path in there for path in self._by_path)
-        if 2 * kept < len(self._by_path):
-            raise StoreError(
-                f"{self.output}: holds the images of {self.known.header.root}, not of {self.header.root}; "
-                "write to another place with -o, or delete it"
-            )
-
-    def find_content(self, sha256: bytes) -> int | None:
-        """Give a row of the same content, embedded or failed, or None."""
-        return self._by_content.get(sha256)
-
-    def has_same_place(self, row: int, item: Item) -> bool:
-        """Tell whether a stored row has the item's label and split."""
-        store = self._known_store()
-        code = int(store.rows.label[row])
-        label = store.classes[code] if code >= 0 else None
-        return label == item.label and SPLITS[store.rows.split[row]] == item.split
-
-    def copied(self, row: int, item: Item, size: int, mtime_ns: int) -> Outcome:
-        """Make an outcome for an item from a stored row of the same content."""
-        store = self._known_store()
-        rows = store.rows
-        embedded = rows.status[row] == EMBEDDED
-        vector = store.embeddings(np.array([row]))[0] if embedded else None
-        reason = rows.reason[row].decode("utf-8", "replace")
-        return Outcome(item, rows.sha256[row].tobytes(), size, mtime_ns, vector, reason)
-
     def add(self, outcome: Outcome) -> Outcome:
         """Take a row; it counts once it is committed, which happens by itself from time to time.
 
@@ -161,8 +115,8 @@ class StoreWriter:
     def finish(self, items: Sequence[Item]) -> Store:
         """Commit, drop what is no longer among the items, and give the finished store."""
         self.commit()
-        wanted = self._wanted(items)
-        gone = [path for path in self._by_path if path not in wanted]
+        wanted = self.known.wanted(items)
+        gone = self.known.paths_besides(wanted)
         self.removed = len(gone)
         if self.is_folder:
             if gone:
@@ -186,31 +140,16 @@ class StoreWriter:
         except OSError as error:
             raise OutputError(f"{self.folder}: cannot be deleted: {error.strerror or error}") from None
 
-    def _wanted(self, items: Sequence[Item]) -> set[bytes]:
-        """Give the paths whose rows stay: of the items, and whatever lies below a folder that could not be listed."""
-        wanted = {item.path for item in items}
-        unlisted = tuple(item.path + b"/" for item in items if item.reason.startswith(UNLISTED))
-        return wanted | {path for path in self._by_path if unlisted and path.startswith(unlisted)}
-
-    def _known_store(self) -> Store:
-        if self.known is None:
-            raise StoreError(f"{self.output}: holds no rows yet")
-        return self.known
-
     def _files(self) -> list[Path]:
         base = [self.output] if not self.is_folder and self.output.exists() else []
         return [*base, *shards_of(self.folder)]
 
     def _read_known(self) -> None:
         files = self._files()
-        if not files:
-            return
-        self.known = open_files(self.output, files)
-        self.header.require_same_origin(self.known.header, self.output)
-        rows = self.known.rows
-        self._by_path = {path: row for row, path in enumerate(rows.path.tolist())}
-        was_read = np.flatnonzero(rows.sha256.any(axis=1))
-        self._by_content = {rows.sha256[row].tobytes(): int(row) for row in was_read}
+        if files:
+            store = open_files(self.output, files)
+            self.header.require_same_origin(store.header, self.output)
+            self.known = KnownRows(store, self.header.root)
 
     def _place_model(self) -> None:
         place = self.folder / MODEL_FILE
