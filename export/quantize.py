@@ -8,26 +8,19 @@ Three things make it close to fp32, in this order of effect (docs/performance.md
 - each activation's range is the one with the least squared error among shares of its min-max range.
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 
+from export.calibrate import OPERATORS, Ranges, convolutions, observe, outputs
 from export.errors import QuantizationError
 from export.frameworks import quiet, require
 from export.graph import add_constant, constant, producer_of
 from export.optimize import drop_unused
-
-Ranges = dict[str, tuple[float, float]]
-
-OPERATORS: Final = ("Conv", "Add", "Clip", "Relu", "MaxPool", "AveragePool", "Concat")
-SHARES: Final = np.linspace(0.4, 1.0, 25)
-SAMPLED: Final = 20_000
-BATCH: Final = 4
 
 #: A cosine below these, on images that were held back, and the file is not written.
 LEAST_COSINE: Final = {"mean": 0.96, "p5": 0.93, "min": 0.85}
@@ -74,9 +67,9 @@ def quantize(
     QuantizationError
         The embeddings agree less than `LEAST_COSINE` with those of fp32.
     """
-    ranges, means = _observe(model, calibration)
+    ranges, means = observe(model, calibration)
     twin = onnx.ModelProto.FromString(model.SerializeToString())
-    for conv in _convolutions(twin.graph):
+    for conv in convolutions(twin.graph):
         _correct_bias(twin.graph, conv, means[conv.name])
     zero_point = _shift_input(twin.graph)
     ranges[_input_of_first(twin.graph)] = (-float(zero_point), 255.0 - zero_point)
@@ -90,7 +83,7 @@ def quantize(
 
 def embed(model: onnx.ModelProto, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Embed images, uint8 (n, h, w, 3), with onnxruntime on the CPU: float32, (n, d)."""
-    return np.concatenate([outputs[0] for outputs in _outputs(model, images, ["embedding"])])
+    return np.concatenate([found[0] for found in outputs(model, images, ["embedding"])])
 
 
 def compare(found: NDArray[np.float32], reference: NDArray[np.float32]) -> Agreement:
@@ -118,40 +111,6 @@ def _gate(agreement: Agreement) -> None:
             )
 
 
-def _observe(model: onnx.ModelProto, images: NDArray[np.uint8]) -> tuple[Ranges, dict[str, NDArray[np.float64]]]:
-    """Give each activation's best range, and the mean of each channel that enters a convolution."""
-    names = [node.output[0] for node in model.graph.node if node.op_type in (*OPERATORS, "Sub")]
-    entries = {conv.name: conv.input[0] for conv in _convolutions(model.graph)}
-    low, high = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
-    means: dict[str, list[NDArray[np.float64]]] = {name: [] for name in entries.values()}
-    for batch in _outputs(model, images, names):
-        for name, values in zip(names, batch, strict=True):
-            low[name], high[name] = min(low[name], float(values.min())), max(high[name], float(values.max()))
-            if name in means:
-                means[name].extend(values.mean(axis=(2, 3), dtype=np.float64))
-    ranges = _best_ranges(model, images, {name: (low[name], high[name]) for name in names})
-    return ranges, {conv: np.mean(means[name], axis=0) for conv, name in entries.items()}
-
-
-def _best_ranges(model: onnx.ModelProto, images: NDArray[np.uint8], ranges: Ranges) -> Ranges:
-    """Shrink each range to the share of it whose quantisation has the least squared error."""
-    rng = np.random.default_rng(0)
-    errors = {name: np.zeros(len(SHARES)) for name in ranges}
-    for batch in _outputs(model, images, list(ranges)):
-        for name, values in zip(ranges, batch, strict=True):
-            sample = rng.choice(values.reshape(-1), SAMPLED)
-            errors[name] += [_squared_error(sample, share * np.array(ranges[name])) for share in SHARES]
-    best = {name: float(SHARES[errors[name].argmin()]) for name in ranges}
-    return {name: (low * best[name], high * best[name]) for name, (low, high) in ranges.items()}
-
-
-def _squared_error(values: NDArray[np.float32], limits: NDArray[np.float64]) -> float:
-    scale = float(np.ptp(limits)) / 255 or 1.0
-    zero_point = np.round(-limits[0] / scale)
-    steps = np.clip(np.round(values / scale) + zero_point, 0, 255) - zero_point
-    return float(np.square(steps * scale - values).sum())
-
-
 def _correct_bias(graph: onnx.GraphProto, conv: onnx.NodeProto, mean: NDArray[np.float64]) -> None:
     """Add to the bias what rounding the kernel takes from the output's mean: sum over inputs of (W - Wq) E[x]."""
     kernel = _constant(graph, conv.input[1])
@@ -162,7 +121,7 @@ def _correct_bias(graph: onnx.GraphProto, conv: onnx.NodeProto, mean: NDArray[np
 
 def _shift_input(graph: onnx.GraphProto) -> int:
     """Make the pixels' offset a whole number, as a zero point must be; the first bias takes up the difference."""
-    conv = _convolutions(graph)[0]
+    conv = convolutions(graph)[0]
     subtract = producer_of(graph, conv.input[0])
     if subtract is None or subtract.op_type != "Sub":
         raise QuantizationError("expected the graph to begin with Transpose, Cast, Sub, Conv: export it again")
@@ -205,7 +164,7 @@ def _insert_quantizers(model: onnx.ModelProto, ranges: Ranges) -> onnx.ModelProt
 
 def _feed_bytes(graph: onnx.GraphProto, zero_point: int) -> None:
     """Take the image's bytes as the first convolution's quantised input: Cast, Sub and QuantizeLinear go."""
-    dequantize = producer_of(graph, _convolutions(graph)[0].input[0])
+    dequantize = producer_of(graph, convolutions(graph)[0].input[0])
     node = dequantize
     for expected in ("DequantizeLinear", "QuantizeLinear", "Sub", "Cast"):
         if node is None or node.op_type != expected:
@@ -221,26 +180,8 @@ def _feed_bytes(graph: onnx.GraphProto, zero_point: int) -> None:
     drop_unused(graph)
 
 
-def _outputs(model: onnx.ModelProto, images: NDArray[np.uint8], names: list[str]) -> Iterator[list[NDArray[Any]]]:
-    """Run images through a model, a few at a time, and give the named tensors."""
-    runtime = require("onnxruntime", "onnxruntime")
-    tapped = onnx.ModelProto.FromString(model.SerializeToString())
-    declared = {output.name for output in tapped.graph.output}
-    tapped.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names if name not in declared)
-    options = runtime.SessionOptions()
-    options.log_severity_level = 4
-    session = runtime.InferenceSession(tapped.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    run: Callable[..., list[NDArray[Any]]] = session.run
-    for start in range(0, len(images), BATCH):
-        yield run(names, {"image": images[start : start + BATCH]})
-
-
-def _convolutions(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    return [node for node in graph.node if node.op_type == "Conv"]
-
-
 def _input_of_first(graph: onnx.GraphProto) -> str:
-    return str(_convolutions(graph)[0].input[0])
+    return str(convolutions(graph)[0].input[0])
 
 
 def _constant(graph: onnx.GraphProto, name: str) -> NDArray[Any]:

@@ -24,7 +24,7 @@ ONLY_HERE = {
         "export/quantize.py",
     },
     "openvino": {"extract/providers.py", "extract/sessions.py"},
-    "PIL": {"extract/decode.py", "headstart/flowers.py", "headstart/pictures.py"},
+    "PIL": {"extract/decode.py", "headstart/backdrops.py", "headstart/flowers.py", "headstart/pictures.py"},
     "sklearn": {"classify/heads.py"},
     "typer": {"headstart/"},
     "rich": {"headstart/"},
