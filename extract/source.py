@@ -7,6 +7,7 @@ below. Files at the top have no label. Names that begin with a dot, and what des
 
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -187,7 +188,8 @@ def _place(path: bytes, has_splits: bool) -> tuple[str | None, str]:
     split = ""
     if has_splits and len(parts) > 1:
         split = SPLIT_NAMES[os.fsdecode(parts.pop(0)).lower()]
-    return (os.fsdecode(parts[0]) if len(parts) > 1 else None), split
+    # One text for all images of a class: there may be millions.
+    return (sys.intern(os.fsdecode(parts[0])) if len(parts) > 1 else None), split
 
 
 def _is_hidden(name: bytes) -> bool:
