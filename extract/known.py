@@ -87,15 +87,16 @@ class KnownRows:
                 "write to another place with -o, or delete it"
             )
 
-    def wanted(self, items: Sequence[Item]) -> set[bytes]:
-        """Give the paths whose rows stay: of the items, and whatever lies below a folder that could not be listed."""
-        unlisted = tuple(item.path + b"/" for item in items if item.reason.startswith(UNLISTED))
-        below = {path for path in self._by_path if unlisted and path.startswith(unlisted)}
-        return below | {item.path for item in items}
+    def gone(self, items: Sequence[Item]) -> list[bytes]:
+        """Give the paths that are no longer among the items.
 
-    def paths_besides(self, wanted: set[bytes]) -> list[bytes]:
-        """Give the paths of rows that are not among those wanted."""
-        return [path for path in self._by_path if path not in wanted]
+        What lies below a folder that could not be listed is not gone: nobody looked.
+        """
+        if not self._by_path:
+            return []
+        there = {item.path for item in items}
+        unlisted = tuple(item.path + b"/" for item in items if item.reason.startswith(UNLISTED))
+        return [path for path in self._by_path if path not in there and not (unlisted and path.startswith(unlisted))]
 
     @property
     def _stored(self) -> Store:

@@ -176,8 +176,10 @@ def open_files(place: Path, files: Sequence[Path]) -> Store:
     counts = [len(part) for part in parts]
     number = np.repeat(np.arange(len(files)), counts)
     position = np.concatenate([np.arange(count) for count in counts])
+    del tables, parts  # with many rows, every further copy of them counts
     keep = _latest(rows)
-    header, rows = only_used_classes(header, rows.take(keep))
+    is_same = len(keep) == len(rows) and bool((keep == np.arange(len(rows))).all())
+    header, rows = only_used_classes(header, rows if is_same else rows.take(keep))
     roots = tuple(own.root for own in headers)
     return Store(place, header, rows, tuple(files), digests, roots, number[keep], position[keep])
 

@@ -115,15 +115,14 @@ class StoreWriter:
     def finish(self, items: Sequence[Item]) -> Store:
         """Commit, drop what is no longer among the items, and give the finished store."""
         self.commit()
-        wanted = self.known.wanted(items)
-        gone = self.known.paths_besides(wanted)
+        gone = self.known.gone(items)
         self.removed = len(gone)
         if self.is_folder:
             if gone:
                 self._write_shard(removed_rows(gone), np.full((len(gone), self.header.dim), np.nan))
             return open_files(self.folder, shards_of(self.folder))
         if shards_of(self.folder) or gone or not self.output.exists():
-            self._compact(open_files(self.output, self._files()), wanted)
+            self._compact(open_files(self.output, self._files()), set(gone))
         self.discard()
         return open_files(self.output, [self.output])
 
@@ -172,10 +171,13 @@ class StoreWriter:
         with atomic_file(self.folder / f"part-{sequence:08d}-{digest[:16]}.h5") as file:
             write_all(file, built.getbuffer())
 
-    def _compact(self, store: Store, wanted: set[bytes]) -> None:
-        """Write all rows that are wanted into the single file, in order of path, in bounded memory."""
-        keep = np.array([i for i, path in enumerate(store.rows.path.tolist()) if path in wanted], np.int64)
-        header, rows = only_used_classes(replace(store.header, root=self.header.root), store.rows.take(keep))
+    def _compact(self, store: Store, gone: set[bytes]) -> None:
+        """Write all rows but those that are gone into the single file, in order of path, in bounded memory."""
+        keep, rows = np.arange(len(store)), store.rows
+        if gone:
+            keep = np.array([i for i, path in enumerate(rows.path.tolist()) if path not in gone], np.int64)
+            rows = rows.take(keep)
+        header, rows = only_used_classes(replace(store.header, root=self.header.root), rows)
         dtype, shape = DTYPES[header.dtype], (len(keep), header.dim)
         model = np.frombuffer(self._model.data, np.uint8)
         columns = {
