@@ -58,7 +58,7 @@ def torch_pipeline(task: Task) -> Work:
     weights = torchvision.models.MobileNet_V2_Weights.IMAGENET1K_V1
     network = torchvision.models.mobilenet_v2()
     network.classifier = torch.nn.Identity()
-    network.eval()
+    network.train(False)
     photos = torchvision.datasets.ImageFolder(task.images, weights.transforms())
     loader = torch.utils.data.DataLoader(photos, batch_size=BATCH, num_workers=_cores())
 
