@@ -147,10 +147,11 @@ def _make(
     parity = compare(run_onnx(model.SerializeToString(), images), reference)
     agreement = None
     if calibration is not None:
-        from export.quantize import quantize
+        from export.quantize import LEAST_COSINE, LEAST_COSINE_UNTRAINED, quantize
 
+        least = LEAST_COSINE_UNTRAINED if source.source == "random" else LEAST_COSINE
         is_held_back = np.arange(len(calibration)) % 3 == 0
-        model, agreement = quantize(model, calibration[~is_held_back], calibration[is_held_back])
+        model, agreement = quantize(model, calibration[~is_held_back], calibration[is_held_back], least)
     said = describe(plan, source, parity, agreement, dim=reference.shape[1])
     del model.metadata_props[:]
     entry = model.metadata_props.add()
