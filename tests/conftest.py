@@ -44,12 +44,12 @@ def real_weights(shared) -> Path:
 
 
 @pytest.fixture(scope="session")
-def make_backbone() -> Callable[..., Path]:
-    """Write a backbone of one convolution: uint8, (n, 32, 32, 3) -> float32, (n, 16); another seed is another one."""
+def backbone_bytes() -> Callable[..., bytes]:
+    """Give a backbone of one convolution: uint8, (n, 32, 32, 3) -> float32, (n, 16); another seed is another one."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    def make(path: Path, seed: int = 0, **metadata: Any) -> Path:
+    def make(seed: int = 0, **metadata: Any) -> bytes:
         rng = np.random.default_rng(seed)
         constants = {
             "scale": np.float32(1 / 127.5),
@@ -96,7 +96,17 @@ def make_backbone() -> Callable[..., Path]:
         }
         helper.set_model_props(model, {"headstart": json.dumps(said | metadata)})
         onnx.checker.check_model(model)
-        path.write_bytes(model.SerializeToString())
+        return model.SerializeToString()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_backbone(backbone_bytes) -> Callable[..., Path]:
+    """Write such a backbone to a path."""
+
+    def make(path: Path, seed: int = 0, **metadata: Any) -> Path:
+        path.write_bytes(backbone_bytes(seed, **metadata))
         return path
 
     return make

@@ -15,11 +15,11 @@ from extract.resize import ResizeRule
 
 
 @pytest.fixture
-def edited(make_backbone):
+def edited(backbone_bytes):
     """Give the bytes of the backbone after a change to its graph."""
 
     def edited(change: Callable[[ModelProto], object]) -> bytes:
-        proto = onnx.load_model_from_string(make_backbone())
+        proto = onnx.load_model_from_string(backbone_bytes())
         change(proto)
         return proto.SerializeToString()
 
@@ -35,19 +35,20 @@ def refusal(data: bytes) -> str:
     return message
 
 
-def test_a_backbone_is_read_with_its_contract(backbone):
+def test_a_backbone_is_read_with_its_contract(backbone, backbone_bytes):
     model = read_model(str(backbone))
     assert model.data == backbone.read_bytes()
     assert model.sha256 == hashlib.sha256(model.data).hexdigest() == model.backbone_sha256
     assert model.outputs == {"embedding": 16}
     assert model.rule == ResizeRule(32, 32, "squash")
     assert model.source == str(backbone)
-    assert not model.is_trained
+    assert model.is_trained
+    assert not parse_model(backbone_bytes(weights={"source": "random", "trained": False}), "my.onnx").is_trained
 
 
-def test_metadata_say_whether_it_was_trained_and_what_it_was_made_of(make_backbone):
+def test_metadata_say_whether_it_was_trained_and_what_it_was_made_of(backbone_bytes):
     changes = {"weights": {"source": "imagenet", "trained": True}, "backbone_sha256": "ab" * 32}
-    model = parse_model(make_backbone(**changes, format="headstart-classifier"), "my.onnx")
+    model = parse_model(backbone_bytes(**changes, format="headstart-classifier"), "my.onnx")
     assert model.is_trained
     assert model.backbone_sha256 == "ab" * 32
     assert model.metadata["format"] == "headstart-classifier"
@@ -58,16 +59,16 @@ def test_what_is_no_onnx_is_refused(data):
     assert "expected an ONNX file" in refusal(data)
 
 
-def test_a_truncated_file_is_refused(make_backbone):
-    data = make_backbone()
+def test_a_truncated_file_is_refused(backbone_bytes):
+    data = backbone_bytes()
     for cut in np.linspace(0, len(data) - 1, 40).astype(int):
         refusal(data[:cut])
 
 
 @given(st.data())
 @settings(max_examples=150, deadline=None, derandomize=True)
-def test_no_mutation_raises_anything_but_a_model_error(make_backbone, data):
-    held = bytearray(make_backbone())
+def test_no_mutation_raises_anything_but_a_model_error(backbone_bytes, data):
+    held = bytearray(backbone_bytes())
     for _ in range(data.draw(st.integers(1, 5))):
         at = data.draw(st.one_of(st.integers(0, 400), st.integers(0, len(held) - 1)))
         held[min(at, len(held) - 1)] = data.draw(st.integers(0, 255))
@@ -95,8 +96,8 @@ def test_another_onnx_file_is_refused(edited):
         ({"image_size": [32, 64]}, "expected one input `image` uint8 (n, 32, 64, 3)"),
     ],
 )
-def test_metadata_of_another_kind_are_refused(make_backbone, changes, reason):
-    assert reason in refusal(make_backbone(**changes))
+def test_metadata_of_another_kind_are_refused(backbone_bytes, changes, reason):
+    assert reason in refusal(backbone_bytes(**changes))
 
 
 RULE = {"version": 1, "interpolation": "bilinear-antialias", "fit": "squash", "exif_transpose": True, "alpha": "white"}
@@ -105,12 +106,12 @@ RULE = {"version": 1, "interpolation": "bilinear-antialias", "fit": "squash", "e
 @pytest.mark.parametrize(
     "change", [{"version": 2}, {"interpolation": "nearest"}, {"fit": "pad"}, {"alpha": "black"}, {"gamma": 2.2}]
 )
-def test_another_resize_rule_is_refused(make_backbone, change):
-    assert "not one that this version implements" in refusal(make_backbone(resize=RULE | change))
+def test_another_resize_rule_is_refused(backbone_bytes, change):
+    assert "not one that this version implements" in refusal(backbone_bytes(resize=RULE | change))
 
 
-def test_a_crop_is_a_known_rule(make_backbone):
-    assert parse_model(make_backbone(resize=RULE | {"fit": "crop"}), "my.onnx").rule.fit == "crop"
+def test_a_crop_is_a_known_rule(backbone_bytes):
+    assert parse_model(backbone_bytes(resize=RULE | {"fit": "crop"}), "my.onnx").rule.fit == "crop"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "3", "null", "{}", '{"format": "headstart-backbone"}', "{"])
@@ -212,6 +213,6 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path, name, reason):
     assert str(caught.value).startswith(f"{tmp_path / name}: ")
 
 
-def test_the_test_backbone_describes_itself_as_the_exporter_does(make_backbone):
-    metadata = json.loads(onnx.load_model_from_string(make_backbone()).metadata_props[0].value)
+def test_the_test_backbone_describes_itself_as_the_exporter_does(backbone_bytes):
+    metadata = json.loads(onnx.load_model_from_string(backbone_bytes()).metadata_props[0].value)
     assert metadata["resize"] == RULE

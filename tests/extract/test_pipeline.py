@@ -418,9 +418,9 @@ def refused(photos, backbone, output):
     return refused
 
 
-def test_a_store_of_another_backbone_is_refused(run, refused, make_backbone, tmp_path, output):
+def test_a_store_of_another_backbone_is_refused(run, refused, backbone_bytes, tmp_path, output):
     before = contents(run()[0])
-    (tmp_path / "other.onnx").write_bytes(make_backbone(seed=1))
+    (tmp_path / "other.onnx").write_bytes(backbone_bytes(seed=1))
     assert refused(StoreError, model=tmp_path / "other.onnx").startswith(f"{output}: holds rows of another model")
     assert contents(open_store(output)) == before
 

@@ -18,8 +18,8 @@ DIM, ROWS = 16, 200
 
 
 @pytest.fixture(scope="module")
-def model(make_backbone):
-    return parse_model(make_backbone(), "tiny.onnx")
+def model(backbone_bytes):
+    return parse_model(backbone_bytes(), "tiny.onnx")
 
 
 @pytest.fixture(scope="module")
@@ -134,9 +134,9 @@ def test_the_model_inside_is_the_one_that_made_it(store, model):
     assert store.model().data == model.data
 
 
-def test_another_model_inside_is_refused(tmp_path, model, make_backbone, vectors):
+def test_another_model_inside_is_refused(tmp_path, model, backbone_bytes, vectors):
     store = save(tmp_path / "a.emb", model, vectors)
-    (tmp_path / "a.emb/model.onnx").write_bytes(make_backbone(seed=1))
+    (tmp_path / "a.emb/model.onnx").write_bytes(backbone_bytes(seed=1))
     with pytest.raises(StoreError, match="not the one that made its rows"):
         store.model()
 
@@ -200,9 +200,9 @@ def test_a_folder_without_shards_is_refused(tmp_path):
     assert "without finished shards" in refusal(tmp_path)
 
 
-def test_shards_of_two_models_are_not_mixed(tmp_path, model, make_backbone, vectors):
+def test_shards_of_two_models_are_not_mixed(tmp_path, model, backbone_bytes, vectors):
     save(tmp_path / "a.emb", model, vectors)
-    save(tmp_path / "b.emb", parse_model(make_backbone(seed=1), "other.onnx"), vectors)
+    save(tmp_path / "b.emb", parse_model(backbone_bytes(seed=1), "other.onnx"), vectors)
     shutil.copy(shards_of(tmp_path / "b.emb")[-1], tmp_path / "a.emb")
     assert "holds rows of another model" in refusal(tmp_path / "a.emb")
 

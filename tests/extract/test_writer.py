@@ -20,8 +20,8 @@ DIM = 16
 
 
 @pytest.fixture(scope="module")
-def model(make_backbone):
-    return parse_model(make_backbone(), "tiny.onnx")
+def model(backbone_bytes):
+    return parse_model(backbone_bytes(), "tiny.onnx")
 
 
 @pytest.fixture
@@ -220,8 +220,8 @@ def test_a_store_that_was_made_otherwise_is_refused_and_left_alone(writer, outpu
         assert len(unlocked.known)
 
 
-def test_the_store_carries_the_model_even_where_another_of_its_size_was_left(writer, model, make_backbone):
-    other = parse_model(make_backbone(seed=1), "other.onnx")
+def test_the_store_carries_the_model_even_where_another_of_its_size_was_left(writer, model, backbone_bytes):
+    other = parse_model(backbone_bytes(seed=1), "other.onnx")
     assert len(other.data) == len(model.data)
     with writer(other):
         pass  # cut off before its first row
