@@ -182,7 +182,9 @@ def _score_images(run: _Run, images: Path, options: EngineOptions, listener: Lis
     with StoreWriter(output.with_name(output.name + PARTS), header, model) as writer:
         remove_unfinished_of(output)
         _, run.stages = fill(writer, source, model, session, options, listener)
-        scored = writer.finish(source.items)
+        gone = writer.known.gone(source.items)
+        del source
+        scored = writer.finish(gone)
         run.write(_Batch(scored, rows, probabilities) for rows, probabilities in scored.batches())
         writer.discard()
     run.provider, run.passed_over = session.provider, session.passed_over

@@ -147,7 +147,9 @@ def embed(
     started = time.monotonic()
     with StoreWriter(place, header_for(source, backbone, session, "embedding", dtype), backbone) as writer:
         computed, stages = fill(writer, source, backbone, session, options, listener)
-        store = writer.finish(source.items)
+        gone = writer.known.gone(source.items)
+        del source  # with many images their list is the largest thing in memory, and the store is opened next
+        store = writer.finish(gone)
     present = int(store.is_embedded.sum())
     summary = RunSummary(
         inputs=len(store),

@@ -21,7 +21,6 @@ from extract.lock import locked
 from extract.model import Model
 from extract.outcome import Outcome, columns_of, removed_rows, to_rows, to_vectors
 from extract.schema import DTYPES, Header, Rows
-from extract.source import Item
 from extract.store import MODEL_FILE, PARTS, Store, only_used_classes, open_files, shards_of
 
 ROWS_A_SHARD = 512
@@ -112,10 +111,9 @@ class StoreWriter:
             self._pending = []
         self._last_commit = time.monotonic()
 
-    def finish(self, items: Sequence[Item]) -> Store:
-        """Commit, drop what is no longer among the items, and give the finished store."""
+    def finish(self, gone: Sequence[bytes] = ()) -> Store:
+        """Commit, drop the rows of these paths (see `KnownRows.gone`), and give the finished store."""
         self.commit()
-        gone = self.known.gone(items)
         self.removed = len(gone)
         if self.is_folder:
             if gone:

@@ -36,7 +36,7 @@ def save(place: Path, model, vectors: np.ndarray, dtype: str = "float32") -> Sto
             writer.add(Outcome(items[i], i.to_bytes(32, "big"), i, i, vectors[i]))
             if i % 60 == 0:
                 writer.commit()
-        return writer.finish(items)
+        return writer.finish(writer.known.gone(items))
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def write(writer: StoreWriter, *outcomes: Outcome):
     with writer:
         for one in outcomes:
             writer.add(one)
-        return writer.finish([one.item for one in outcomes])
+        return writer.finish(writer.known.gone([one.item for one in outcomes]))
 
 
 def shards(folder: Path) -> list[str]:
@@ -192,7 +192,7 @@ def test_a_later_row_takes_the_place_of_an_earlier_one(writer):
 def test_rows_that_are_no_longer_wanted_go(writer):
     write(writer(), outcome(0), outcome(1), outcome(2))
     with writer() as again:
-        store = again.finish([item(1)])
+        store = again.finish(again.known.gone([item(1)]))
     assert again.removed == 2
     assert store.paths == ["001.jpg"]
     assert open_store(store.place).paths == ["001.jpg"]
