@@ -15,7 +15,7 @@ HEAD ?= logreg
 CLASSIFIER ?= classifier.onnx
 PREDICTIONS ?= predictions.csv
 
-.PHONY: help setup demo export embed train-head score test check format bench bench-scale bench-accuracy lock clean
+.PHONY: help setup demo export embed train-head score test check format bench bench-scale bench-accuracy bench-heads lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,8 +45,8 @@ embed: setup ## Embed a folder of photos (IMAGES=, MODEL=, STORE=)
 	@test -f "$(MODEL)" || { echo "error: $(MODEL): no such backbone; make it once: make export" >&2; exit 1; }
 	$(HEADSTART) embed "$(IMAGES)" --model "$(MODEL)" -o "$(STORE)"
 
-train-head: setup ## Train a head on the embeddings (STORE=, HEAD=, CLASSIFIER=)
-	$(HEADSTART) train "$(STORE)" --head "$(HEAD)" -o "$(CLASSIFIER)"
+train-head: setup ## Train a head on the embeddings (STORE=, HEAD=, CLASSIFIER=, REPORT=)
+	$(HEADSTART) train "$(STORE)" --head "$(HEAD)" -o "$(CLASSIFIER)" $(if $(REPORT),--report "$(REPORT)")
 
 score: setup ## Score a folder of photos (IMAGES=, CLASSIFIER=, PREDICTIONS=)
 	@test -n "$(IMAGES)" || { echo "error: say which photos: make score IMAGES=folder" >&2; exit 2; }
@@ -73,8 +73,11 @@ bench-scale: setup ## Measure cost and memory at 1,000 and 50,000 images (BENCH_
 bench-accuracy: setup ## Compare heads on fp32, int8 and untrained embeddings (BENCH_IMAGES=, BENCH_WEIGHTS=)
 	$(BIN)/python -m bench.accuracy
 
+bench-heads: setup ## Measure heads: search, features, calibration, unknown (BENCH_IMAGES=, BENCH_OTHERS=, BENCH_WEIGHTS=)
+	$(BIN)/python -m bench.heads
+
 lock: ## Resolve the locked requirements anew (needs uv)
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra export --extra openvino --group dev pyproject.toml -o requirements/dev.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra export --extra openvino --extra report --group dev pyproject.toml -o requirements/dev.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links -c requirements/dev.txt pyproject.toml -o requirements/run.txt
 	sed -n 's/^onnxruntime==\([0-9.]*\).*/onnxruntime-gpu==\1/p' requirements/run.txt | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-deps --no-header --no-annotate --no-emit-index-url --no-emit-find-links - -o requirements/gpu.txt
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from classify.classifier import Classifier, read_classifier, write_classifier
     from classify.errors import ClassifyError
-    from classify.evaluation import Evaluation, evaluate
+    from classify.evaluation import Evaluation, compare_classifiers, evaluate
     from classify.heads import HEADS, HeadOptions, make_head
     from classify.scoring import ScoreSummary, score
     from classify.training import TrainResult, train
@@ -22,6 +22,7 @@ _HOMES = {
     "HeadOptions": "heads",
     "ScoreSummary": "scoring",
     "TrainResult": "training",
+    "compare_classifiers": "evaluation",
     "evaluate": "evaluation",
     "make_head": "heads",
     "read_classifier": "classifier",
@@ -37,6 +38,7 @@ __all__ = [
     "HeadOptions",
     "ScoreSummary",
     "TrainResult",
+    "compare_classifiers",
     "evaluate",
     "make_head",
     "read_classifier",

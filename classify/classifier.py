@@ -10,8 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from classify.calibration import softmax
 from classify.errors import ClassifierError
-from classify.folding import Layer, fold
+from classify.folding import fold
+from classify.graph import PREDICTION, PROBABILITIES, Head, head_of, join
+from classify.search import logits_of
+from classify.unknown import Unknown
 from extract.files import atomic_file, check_output, write_all
 from extract.model import Model, parse_model, read_model
 from extract.store import Store
@@ -28,7 +32,9 @@ class Classifier:
     Attributes
     ----------
     model
-        The graph: outputs ``probabilities`` (n, k) and ``embedding`` (n, d).
+        The graph: outputs ``probabilities`` (n, k) and ``embedding`` (n, d); where it can tell that an image is none
+        of its classes, also ``distance`` and ``unknown``, (n, 1) each, and these with the probabilities as
+        ``prediction``, (n, k + 2).
     """
 
     model: Model
@@ -38,13 +44,25 @@ class Classifier:
         """Class names, in the order of the probabilities."""
         return list(self.model.metadata["classes"])
 
+    @property
+    def prediction(self) -> str:
+        """Name of the output that holds all that is told of an image: ``prediction``, or ``probabilities``."""
+        return PREDICTION if PREDICTION in self.model.outputs else PROBABILITIES
+
     @cached_property
-    def _head(self) -> Any:
-        return _head_of(self.model.data)
+    def _heads(self) -> dict[str, Any]:
+        return {output: head_of(self.model.data, output) for output in {PROBABILITIES, self.prediction}}
 
     def probabilities(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the head alone, in numpy: float32 (n, d) -> float32 (n, k)."""
-        result: NDArray[np.float32] = self._head.run(None, {"embedding": embeddings})[0]
+        return self._run(PROBABILITIES, embeddings)
+
+    def predictions(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run the head alone, in numpy, for the output `prediction`: float32 (n, d) -> (n, k + 2) or (n, k)."""
+        return self._run(self.prediction, embeddings)
+
+    def _run(self, output: str, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        result: NDArray[np.float32] = self._heads[output].run(None, {"embedding": embeddings})[0]
         return result
 
     def require_store_of_same_backbone(self, store: Store) -> None:
@@ -71,6 +89,8 @@ class Provenance:
     ----------
     head
         Name and options of the head.
+    calibration
+        The temperature and what it was fitted on.
     trained_on
         The store, the rows used, the seed, the versions.
     measured
@@ -78,6 +98,7 @@ class Provenance:
     """
 
     head: dict[str, Any] = field(default_factory=dict)
+    calibration: dict[str, Any] = field(default_factory=dict)
     trained_on: dict[str, Any] = field(default_factory=dict)
     measured: dict[str, Any] = field(default_factory=dict)
 
@@ -113,6 +134,8 @@ def write_classifier(
     store: Store,
     *,
     check_rows: NDArray[np.int64] | None = None,
+    temperature: float = 1.0,
+    unknown: Unknown | None = None,
     provenance: Provenance | None = None,
 ) -> Classifier:
     """Join a store's backbone and a fitted scikit-learn head in one file, once they are shown to agree.
@@ -123,6 +146,10 @@ def write_classifier(
         A fitted pipeline (see `classify.folding.fold`), whose classes are the store's label codes 0..k-1.
     check_rows
         Rows of the store on which head and file are compared; by default up to 1,000 of all classes.
+    temperature
+        Divides the head's logits.
+    unknown
+        When to answer "none of these"; never, by default.
 
     Raises
     ------
@@ -139,10 +166,11 @@ def write_classifier(
         raise ClassifierError(
             f"{place}: the head knows {len(layers[-1].bias)} classes, but {store.place} has {len(store.classes)}"
         )
-    data = _join(backbone, layers, _metadata(backbone, store, provenance or Provenance()))
+    whole = Head(layers, views_of(store), temperature, unknown)
+    data = _serialised(join(backbone.data, whole), _metadata(backbone, store, whole, provenance or Provenance()))
     classifier = Classifier(parse_model(data, str(place)))
     rows = spread(np.flatnonzero(store.is_embedded)) if check_rows is None else check_rows
-    _verify(classifier, head, store.embeddings(rows), place)
+    _verify(classifier, head, whole, store.embeddings(rows), place)
     with atomic_file(place) as file:
         write_all(file, data)
     return classifier
@@ -168,7 +196,17 @@ def check_classifier_output(place: Path) -> None:
         raise ClassifierError(f"{place}: exists and is no classifier of Headstart; choose another name with -o")
 
 
-def _metadata(backbone: Model, store: Store, provenance: Provenance) -> dict[str, Any]:
+def views_of(store: Store) -> int:
+    """Give the number of views that each of a store's embeddings holds."""
+    return len(store.header.model.get("views", ["full"]))
+
+
+def _metadata(backbone: Model, store: Store, head: Head, provenance: Provenance) -> dict[str, Any]:
+    unknown = head.unknown
+    thresholds = {} if unknown is None else {
+        "distance": unknown.distance, "probability": unknown.probability, "neighbours": unknown.neighbours,
+        "false_alarm_rate": unknown.false_alarm_rate, "references": len(unknown.references),
+    }  # fmt: skip
     inherited = {key: value for key, value in backbone.metadata.items() if key not in ("parity",)}
     return {
         **inherited,
@@ -177,63 +215,26 @@ def _metadata(backbone: Model, store: Store, provenance: Provenance) -> dict[str
         "backbone_sha256": backbone.sha256,
         "classes": store.classes,
         "head": provenance.head,
-        "calibration": {"temperature": 1.0},
-        "thresholds": {},
+        "calibration": {"temperature": head.temperature, **provenance.calibration},
+        "thresholds": thresholds,
         "trained_on": provenance.trained_on,
         "measured": provenance.measured,
     }
 
 
-def _join(backbone: Model, layers: list[Layer], metadata: dict[str, Any]) -> bytes:
+def _serialised(proto: Any, metadata: dict[str, Any]) -> bytes:
     import onnx
-    from onnx import helper, numpy_helper
 
-    proto = onnx.load_model_from_string(backbone.data)
-    value = "embedding"
-    for number, layer in enumerate(layers):
-        last = number == len(layers) - 1
-        names = [f"head_{number}_weights", f"head_{number}_bias"]
-        for name, array in zip(names, (layer.weights, layer.bias), strict=True):
-            proto.graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), name))
-        out = "logits" if last else f"head_{number}_affine"
-        proto.graph.node.append(helper.make_node("Gemm", [value, *names], [out], name=f"head_{number}_gemm"))
-        value = out
-        if not last:
-            value = f"head_{number}_hidden"
-            proto.graph.node.append(helper.make_node("Relu", [out], [value], name=f"head_{number}_relu"))
-    proto.graph.node.append(helper.make_node("Softmax", [value], ["probabilities"], axis=1, name="head_softmax"))
-    shape = ["n", len(layers[-1].bias)]
-    proto.graph.output.insert(0, helper.make_tensor_value_info("probabilities", onnx.TensorProto.FLOAT, shape))
-    del proto.metadata_props[:]
-    helper.set_model_props(proto, {"headstart": json.dumps(metadata, sort_keys=True)})
+    onnx.helper.set_model_props(proto, {"headstart": json.dumps(metadata, sort_keys=True)})
     onnx.checker.check_model(proto)
     return bytes(proto.SerializeToString(deterministic=True))
 
 
-def _head_of(data: bytes) -> Any:
-    """Cut `embedding` -> `probabilities` out of a classifier, for numpy to evaluate."""
-    import onnx
-    from onnx.reference import ReferenceEvaluator
-
-    model = onnx.load_model_from_string(data)
-    graph = model.graph
-    nodes: list[Any] = []
-    wanted = {"probabilities"}
-    for node in reversed(graph.node):
-        if wanted & set(node.output) and "embedding" not in node.output:
-            nodes.insert(0, node)
-            wanted |= set(node.input)
-    used = [tensor for tensor in graph.initializer if tensor.name in wanted]
-    inputs = [out for out in graph.output if out.name == "embedding"]
-    outputs = [out for out in graph.output if out.name == "probabilities"]
-    head = onnx.helper.make_graph(nodes, "head", inputs, outputs, used)
-    return ReferenceEvaluator(onnx.helper.make_model(head, opset_imports=model.opset_import))
-
-
-def _verify(classifier: Classifier, head: Any, embeddings: NDArray[np.float32], place: Path) -> None:
+def _verify(classifier: Classifier, head: Any, whole: Head, embeddings: NDArray[np.float32], place: Path) -> None:
     if not len(embeddings):
         raise ClassifierError(f"{place}: no rows to compare the classifier with scikit-learn on; it was not written")
-    expected = head.predict_proba(embeddings)
+    views = embeddings.reshape(len(embeddings), whole.views, -1)
+    expected = softmax(logits_of(head, views) / whole.temperature)
     found = classifier.probabilities(embeddings)
     difference = float(np.abs(expected - found).max())
     first_two = np.sort(expected, axis=1)[:, -2:]

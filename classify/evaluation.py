@@ -2,14 +2,18 @@
 
 import math
 import os
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from classify.calibration import Reliability, log_loss, reliability
 from classify.classifier import Classifier, read_classifier
+from classify.comparison import Comparison, compare
+from classify.duplicates import find_duplicates
 from classify.errors import ClassifierError, LabelError
+from classify.intervals import bootstrap_interval
 from classify.splitting import digest_of_rows, split_rows
 from extract.source import SPLITS
 from extract.store import Store, open_store
@@ -45,30 +49,58 @@ class Evaluation:
         n.
     accuracy
         Share of right answers, 0..1.
+    accuracy_interval
+        Where the accuracy on ever more such images would lie, with 95 % (see `classify.intervals`).
     log_loss
         Mean of -ln(probability given to the right class), in nats.
+    majority
+        Accuracy of always answering the commonest class.
     classes
         Figures of each class, in the classifier's order.
     confusion
         int64, (k, k): row = label, column = prediction.
     mistakes
         The most confident first.
+    reliability
+        How often answers of a given confidence are right.
+    rows
+        int64, (n,): row numbers of the images in the store.
+    probabilities
+        (n, k).
     judged_on
         Where the images came from, in words.
+    untrained
+        Accuracy on the same images of a head on an untrained backbone's embeddings, where there is one.
     """
 
     images: int
     accuracy: float
+    accuracy_interval: tuple[float, float]
     log_loss: float
+    majority: float
     classes: list[ClassFigures]
     confusion: NDArray[np.int64] = field(repr=False)
     mistakes: list[Mistake] = field(repr=False)
+    reliability: Reliability = field(repr=False)
+    rows: NDArray[np.int64] = field(repr=False)
+    probabilities: NDArray[np.floating] = field(repr=False)
     judged_on: str = ""
+    untrained: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Give the same as plain JSON values, with null for what is undefined."""
-        classes = [{name: _or_null(value) for name, value in asdict(figures).items()} for figures in self.classes]
-        return {**asdict(self), "classes": classes, "confusion": self.confusion.tolist()}
+        said = {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.name not in ("reliability", "rows", "probabilities")
+        }
+        return {
+            **said,
+            "classes": [{name: _or_null(value) for name, value in asdict(one).items()} for one in self.classes],
+            "confusion": self.confusion.tolist(),
+            "mistakes": [asdict(mistake) for mistake in self.mistakes],
+            "calibration_error": self.reliability.error,
+        }
 
 
 def _or_null(value: Any) -> Any:
@@ -108,6 +140,46 @@ def evaluate(
     return replace(judge_rows(table, probabilities, rows, judged.classes), judged_on=judged_on)
 
 
+def compare_classifiers(
+    store: str | os.PathLike[str] | Store,
+    evaluation: Evaluation,
+    classifier: str | os.PathLike[str],
+    against: str | os.PathLike[str],
+) -> Comparison:
+    """Compare a classifier with another one (an older one, say) on the very images that it was judged on.
+
+    Parameters
+    ----------
+    store
+        What `evaluation` was made on.
+    evaluation
+        Of `classifier`.
+    against
+        The other classifier's file. It may know the classes in another order, but it must know the same.
+
+    Raises
+    ------
+    ClassifierError
+        Where its classes or its backbone are others.
+
+    Notes
+    -----
+    Where the other was trained on some of these images, the comparison favours it.
+    """
+    table = store if isinstance(store, Store) else open_store(store)
+    new, old = read_classifier(classifier), read_classifier(against)
+    old.require_store_of_same_backbone(table)
+    if set(old.classes) != set(new.classes):
+        raise ClassifierError(
+            f"{against}: knows {', '.join(old.classes)}, but {classifier} knows {', '.join(new.classes)}; compare "
+            "classifiers of the same classes"
+        )
+    order = [old.classes.index(name) for name in new.classes]
+    code = np.array([new.classes.index(name) for name in table.classes], np.int32)
+    probabilities = old.probabilities(table.embeddings(evaluation.rows))[:, order]
+    return compare(evaluation.probabilities, probabilities, code[table.labels[evaluation.rows]])
+
+
 def _rows_to_judge(table: Store, judged: Classifier, split: str | None) -> tuple[NDArray[np.int64], str]:
     labelled = table.is_embedded & (table.labels >= 0)
     if split is not None:
@@ -116,7 +188,8 @@ def _rows_to_judge(table: Store, judged: Classifier, split: str | None) -> tuple
         return np.flatnonzero(labelled & (table.splits == split)), f"the {split} split"
     trained_on = judged.model.metadata.get("trained_on", {})
     if trained_on.get("rows_sha256") == digest_of_rows(table):
-        own = split_rows(table, float(trained_on["holdout"]), int(judged.model.metadata["head"]["seed"]))
+        groups = find_duplicates(table).group_of_rows(len(table))
+        own = split_rows(table, float(trained_on["holdout"]), int(judged.model.metadata["head"]["seed"]), groups)
         return own.test, f"{own.origin}, on which it was not trained"
     return np.flatnonzero(labelled), "every labelled image"
 
@@ -127,7 +200,7 @@ def judge_rows(
     """Judge probabilities, (m, k), given for m labelled rows of a store; every class of the store is in `classes`."""
     code = np.array([classes.index(name) for name in table.classes], np.int32)
     paths = [os.fsdecode(path) for path in table.rows.path[rows].tolist()]
-    return judge(probabilities, code[table.labels[rows]], classes, paths)
+    return judge(probabilities, code[table.labels[rows]], classes, paths, rows)
 
 
 def judge(
@@ -135,6 +208,7 @@ def judge(
     labels: NDArray[np.int32],
     classes: list[str],
     paths: list[str],
+    rows: NDArray[np.int64] | None = None,
 ) -> Evaluation:
     """Compare probabilities with labels.
 
@@ -146,18 +220,25 @@ def judge(
         int32, (n,): codes into `classes`.
     paths
         Of the n images.
+    rows
+        Their numbers in the store; by default 0..n-1.
     """
     predicted = probabilities.argmax(axis=1)
     confusion = np.zeros((len(classes), len(classes)), np.int64)
     np.add.at(confusion, (labels, predicted), 1)
-    of_label = np.clip(probabilities[np.arange(len(labels)), labels].astype(np.float64), np.finfo(np.float64).tiny, 1)
+    right = predicted == labels
     return Evaluation(
         images=len(labels),
-        accuracy=float(np.mean(predicted == labels)),
-        log_loss=float(-np.log(of_label).mean()),
+        accuracy=float(right.mean()),
+        accuracy_interval=bootstrap_interval(right),
+        log_loss=log_loss(probabilities, labels),
+        majority=float(confusion.sum(axis=1).max() / len(labels)),
         classes=_per_class(confusion, classes),
         confusion=confusion,
         mistakes=_mistakes(probabilities, labels, classes, paths),
+        reliability=reliability(probabilities, labels),
+        rows=np.arange(len(labels)) if rows is None else rows,
+        probabilities=probabilities,
     )
 
 

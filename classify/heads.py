@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from classify.errors import HeadError
 
+DEFAULT_C = 0.01
 CLASS_WEIGHTS = ("none", "balanced")
 MAX_SEED = 2**32 - 1
 
@@ -21,7 +22,7 @@ class HeadOptions:
     Attributes
     ----------
     c
-        Inverse strength of the L2 penalty of ``logreg``, on standardised embeddings.
+        Inverse strength of the L2 penalty of ``logreg``, on standardised embeddings; None: search for it.
     hidden
         Units of each hidden layer of ``mlp``.
     class_weight
@@ -30,7 +31,7 @@ class HeadOptions:
         Of everything that is drawn at random: 0 to `MAX_SEED`.
     """
 
-    c: float = 0.01
+    c: float | None = None
     hidden: tuple[int, ...] = (256,)
     class_weight: str = "none"
     seed: int = 0
@@ -50,14 +51,34 @@ def make_head(name: str, options: HeadOptions) -> Any:
         raise HeadError(f"unknown class weight {options.class_weight!r}; expected one of {', '.join(CLASS_WEIGHTS)}")
     if not 0 <= options.seed <= MAX_SEED:
         raise HeadError(f"the seed must lie between 0 and {MAX_SEED}, found {options.seed}")
-    if not options.c > 0:
+    if options.c is not None and not options.c > 0:
         raise HeadError(f"C must be above 0, found {options.c}")
     if not options.hidden or min(options.hidden) < 1:
         raise HeadError("hidden layers must have at least one unit each, for example --hidden 256 or 1024,1024,512")
     return HEADS[name](options)
 
 
-def fit_head(head: Any, embeddings: NDArray[np.float32], labels: NDArray[np.int32], options: HeadOptions) -> Any:
+@dataclass(frozen=True)
+class Start:
+    """Where the solver of ``logreg`` may begin.
+
+    Attributes
+    ----------
+    coefficients, intercepts
+        float32, (k, d) and (k,), on standardised embeddings; of two classes one row, as scikit-learn has it.
+    """
+
+    coefficients: NDArray[np.float32]
+    intercepts: NDArray[np.float32]
+
+
+def fit_head(
+    head: Any,
+    embeddings: NDArray[np.float32],
+    labels: NDArray[np.int32],
+    options: HeadOptions,
+    start: Start | None = None,
+) -> Any:
     """Fit a pipeline of `make_head`.
 
     Parameters
@@ -66,11 +87,16 @@ def fit_head(head: Any, embeddings: NDArray[np.float32], labels: NDArray[np.int3
         float32, (n, d).
     labels
         int32, (n,): class codes 0..k-1, every one of them present.
+    start
+        For ``logreg``: near the solution, scikit-learn's solver has little left to do.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.utils.class_weight import compute_sample_weight
 
     last = head.steps[-1][0]
+    if start is not None:
+        model = head.steps[-1][1].set_params(warm_start=True)
+        model.coef_, model.intercept_ = start.coefficients, start.intercepts
     weights = {}
     if options.class_weight == "balanced":
         weights[f"{last}__sample_weight"] = compute_sample_weight("balanced", labels)
@@ -90,7 +116,9 @@ def _logreg(options: HeadOptions) -> Any:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    return make_pipeline(StandardScaler(), LogisticRegression(C=options.c, max_iter=1000, random_state=options.seed))
+    return make_pipeline(
+        StandardScaler(), LogisticRegression(C=options.c or DEFAULT_C, max_iter=1000, random_state=options.seed)
+    )
 
 
 def _mlp(options: HeadOptions) -> Any:

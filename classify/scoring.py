@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from classify.classifier import Classifier, read_classifier
 from classify.errors import PredictionError
+from classify.graph import PREDICTION
 from classify.predictions import Prediction, check_format, write_predictions
 from extract.files import check_output, check_outside
 from extract.pipeline import EngineOptions, Listener, fill, header_for
@@ -32,6 +33,8 @@ class ScoreSummary:
     labelled, agreeing
         How many scored images lie in a folder with the name of a class (or have a label), and for how many of these it
         is the likeliest class.
+    unknown
+        How many of the scored images the classifier takes for none of its classes; None where it cannot tell.
     provider
         onnxruntime's name of what ran, or None where stored embeddings were scored.
     passed_over
@@ -47,6 +50,7 @@ class ScoreSummary:
     counts: dict[str, int]
     labelled: int
     agreeing: int
+    unknown: int | None
     provider: str | None
     passed_over: list[str]
     seconds: float
@@ -107,13 +111,15 @@ class _Run:
     def __init__(self, classifier: Classifier, output: Path, places: int) -> None:
         self.classifier, self.output, self._places = classifier, output, places
         self._counts = np.zeros(len(classifier.classes), np.int64)
-        self._failed = self._labelled = self._agreeing = 0
+        self._failed = self._labelled = self._agreeing = self._unknown = 0
+        self._knows_unknown = classifier.prediction == PREDICTION
         self.stages: dict[str, float] = {}
         self.provider: str | None = None
         self.passed_over: list[str] = []
 
     def write(self, batches: "Iterator[_Batch]") -> None:
-        write_predictions(self.output, (p for batch in batches for p in self._predictions(batch)), self._places)
+        predictions = (prediction for batch in batches for prediction in self._predictions(batch))
+        write_predictions(self.output, predictions, self._places, with_unknown=self._knows_unknown)
 
     def summary(self, seconds: float) -> ScoreSummary:
         scored = int(self._counts.sum())
@@ -125,6 +131,7 @@ class _Run:
             counts=dict(zip(self.classifier.classes, self._counts.tolist(), strict=True)),
             labelled=self._labelled,
             agreeing=self._agreeing,
+            unknown=self._unknown if self._knows_unknown else None,
             provider=self.provider,
             passed_over=self.passed_over,
             seconds=seconds,
@@ -133,15 +140,19 @@ class _Run:
 
     def _predictions(self, batch: "_Batch") -> Iterator[Prediction]:
         names = self.classifier.classes
-        order = np.argsort(-batch.probabilities, axis=1, kind="stable")[:, : self._places]
-        for row, best, probabilities in zip(batch.rows, order, batch.probabilities, strict=True):
+        probabilities = batch.predictions[:, : len(names)]
+        order = np.argsort(-probabilities, axis=1, kind="stable")[:, : self._places]
+        for row, best, found in zip(batch.rows, order, batch.predictions, strict=True):
             path = os.fsdecode(batch.store.rows.path[row])
             if batch.store.rows.status[row] != EMBEDDED:
                 self._failed += 1
                 yield Prediction(path, [], batch.store.rows.reason[row].decode("utf-8", "replace"))
                 continue
             self._count(batch.store, int(row), int(best[0]))
-            yield Prediction(path, [(names[i], float(probabilities[i])) for i in best])
+            top = [(names[i], float(found[i])) for i in best]
+            distance, unknown = (float(found[-2]), bool(found[-1])) if self._knows_unknown else (None, None)
+            self._unknown += bool(unknown)
+            yield Prediction(path, top, unknown=unknown, distance=distance)
 
     def _count(self, store: Store, row: int, best: int) -> None:
         names = self.classifier.classes
@@ -154,11 +165,11 @@ class _Run:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Rows of a store with the probabilities of each, (m, k); NaN for a failed row."""
+    """Rows of a store with the classifier's prediction of each, (m, k) or (m, k + 2); NaN for a failed row."""
 
     store: Store
     rows: NDArray[np.int64]
-    probabilities: NDArray[np.float32]
+    predictions: NDArray[np.float32]
 
 
 def _is_store(place: Path) -> bool:
@@ -170,14 +181,14 @@ def _is_store(place: Path) -> bool:
 def _score_store(classifier: Classifier, store: Store) -> Iterator[_Batch]:
     classifier.require_store_of_same_backbone(store)
     for rows, embeddings in store.batches():
-        yield _Batch(store, rows, classifier.probabilities(embeddings))
+        yield _Batch(store, rows, classifier.predictions(embeddings))
 
 
 def _score_images(run: _Run, images: Path, options: EngineOptions, listener: Listener | None) -> None:
-    model = run.classifier.model
+    model, wanted = run.classifier.model, run.classifier.prediction
     source = find_images(images)
-    session = open_session(model, options.provider, "probabilities")
-    header = header_for(source, model, session, "probabilities", "float32")
+    session = open_session(model, options.provider, wanted)
+    header = header_for(source, model, session, wanted, "float32")
     output = run.output
     with StoreWriter(output.with_name(output.name + PARTS), header, model) as writer:
         remove_unfinished_of(output)
@@ -185,6 +196,6 @@ def _score_images(run: _Run, images: Path, options: EngineOptions, listener: Lis
         gone = writer.known.gone(source.items)
         del source
         scored = writer.finish(gone)
-        run.write(_Batch(scored, rows, probabilities) for rows, probabilities in scored.batches())
+        run.write(_Batch(scored, rows, predictions) for rows, predictions in scored.batches())
         writer.discard()
     run.provider, run.passed_over = session.provider, session.passed_over

@@ -7,25 +7,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classify.errors import LabelError
+from classify.rows import is_contradictory
 from extract.store import Store
 
 
 @dataclass(frozen=True)
 class Split:
-    """Row numbers of a store to train on and to judge on, and where the division came from, in words."""
+    """Row numbers of a store to train on and to judge on.
+
+    Attributes
+    ----------
+    train, test
+        int64: no image of the one has a copy in the other.
+    draws
+        float64, one for each row of `train`: its random number, the same for copies of one image.
+    origin
+        Where the division came from, in words.
+    left_out
+        How many training images were left out because the user's own split had put a copy of them on the other side.
+    """
 
     train: NDArray[np.int64]
     test: NDArray[np.int64]
+    draws: NDArray[np.float64]
     origin: str
+    left_out: int = 0
 
 
-def split_rows(store: Store, fraction: float = 0.2, seed: int = 0) -> Split:
+def split_rows(store: Store, fraction: float = 0.2, seed: int = 0, groups: NDArray[np.int64] | None = None) -> Split:
     """Divide the labelled, embedded rows of a store.
 
-    The user's own splits win: train on ``train`` (and what has no split), judge on ``val``, else on ``test``. Without
-    them a hold-out is drawn: of each class the share `fraction` of its different images, those with the least number
-    drawn from their content and the seed. Copies of one image stay together; each image that is added moves at
-    most one other of its class.
+    The user's own splits win: train on ``train`` (and what has no split), judge on ``val``, else on ``test``; of copies
+    on both sides those to train on are left out. Without them a hold-out is drawn: of each class the share `fraction`
+    of its different images, those with the least number drawn from their content and the seed. Copies of one image stay
+    together; each image that is added moves at most one other of its class. An image whose copies have different labels
+    is never judged on.
+
+    Parameters
+    ----------
+    groups
+        int64, of every row of the store: the same number for rows that show one image. By default, rows of the same
+        bytes.
 
     Raises
     ------
@@ -33,22 +55,31 @@ def split_rows(store: Store, fraction: float = 0.2, seed: int = 0) -> Split:
         Where there are too few classes, or too few images of one.
     """
     usable = store.is_embedded & (store.labels >= 0)
+    draws = _draws(store, seed, groups)
     splits = store.splits
     for name in ("val", "test"):
         test = np.flatnonzero(usable & (splits == name))
         if len(test):
-            train = np.flatnonzero(usable & ((splits == "train") | (splits == "")))
-            _check(store, train, 1)
-            return Split(train, test, f"the {name} split of the images")
+            offered = np.flatnonzero(usable & ((splits == "train") | (splits == "")))
+            train = offered[~np.isin(draws[offered], draws[test])]
+            _check(store, train, draws, 1)
+            origin = f"the {name} split of the images"
+            return Split(train, test, draws[train], origin, len(offered) - len(train))
     rows = np.flatnonzero(usable)
-    _check(store, rows, 2)
-    held_out = _hold_out(store, rows, fraction, seed)
-    return Split(rows[~held_out], rows[held_out], f"a hold-out of {fraction:.0%} by content")
+    _check(store, rows, draws, 2)
+    held_out = _hold_out(store.labels[rows], draws[rows], fraction)
+    train, test = rows[~held_out], rows[held_out]
+    if not len(test):
+        raise LabelError(
+            f"{store.place}: expected images to judge on, but each has a copy under another label; "
+            "remove the copies from the classes that they do not belong to"
+        )
+    return Split(train, test, draws[train], f"a hold-out of {fraction:.0%} by content")
 
 
-def _check(store: Store, rows: NDArray[np.int64], least: int) -> None:
+def _check(store: Store, rows: NDArray[np.int64], draws: NDArray[np.float64], least: int) -> None:
     names = store.classes
-    different = {(int(store.labels[row]), store.rows.sha256[row].tobytes()) for row in rows}
+    different = set(zip(store.labels[rows].tolist(), draws[rows].tolist(), strict=True))
     counts = np.bincount([label for label, _ in different], minlength=len(names)).tolist()
     present = [name for name, count in zip(names, counts, strict=True) if count]
     if len(present) < 2:
@@ -65,16 +96,27 @@ def _check(store: Store, rows: NDArray[np.int64], least: int) -> None:
             )
 
 
-def _hold_out(store: Store, rows: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:
-    draw = np.array([_draw(store.rows.sha256[row].tobytes(), seed) for row in rows])
-    held_out = np.zeros(len(rows), bool)
-    labels = store.labels[rows]
-    for code in np.unique(labels):
-        mine = np.flatnonzero(labels == code)
-        different = np.unique(draw[mine])  # sorted; copies of one image have one draw
-        wanted = min(max(round(fraction * len(different)), 1), len(different) - 1)
-        held_out[mine] = draw[mine] <= different[wanted - 1]
+def _hold_out(labels: NDArray[np.int32], draws: NDArray[np.float64], fraction: float) -> NDArray[np.bool_]:
+    held_out = np.zeros(len(labels), bool)
+    judged = ~is_contradictory(labels, draws)
+    for code in np.unique(labels[judged]):
+        mine = np.flatnonzero(judged & (labels == code))
+        different = np.unique(draws[mine])  # sorted; copies of one image have one draw
+        only_of_its_class = len(mine) == np.count_nonzero(labels == code)
+        wanted = min(max(round(fraction * len(different)), 1), len(different) - only_of_its_class)
+        if wanted:
+            held_out[mine] = draws[mine] <= different[wanted - 1]
     return held_out
+
+
+def _draws(store: Store, seed: int, groups: NDArray[np.int64] | None) -> NDArray[np.float64]:
+    """Give a number in [0, 1) for each row; the rows of a group have the least of theirs."""
+    draws = np.array([_draw(content.tobytes(), seed) for content in store.rows.sha256])
+    if groups is None:
+        return draws
+    least = np.ones(int(groups.max()) + 1 if len(groups) else 0)
+    np.minimum.at(least, groups, draws)
+    return least[groups]
 
 
 def _draw(content: bytes, seed: int) -> float:

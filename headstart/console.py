@@ -115,6 +115,13 @@ def progress(what: str) -> Iterator[Listener]:
         yield listener
 
 
+@contextmanager
+def working() -> Iterator[Callable[[str], None]]:
+    """Show on a terminal what is being done, where nobody can say how much of it is left."""
+    with err.status("reading") as status:
+        yield lambda what: status.update(what)
+
+
 class _Pace:
     """Images a second since the first report; what an earlier run had done does not count."""
 

@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -39,16 +40,16 @@ def run(
         store, summary = embed(photos, backbone, store_file, listener=listener)
     embed_command.show(store, summary, store_file)
     _title(f"train   {store_file} -> {output / 'classifier.onnx'}")
-    result = train(store, output / "classifier.onnx")
-    say(f"judged on {result.evaluation.images} images that it has not seen ({result.judged_on}):")
-    train_command.show(result.evaluation)
+    report = _report(output)
+    result = train(store, output / "classifier.onnx", report=report)
+    train_command.show_training(result)
     _title(f"score   {new} -> {output / 'predictions.csv'}")
     scored = score(new, result.path, output / "predictions.csv")
     say(f"{scored.output}: {scored.scored} scored, {scored.failed} failed")
     known = " (most of them it was trained on)" if images else ""
     say(f"  {scored.agreeing} of {scored.labelled} agree with the name of their folder{known}")
     _show_first_rows(scored.output)
-    _end(output, result.evaluation.accuracy, result.evaluation.images, is_trained, images is None)
+    _end(output, report, result.evaluation.accuracy, result.evaluation.images, is_trained, images is None)
 
 
 def _check(images: Path | None, weights: str) -> None:
@@ -114,12 +115,21 @@ def _show_first_rows(predictions: Path) -> None:
             say(f"  {row['path']}: {row['label'] or row['reason']} {row['probability']}")
 
 
-def _end(output: Path, accuracy: float, images: int, is_trained: bool, is_drawn: bool) -> None:
+def _report(output: Path) -> Path | None:
+    if all(find_spec(name) for name in ("jinja2", "cleanlab")):
+        return output / "report.html"
+    say('no report: it needs the extra `report`: pip install "headstart[report]"')
+    return None
+
+
+def _end(output: Path, report: Path | None, accuracy: float, images: int, is_trained: bool, is_drawn: bool) -> None:
     _title("done")
     say(f"accuracy {accuracy:.3f} on {images} pictures that the head had not seen")
     if not is_trained:
         _shout("This came from UNTRAINED weights. For the real thing: make demo WEIGHTS=FILE.h5 (see README).")
     say(f"made: {output}/backbone.onnx, {output}/photos.h5, {output}/classifier.onnx, {output}/predictions.csv")
+    if report:
+        say(f"look: open {report} in a browser")
     say(f"try:  headstart inspect {output}/classifier.onnx")
     if is_drawn:
         say("      make demo IMAGES=folder/with/one/folder/a/class")

@@ -1,18 +1,24 @@
 """`headstart evaluate`: a classifier on a store's labels, for people and as a gate."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from headstart.commands.train import show
 from headstart.console import Json, command, fail, print_json, say
 
+if TYPE_CHECKING:
+    from classify.comparison import Comparison
+
 
 @command
 def run(
     store: Annotated[Path, typer.Argument(help="A store with labels, made by `headstart embed`.")],
     classifier: Annotated[Path, typer.Option(help="The file to judge, made by `headstart train`.")],
+    against: Annotated[
+        Path | None, typer.Option(help="Another classifier, to compare with.")
+    ] = None,
     split: Annotated[str | None, typer.Option(help="Only this split: train, val or test.")] = None,
     require_accuracy: Annotated[
         float | None, typer.Option(min=0, max=1, help="Exit with code 1 below this accuracy.")
@@ -20,13 +26,27 @@ def run(
     json: Json = False,
 ) -> None:
     """Judge a classifier on stored embeddings with labels."""
-    from classify import evaluate
+    from classify import compare_classifiers, evaluate
 
     evaluation = evaluate(store, classifier, split=split)
+    comparison = compare_classifiers(store, evaluation, classifier, against) if against else None
     if json:
-        print_json(evaluation.to_json())
+        print_json(evaluation.to_json() | ({"comparison": vars(comparison)} if comparison else {}))
     else:
         say(f"{classifier} on {evaluation.images} images of {store} ({evaluation.judged_on}):")
         show(evaluation)
+        if comparison:
+            show_comparison(comparison, against)
     if require_accuracy is not None and evaluation.accuracy < require_accuracy:
         fail(f"{classifier}: accuracy {evaluation.accuracy:.4f} is below the required {require_accuracy}")
+
+
+def show_comparison(comparison: "Comparison", against: Path | None) -> None:
+    """Print how a classifier does beside another."""
+    low, high = comparison.accuracy_interval
+    loss_low, loss_high = comparison.log_loss_interval
+    say(f"against {against}: accuracy {comparison.accuracy_old:.4f}, {comparison.verdict}")
+    say(
+        f"  difference (95 %): accuracy {comparison.accuracy_difference:+.4f} ({low:+.3f} to {high:+.3f}), "
+        f"log loss {comparison.log_loss_difference:+.4f} ({loss_low:+.3f} to {loss_high:+.3f})"
+    )

@@ -58,6 +58,8 @@ def run(
             f"{summary.provider or 'from stored embeddings'}, {summary.seconds:.1f} s"
         )
         say("  " + ", ".join(f"{short_path(name)} {count}" for name, count in summary.counts.items()))
+        if summary.unknown is not None:
+            say(f"  {summary.unknown} of them marked unknown: probably none of these classes")
         if summary.labelled:
             share = summary.agreeing / summary.labelled
             say(f"  {summary.agreeing} of {summary.labelled} ({share:.1%}) agree with the label they had already")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headstart.console import Json, command, fail, out, print_json, say, short_path, warn
+from headstart.console import Json, command, fail, out, print_json, say, short_path, warn, working
 
 if TYPE_CHECKING:
     from classify import Evaluation, TrainResult
@@ -18,14 +18,25 @@ SHOWN_CLASSES = 25
 @command
 def run(
     store: Annotated[Path, typer.Argument(help="The embedding store, made by `headstart embed`.")],
-    head: Annotated[str, typer.Option(help="logreg or mlp.")] = "logreg",
+    head: Annotated[str, typer.Option(help="logreg, mlp, or auto: whichever does better.")] = "logreg",
     output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")] = Path("classifier.onnx"),
-    c: Annotated[float, typer.Option("--C", help="logreg: the larger, the weaker the penalty.")] = 0.01,
+    c: Annotated[
+        float | None,
+        typer.Option("--C", help="logreg: the larger, the weaker the penalty.", show_default="searched for"),
+    ] = None,
     hidden: Annotated[str, typer.Option(help="mlp: units of the hidden layers, as in 1024,1024,512.")] = "256",
     class_weight: Annotated[str, typer.Option(help="none, or balanced.")] = "none",
     holdout: Annotated[float, typer.Option(help="Share to judge on, where the images have no val or test split.")] = (
         0.2
     ),
+    false_alarms: Annotated[
+        float, typer.Option(help="Share of known images that may be marked unknown; 0: mark none.")
+    ] = 0.05,
+    untrained: Annotated[
+        Path | None, typer.Option(help="A store of the same images by an untrained backbone, to compare with.")
+    ] = None,
+    suspects: Annotated[bool, typer.Option(help="List likely label mistakes (needs the extra `report`).")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write a report: NAME.html (needs the extra `report`).")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the hold-out and of the head.")] = 0,
     json: Json = False,
 ) -> None:
@@ -33,26 +44,72 @@ def run(
     from classify import HeadOptions, train
 
     options = HeadOptions(c, _units(hidden), class_weight, seed)
-    result = train(store, output, head=head, options=options, holdout=holdout)
+    with working() as listener:
+        result = train(
+            store,
+            output,
+            head=head,
+            options=options,
+            holdout=holdout,
+            false_alarms=false_alarms,
+            untrained=untrained,
+            suspects=suspects,
+            report=report,
+            listener=listener,
+        )
     if json:
         print_json(_summary(result))
         return
+    show_training(result)
+    if report:
+        say(f"report: {report}")
+    say(f"next: headstart score IMAGES --classifier {quote(str(result.path))} -o predictions.csv")
+
+
+def show_training(result: "TrainResult") -> None:
+    """Print what was chosen, how it did, and what to know about that."""
     say(
-        f"{result.path}: {head} on {result.trained_images} images, {len(result.classifier.classes)} classes, "
-        f"{result.seconds:.1f} s"
+        f"{result.path}: {result.search.chosen.head} on {result.trained_images} images, "
+        f"{len(result.classifier.classes)} classes, {result.seconds:.1f} s"
     )
-    if not result.is_backbone_trained:
-        warn("the backbone's weights are untrained: this is only a baseline")
+    say(f"  {result.search.reason}")
+    if result.calibration:
+        before, after = result.calibration.before.error, result.calibration.after.error
+        say(f"  calibrated: temperature {result.calibration.temperature:.2f}; error {before:.3f} -> {after:.3f}")
+    if result.unknown:
+        rate, measured = result.unknown.false_alarm_rate, result.unknown.measured
+        say(
+            f"  marks unknown what is none of its classes, and {rate:.0%} of the others (measured: {measured:.1%})"
+        )
     say(f"judged on {result.evaluation.images} images that it has not seen ({result.judged_on}):")
     show(result.evaluation)
-    say(f"next: headstart score IMAGES --classifier {quote(str(result.path))} -o predictions.csv")
+    forecast = result.curve.forecast
+    if forecast:
+        say(
+            f"  with {forecast.images} training images instead: accuracy {forecast.accuracy:.3f}, by its learning curve"
+        )
+    copies = sum(len(group.rows) - 1 for group in result.duplicates.groups)
+    if copies:
+        say(f"  {copies} images are copies of another; none of them are on both sides of the judgement")
+    for suspect in (result.suspects or [])[:SHOWN_MISTAKES]:
+        label, likely = short_path(suspect.label), short_path(suspect.likely)
+        say(f"  label mistake? {short_path(suspect.path)}: labelled {label}, looks like {likely}")
+    for warning in result.warnings:
+        warn(warning)
 
 
 def show(evaluation: "Evaluation") -> None:
     """Print figures, the confusion matrix and the most confident mistakes."""
     from rich.table import Table
 
-    say(f"  accuracy {evaluation.accuracy:.4f}, log loss {evaluation.log_loss:.4f}")
+    low, high = evaluation.accuracy_interval
+    say(
+        f"  accuracy {evaluation.accuracy:.4f} (95 %: {low:.3f} to {high:.3f}; the commonest class alone: "
+        f"{evaluation.majority:.3f}), log loss {evaluation.log_loss:.4f}, calibration error "
+        f"{evaluation.reliability.error:.3f}"
+    )
+    if evaluation.untrained is not None:
+        say(f"  with an untrained backbone: accuracy {evaluation.untrained:.4f}")
     numbers = [f"={number}" for number in range(1, len(evaluation.classes) + 1)]
     widest = max(len(short_path(figures.name)) for figures in evaluation.classes)
     fits = 38 + widest + sum(2 + len(str(count)) for count in evaluation.confusion.max(axis=0)) <= out.width
@@ -83,6 +140,7 @@ def _units(hidden: str) -> tuple[int, ...]:
 
 
 def _summary(result: "TrainResult") -> dict[str, object]:
+    calibration, unknown = result.calibration, result.unknown
     return {
         "output": result.path,
         "classes": result.classifier.classes,
@@ -90,5 +148,24 @@ def _summary(result: "TrainResult") -> dict[str, object]:
         "judged_on": result.judged_on,
         "is_backbone_trained": result.is_backbone_trained,
         "seconds": result.seconds,
+        "search": {
+            "candidates": [vars(candidate) for candidate in result.search.candidates],
+            "chosen": vars(result.search.chosen),
+            "folds": result.search.folds,
+            "reason": result.search.reason,
+        },
+        "calibration": calibration
+        and {
+            "temperature": calibration.temperature,
+            "error_before": calibration.before.error,
+            "error_after": calibration.after.error,
+        },
+        "unknown": unknown
+        and {name: getattr(unknown, name) for name in ("distance", "probability", "false_alarm_rate", "measured")},
+        "learning_curve": [vars(point) for point in result.curve.points],
+        "forecast": result.curve.forecast and vars(result.curve.forecast),
+        "duplicates": [vars(group) for group in result.duplicates.groups],
+        "suspects": result.suspects and [vars(suspect) for suspect in result.suspects],
+        "warnings": result.warnings,
         "evaluation": result.evaluation.to_json(),
     }

@@ -78,8 +78,13 @@ def test_only_operators_of_the_standard_are_used(tiny_classifier):
     onnx.checker.check_model(model, full_check=True)
     assert {node.domain for node in model.graph.node} <= {"", "ai.onnx"}
     assert [opset.domain for opset in model.opset_import] == [""]
-    assert [node.op_type for node in model.graph.node][-2:] == ["Gemm", "Softmax"]
-    assert all(tensor.data_type == onnx.TensorProto.FLOAT for tensor in model.graph.initializer)
+    kinds = [node.op_type for node in model.graph.node]
+    assert kinds[kinds.index("Gemm") :] == [
+        "Gemm", "Softmax", "ReduceL2", "Max", "Div", "MatMul", "MatMul", "TopK", "ReduceMean", "Sub", "Greater",
+        "ReduceMax", "Less", "Or", "Cast", "Concat",
+    ]  # fmt: skip
+    kinds_of_tensor = {tensor.data_type for tensor in model.graph.initializer}
+    assert kinds_of_tensor == {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64}
 
 
 def test_its_metadata_tell_what_it_is_and_where_it_came_from(tiny_store, tiny_backbone, tiny_classifier):

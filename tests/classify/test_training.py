@@ -48,7 +48,7 @@ def test_the_rows_judged_are_not_trained_on(clustered, tmp_path, monkeypatch):
 
     fitted = []
     fit = classify.training.fit_head
-    monkeypatch.setattr(classify.training, "fit_head", lambda head, x, y, o: fitted.append(x) or fit(head, x, y, o))
+    monkeypatch.setattr(classify.training, "fit_head", lambda head, x, *rest: fitted.append(x) or fit(head, x, *rest))
     store = clustered(90, splits=["train"] * 60 + ["val"] * 30)
     result = train(store, tmp_path / "classifier.onnx")
     assert np.array_equal(fitted[0], store.embeddings(np.arange(60)))

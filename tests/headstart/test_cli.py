@@ -101,7 +101,7 @@ def test_from_photos_to_predictions(cli, tmp_path):
     assert "photos.h5: 60 embedded, 1 failed, of 61 images; 61 computed" in embedded.stdout
     assert "failed: ash/broken.png: not an image of a known format" in embedded.stdout
     assert "classes: ash, birch, cedar" in embedded.stdout
-    trained = cli("train photos.h5 -o c.onnx")
+    trained = cli("train photos.h5 -o c.onnx --holdout 0.5")
     assert "judged on" in trained.stdout
     assert "accuracy 1.0000" in trained.stdout
     assert "accuracy 1.0000" in cli("evaluate photos.h5 --classifier c.onnx").stdout
@@ -344,7 +344,7 @@ def test_a_required_accuracy_is_a_gate(cli, draw_photos, tmp_path):
 
 def test_untrained_weights_are_warned_of(cli):
     cli("embed {photos} --model {untrained_backbone} -o u.h5")
-    result = cli("train u.h5 -o u.onnx")
+    result = cli("train u.h5 -o u.onnx --holdout 0.5")
     assert result.exit_code == 0
     assert result.stderr == "warning: the backbone's weights are untrained: this is only a baseline\n"
 

@@ -24,8 +24,16 @@ ONLY_HERE = {
         "export/quantize.py",
     },
     "openvino": {"extract/providers.py", "extract/sessions.py"},
-    "PIL": {"extract/decode.py", "headstart/backdrops.py", "headstart/flowers.py", "headstart/pictures.py"},
-    "sklearn": {"classify/heads.py"},
+    "PIL": {
+        "extract/decode.py",
+        "extract/thumbnails.py",
+        "headstart/backdrops.py",
+        "headstart/flowers.py",
+        "headstart/pictures.py",
+    },
+    "sklearn": {"classify/heads.py", "classify/report/map.py"},
+    "cleanlab": {"classify/mislabels.py"},
+    "jinja2": {"classify/report/"},
     "typer": {"headstart/"},
     "rich": {"headstart/"},
 }

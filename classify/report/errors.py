@@ -1,0 +1,7 @@
+"""What the report raises on purpose; a branch of the tree in `classify.errors`."""
+
+from classify.errors import ClassifyError
+
+
+class ReportError(ClassifyError):
+    """The report cannot be made: a package is missing, or the name is not one for a report."""

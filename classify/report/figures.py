@@ -1,0 +1,83 @@
+"""The numbers behind the charts of a report, as plain values without NaN."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from classify.calibration import Calibration, Reliability
+from classify.curve import CurvePoint, LearningCurve
+from classify.evaluation import ClassFigures
+from classify.search import Candidate, Search
+from extract.store import Store
+
+MOST_CLASSES = 500
+"""Rows of the table of classes."""
+
+
+def reliability_charts(calibration: Calibration | None, held_out: Reliability | None) -> list[dict[str, Any]]:
+    """Give one chart of the training photos before and after calibration, and one of the photos held out."""
+    charts = []
+    if calibration is not None:
+        series = [
+            {"name": "before calibration", "kind": "before", **_bins(calibration.before)},
+            {"name": f"after (temperature {calibration.temperature:.2f})", "kind": "after", **_bins(calibration.after)},
+        ]
+        charts.append({"title": "On the training photos, out of fold", "series": series})
+    if held_out is not None:
+        series = [{"name": "as written to the file", "kind": "after", **_bins(held_out)}]
+        charts.append({"title": "On the photos held out", "series": series})
+    return charts
+
+
+def _bins(found: Reliability) -> dict[str, Any]:
+    points = [
+        [round(float(confidence), 4), round(float(accuracy), 4), int(count)]
+        for confidence, accuracy, count in zip(found.confidence, found.accuracy, found.count, strict=True)
+        if count
+    ]
+    return {"error": or_none(found.error), "points": points}
+
+
+def learning_curve(curve: LearningCurve) -> dict[str, Any]:
+    """Give the points measured and the forecast as [images, accuracy, log loss]."""
+    return {
+        "points": [_point(point) for point in curve.points],
+        "forecast": None if curve.forecast is None else _point(curve.forecast),
+    }
+
+
+def _point(point: CurvePoint) -> list[float | None]:
+    return [int(point.images), or_none(point.accuracy), or_none(point.log_loss)]
+
+
+def search_chart(search: Search) -> dict[str, Any]:
+    """Give what was tried, in the order tried, and which of it was chosen."""
+    tried = [{**_candidate(candidate), "chosen": candidate == search.chosen} for candidate in search.candidates]
+    return {"candidates": tried, "folds": search.folds}
+
+
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    return {
+        "head": candidate.head,
+        "c": None if candidate.c is None else float(candidate.c),
+        "loss": or_none(candidate.log_loss),
+        "accuracy": or_none(candidate.accuracy),
+    }
+
+
+def class_table(table: Store, figures: list[ClassFigures]) -> dict[str, Any]:
+    """Give [code, photos embedded, photos judged, precision, recall] of each class, those worst found first."""
+    usable = table.labels[table.is_embedded & (table.labels >= 0)]
+    stored = dict(zip(table.classes, np.bincount(usable, minlength=len(table.classes)).tolist(), strict=True))
+    rows = [
+        [code, stored.get(one.name, 0), one.images, or_none(one.precision), or_none(one.recall)]
+        for code, one in enumerate(figures)
+    ]
+    rows.sort(key=lambda row: math.inf if row[4] is None else row[4])
+    return {"rows": rows[:MOST_CLASSES], "total": len(rows)}
+
+
+def or_none(value: float) -> float | None:
+    """Give a float that JSON knows, or None."""
+    return round(float(value), 6) if math.isfinite(value) else None

@@ -1,0 +1,219 @@
+"""Which head, and how strongly penalised: candidates compared by cross-validation on the training rows alone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classify.heads import DEFAULT_C, HeadOptions, Start, fit_head, make_head
+from classify.path import Axes, Fits, solve_path
+from classify.rows import TrainingRows, rank_within_class
+
+GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
+RISES = 2
+"""The path towards weaker penalties ends after this many values in a row that are worse than the best."""
+SEARCHED_ROWS = 10_000
+"""Of more images than this, a sample is searched; the chosen head is then fitted on all of them."""
+LOOSE = 1e-3
+"""Tolerance for the last steps on many rows, in nats a row: far below what a sample can tell."""
+SURELY_SEARCHED = 10
+"""Of each class this many are in the sample, if there are so many."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One setting and how it did out of fold: log loss in nats, accuracy in 0..1.
+
+    Attributes
+    ----------
+    head
+        A name of `classify.heads.HEADS`.
+    c
+        Inverse strength of the penalty; None for a head without one.
+    """
+
+    head: str
+    c: float | None
+    log_loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Search:
+    """What was tried, and what was chosen.
+
+    Attributes
+    ----------
+    candidates
+        In the order tried.
+    chosen
+        The one that is used.
+    folds
+        Of the cross-validation.
+    reason
+        Why it was chosen, in words.
+    images
+        int64, (n,): which of the training images took part.
+    rows
+        These images.
+    logits
+        float64, (n, k): their out-of-fold logits under the chosen setting; NaN for an image that was never held out.
+    axes, fits
+        For ``logreg``: of their embeddings, and the solution for each fold and for all; otherwise None.
+    """
+
+    candidates: list[Candidate]
+    chosen: Candidate
+    folds: int
+    reason: str
+    images: NDArray[np.int64] = field(repr=False)
+    rows: TrainingRows = field(repr=False)
+    logits: NDArray[np.float64] = field(repr=False)
+    axes: Axes | None = field(default=None, repr=False)
+    fits: Fits | None = field(default=None, repr=False)
+
+
+def search_head(name: str, rows: TrainingRows, options: HeadOptions) -> Search:
+    """Compare settings of a head (`logreg`: values of C, unless one is given), or with ``auto`` of all heads.
+
+    The least out-of-fold log loss wins.
+    """
+    if not (rows.folds >= 0).any():
+        return _unsearched(name, rows, options)
+    images = _sample(rows, options.seed)
+    sample = rows.take(images) if len(images) < len(rows) else rows
+    names = list(SEARCHES) if name == "auto" else [name]
+    searches = [SEARCHES[each](sample, options, len(rows) / len(sample)) for each in names]
+    best = min(searches, key=lambda search: search.chosen.log_loss)
+    candidates = [candidate for search in searches for candidate in search.candidates]
+    return replace(best, candidates=candidates, images=images, reason=_reason(best, candidates, sample is not rows))
+
+
+def refined(search: Search, rows: TrainingRows, options: HeadOptions) -> Start | None:
+    """Give where scikit-learn begins on all rows: what the search found, solved further where it had a sample."""
+    if search.fits is None or search.axes is None or search.rows is rows:
+        return _start(search.axes, search.fits, rows.classes)
+    flat, labels = rows.flat()
+    sets = np.repeat(class_weights(rows, options)[None], rows.views, axis=1).astype(np.float32)
+    grid = penalties((options.c or DEFAULT_C,), 1.0, rows.classes)
+    axes, last = search.axes, search.fits.only(-1)
+    path = solve_path(axes.project(flat), labels, sets, axes.variance, grid, rows.classes, start=last, tolerance=LOOSE)
+    return _start(axes, next(path), rows.classes)
+
+
+def _search_logreg(rows: TrainingRows, options: HeadOptions, ratio: float) -> Search:
+    """Walk along the penalties, all folds and the final fit in one; each started from the one before."""
+    flat, labels = rows.flat()
+    axes = Axes.of(flat)
+    projected = axes.project(flat)
+    folds = int(rows.folds.max()) + 1
+    sets = fold_sets(rows, options)
+    grid = GRID if options.c is None else (options.c,)
+    tried: list[tuple[Candidate, NDArray[np.float64], Fits]] = []
+    path = solve_path(projected, labels, sets, axes.variance, penalties(grid, ratio, rows.classes), rows.classes)
+    for c, fits in zip(grid, path, strict=True):
+        logits = _out_of_fold(fits, projected, rows)
+        tried.append((Candidate("logreg", c, *rows.judge(logits)), logits, fits))
+        losses = [candidate.log_loss for candidate, _, _ in tried]
+        if len(losses) - int(np.argmin(losses)) > RISES:
+            break
+    chosen, logits, fits = tried[int(np.argmin(losses))]
+    candidates = [candidate for candidate, _, _ in tried]
+    return Search(candidates, chosen, folds, "", np.arange(len(rows)), rows, logits, axes, fits)
+
+
+def fold_sets(rows: TrainingRows, options: HeadOptions) -> NDArray[np.float32]:
+    """Give the weight of each view in each fold's training set, then in that of all: float32, (f + 1, n v)."""
+    folds = int(rows.folds.max()) + 1
+    sets = np.stack([rows.folds != fold for fold in [*range(folds), folds]]).astype(np.float32)
+    return np.repeat(sets * class_weights(rows, options), rows.views, axis=1)
+
+
+def penalties(grid: tuple[float, ...], ratio: float, classes: int) -> list[float]:
+    """Translate scikit-learn's C: for a sample of 1 / `ratio` of the rows, and for two classes.
+
+    With two classes scikit-learn fits one vector w, the difference of the two here: |w|^2 = 2 (|w_0|^2 + |w_1|^2).
+    """
+    return [c * ratio * (0.5 if classes == 2 else 1.0) for c in grid]
+
+
+def _search_by_fitting(rows: TrainingRows, options: HeadOptions, _ratio: float) -> Search:
+    """Fit a head once a fold."""
+    folds = int(rows.folds.max()) + 1
+    logits = np.full((len(rows), rows.classes), np.nan)
+    for fold in range(folds):
+        held_out = rows.folds == fold
+        head = fit_head(make_head("mlp", options), *rows.flat(~held_out), options)
+        logits[held_out] = logits_of(head, rows.embeddings[held_out])
+    candidate = Candidate("mlp", None, *rows.judge(logits))
+    return Search([candidate], candidate, folds, "", np.arange(len(rows)), rows, logits)
+
+
+def logits_of(head: object, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Give logits, float64 (n, k), of a fitted pipeline for images in v views, (n, v, d): the mean over the views."""
+    n, v, d = embeddings.shape
+    probabilities = head.predict_proba(embeddings.reshape(n * v, d)).astype(np.float64)  # type: ignore[attr-defined]
+    logits = np.log(np.clip(probabilities, np.finfo(np.float64).tiny, 1))
+    result: NDArray[np.float64] = logits.reshape(n, v, -1).mean(axis=1)
+    return result
+
+
+SEARCHES: dict[str, Callable[[TrainingRows, HeadOptions, float], Search]] = {
+    "logreg": _search_logreg,
+    "mlp": _search_by_fitting,
+}
+
+
+def _sample(rows: TrainingRows, seed: int) -> NDArray[np.int64]:
+    """Pick at most `SEARCHED_ROWS` of the images, some of every class at the least."""
+    if len(rows) <= SEARCHED_ROWS:
+        return np.arange(len(rows))
+    rng = np.random.default_rng(seed)
+    rank = rank_within_class(rows.labels, rng.permutation(len(rows)))
+    return np.sort(np.lexsort([rng.permutation(len(rows)), np.minimum(rank, SURELY_SEARCHED)])[:SEARCHED_ROWS])
+
+
+def _unsearched(name: str, rows: TrainingRows, options: HeadOptions) -> Search:
+    head = "mlp" if name == "mlp" else "logreg"
+    chosen = Candidate(head, (options.c or DEFAULT_C) if head == "logreg" else None, float("nan"), float("nan"))
+    logits = np.full((len(rows), rows.classes), np.nan)
+    reason = "no class has two different images to compare settings on"
+    return Search([], chosen, 0, reason, np.arange(len(rows)), rows, logits)
+
+
+def class_weights(rows: TrainingRows, options: HeadOptions) -> NDArray[np.float64]:
+    """Give the weight of each image, float64 (n,)."""
+    if options.class_weight == "none":
+        return np.ones(len(rows))
+    counts = np.bincount(rows.labels, minlength=rows.classes)
+    weights: NDArray[np.float64] = (len(rows) / (rows.classes * counts))[rows.labels]
+    return weights
+
+
+def _out_of_fold(fits: Fits, projected: NDArray[np.float32], rows: TrainingRows) -> NDArray[np.float64]:
+    logits = np.full((len(rows), rows.classes), np.nan)
+    views = projected.reshape(len(rows), rows.views, -1).mean(axis=1)  # the head is linear: the mean of the logits
+    for fold in range(int(rows.folds.max()) + 1):
+        held_out = rows.folds == fold
+        logits[held_out] = views[held_out] @ fits.weights[:, fold] + fits.bias[fold]
+    return logits
+
+
+def _start(axes: Axes | None, fits: Fits | None, classes: int) -> Start | None:
+    """Turn the last set's fit back to the embeddings' own axes, in scikit-learn's form."""
+    if axes is None or fits is None:
+        return None
+    coefficients, intercepts = (axes.rotation @ fits.weights[:, -1]).T, fits.bias[-1]
+    if classes == 2:
+        return Start(coefficients[1:] - coefficients[:1], intercepts[1:] - intercepts[:1])
+    return Start(coefficients - coefficients.mean(axis=0), intercepts - intercepts.mean())
+
+
+def _reason(best: Search, candidates: list[Candidate], is_sample: bool) -> str:
+    chosen = best.chosen
+    name = chosen.head if chosen.c is None else f"{chosen.head} with C = {chosen.c:g}"
+    of = f" of {len(candidates)} settings" if len(candidates) > 1 else ""
+    sample = f" on a sample of {len(best.rows)} images" if is_sample else ""
+    least = "has the least log loss" + of if of else "has the log loss"
+    return f"{name} {least} in {best.folds}-fold cross-validation{sample}: {chosen.log_loss:.4f}"

@@ -1,0 +1,77 @@
+"""Small upright copies of stored images, for people to look at."""
+
+import hashlib
+import io
+import os
+from pathlib import Path
+
+from PIL import Image
+
+from extract.decode import FORMATS, decode
+from extract.engine import read_file
+from extract.errors import DecodeError
+from extract.resize import ResizeRule
+from extract.source import leads_below
+
+QUALITY = 74
+"""Of the JPEG; below it the blocks show at this size."""
+_ORIENTATION, _TURNS_SIDEWAYS = 0x0112, frozenset({5, 6, 7, 8})
+
+
+def thumbnail(
+    root: str | os.PathLike[str], path: bytes, size: int = 96, *, sha256: bytes | None = None
+) -> bytes | None:
+    """Make a thumbnail of one image below a folder.
+
+    The pixels are those of `extract.decode.decode`: upright, transparent parts over white, a JPEG decoded at a reduced
+    scale.
+
+    Parameters
+    ----------
+    root, path
+        The folder of the images, and the image's path in it, as a store has them. A link that leads out of the folder
+        is not followed.
+    size
+        Pixels of the longer side; a smaller image keeps its size.
+    sha256
+        32 bytes: where given, the digest that the file's content must have, so that a photo that was replaced since is
+        not shown for the old one.
+
+    Returns
+    -------
+    The bytes of an RGB JPEG file without metadata, or None where the image cannot be read or is another by now.
+    """
+    try:
+        if not leads_below(Path(root), path):
+            return None
+        data, _ = read_file(os.path.join(os.fsencode(root), path))
+        if sha256 is not None and hashlib.sha256(data).digest() != sha256:
+            return None
+        width, height = _upright_size(data)
+        scale = min(1.0, size / max(width, height))
+        rule = ResizeRule(max(1, round(height * scale)), max(1, round(width * scale)))
+        return _jpeg(Image.fromarray(decode(data, rule)))
+    except (DecodeError, ValueError):  # ValueError: a path with a zero byte
+        return None
+
+
+def _upright_size(data: bytes) -> tuple[int, int]:
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            turned = image.format != "TIFF" and _orientation(image) in _TURNS_SIDEWAYS
+            return (image.height, image.width) if turned else (image.width, image.height)
+    except Exception as error:  # as in `decode`: on hostile bytes a decoder may raise anything
+        raise DecodeError(str(error)) from None
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # a broken EXIF block is no reason to lose the picture
+        return 1
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    held = io.BytesIO()
+    image.save(held, "JPEG", quality=QUALITY, optimize=True)
+    return held.getvalue()
