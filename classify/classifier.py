@@ -17,7 +17,7 @@ from classify.graph import PREDICTION, PROBABILITIES, Head, head_of, join
 from classify.search import logits_of
 from classify.unknown import Unknown
 from extract.files import atomic_file, check_output, write_all
-from extract.model import Model, parse_model, read_model
+from extract.model import Model, parse_model, read_model, seal
 from extract.store import Store
 
 FORMAT, SCHEMA = "headstart-classifier", 1
@@ -225,9 +225,10 @@ def _metadata(backbone: Model, store: Store, head: Head, provenance: Provenance)
 def _serialised(proto: Any, metadata: dict[str, Any]) -> bytes:
     import onnx
 
-    onnx.helper.set_model_props(proto, {"headstart": json.dumps(metadata, sort_keys=True)})
+    onnx.helper.set_model_props(proto, {"headstart": json.dumps(metadata | {"sealed": True}, sort_keys=True)})
     onnx.checker.check_model(proto)
-    return bytes(proto.SerializeToString(deterministic=True))
+    data = bytes(proto.SerializeToString(deterministic=True))
+    return data + seal(data)
 
 
 def _verify(classifier: Classifier, head: Any, whole: Head, embeddings: NDArray[np.float32], place: Path) -> None:

@@ -74,13 +74,14 @@ def _fitted(
     search: Search, options: HeadOptions, chosen: list[NDArray[np.bool_]], test: NDArray[np.float32]
 ) -> list[Any]:
     """Give logits, (m, k), of each share's head; all shares at once where the head was solved on axes."""
-    rows, axes = search.rows, search.axes
-    if axes is None:
+    rows, axes, fits = search.rows, search.axes, search.fits
+    if axes is None or fits is None:
         return _of_any(search, options, chosen, test)
     flat, labels = rows.flat()
     sets = np.repeat(np.stack(chosen) * class_weights(rows, options), rows.views, axis=1).astype(np.float32)
     grid = penalties((options.c or DEFAULT_C,), 1.0, rows.classes)
-    fits = next(solve_path(axes.project(flat), labels, sets, axes.variance, grid, rows.classes))
+    start = fits.repeated(-1, len(chosen))
+    fits = next(solve_path(axes.project(flat), labels, sets, axes.variance, grid, rows.classes, start=start))
     logits = fits.logits(axes.project(test.mean(axis=1)))
     return [logits[:, number] for number in range(len(chosen))]
 

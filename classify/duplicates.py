@@ -5,7 +5,7 @@ compared after a signed square root (Perronnin et al. 2010) and whitening with s
 every daisy shares then counts little, and what only this photo has counts much.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -60,10 +60,15 @@ class Duplicates:
 
     def group_of_rows(self, n: int) -> NDArray[np.int64]:
         """Give each row of a store of n rows the first row of its group, or its own number where it has no copies."""
-        numbers = np.arange(n, dtype=np.int64)
-        for group in self.groups:
-            numbers[group.rows] = group.rows[0]
-        return numbers
+        return group_numbers([group.rows for group in self.groups], n)
+
+
+def group_numbers(groups: Iterable[Sequence[int]], n: int) -> NDArray[np.int64]:
+    """Give each of n rows the first row of its group, or its own number where it is in none; int64 (n,)."""
+    numbers = np.arange(n, dtype=np.int64)
+    for rows in groups:
+        numbers[list(rows)] = rows[0]
+    return numbers
 
 
 def find_duplicates(store: Store, rows: NDArray[np.int64] | None = None, *, near: bool = True) -> Duplicates:
@@ -125,6 +130,12 @@ def _stars(store: Store, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], fl
     return stars(len(rows), one, other), threshold
 
 
+def top_embeddings(store: Store, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Read the top features of rows, float32 (m, d), without those of inner blocks, where a backbone gives these too."""
+    groups = store.header.model.get("groups")
+    return store.embeddings(rows)[:, : groups[0]["size"] if groups else store.header.dim]
+
+
 def stars(n: int, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
     """Give each of n photos the centre of its group, from pairs that are alike; int64 (n,), its own number if alone.
 
@@ -147,17 +158,17 @@ def stars(n: int, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[n
 def _whitened(store: Store, rows: NDArray[np.int64]) -> tuple[NDArray[np.float16], float]:
     """Give vectors of length 1 whose first numbers weigh most, float16 (m, d), and the cosine that tells copies."""
     sample = rows[np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(np.int64)]
-    known = _rooted(store.embeddings(sample))
+    known = _rooted(top_embeddings(store, sample))
     mean = known.mean(axis=0)
     known -= mean
-    variances, directions = np.linalg.eigh((known.T @ known / len(known)).astype(np.float64))
+    variances, directions = np.linalg.eigh(known.T @ known / len(known))
     variances = np.maximum(variances, 0)
     floor = SHRINKAGE * variances.sum() / min(len(sample) - 1, len(variances))
     turn = (directions / np.sqrt(variances + floor + 1e-12))[:, ::-1].astype(np.float32)
     result = np.empty((len(rows), len(variances)), np.float16)
     for start in range(0, len(rows), 4 * BLOCK):
         block = slice(start, start + 4 * BLOCK)
-        result[block] = _unit((_rooted(store.embeddings(rows[block])) - mean) @ turn)
+        result[block] = _unit((_rooted(top_embeddings(store, rows[block])) - mean) @ turn)
     return result, max(ALIKE, _chance(_unit(known @ turn), len(rows)))
 
 
@@ -177,12 +188,12 @@ def _chance(vectors: NDArray[np.float32], n: int) -> float:
     Of directions at random in D dimensions, cosine^2 is Beta(1/2, (D - 1)/2) with the mean 1/D; D is what the mean over
     all pairs says, so a backbone that tells little apart, or in few dimensions, has a high bar to reach.
     """
-    from scipy.stats import beta
+    from scipy.special import betainccinv
 
     m = len(vectors)
     squares = float(np.sum((vectors.T @ vectors).astype(np.float64) ** 2)) - m
     dimensions = max(m * (m - 1) / max(squares, 1e-12), 1.001)
-    return float(np.sqrt(beta.isf(0.04 / (n * (n - 1)), 0.5, (dimensions - 1) / 2)))
+    return float(np.sqrt(betainccinv(0.5, (dimensions - 1) / 2, 0.04 / (n * (n - 1)))))
 
 
 def _candidates(vectors: NDArray[np.float16]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:

@@ -3,6 +3,8 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -43,6 +45,18 @@ def make_head(name: str, options: HeadOptions) -> Any:
     Raises
     ------
     HeadError
+        As `check_head`.
+    """
+    check_head(name, options)
+    return HEADS[name](options)
+
+
+def check_head(name: str, options: HeadOptions) -> None:
+    """Refuse a head that cannot be made.
+
+    Raises
+    ------
+    HeadError
         Where the name or an option is unknown or out of range.
     """
     if name not in HEADS:
@@ -55,7 +69,11 @@ def make_head(name: str, options: HeadOptions) -> Any:
         raise HeadError(f"C must be above 0, found {options.c}")
     if not options.hidden or min(options.hidden) < 1:
         raise HeadError("hidden layers must have at least one unit each, for example --hidden 256 or 1024,1024,512")
-    return HEADS[name](options)
+
+
+def import_ahead() -> None:
+    """Begin to import scikit-learn beside other work: it takes as long as the search, which does not need it."""
+    Thread(target=import_module, args=("sklearn.linear_model",), daemon=True).start()
 
 
 @dataclass(frozen=True)

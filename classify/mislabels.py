@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from classify.duplicates import top_embeddings
 from classify.errors import ClassifyError, LabelError
 from extract.store import Store
 
@@ -88,7 +89,9 @@ def find_suspects(
 
 def _is_suspect(labels: NDArray[np.int64], belief: NDArray[np.float64]) -> NDArray[np.bool_]:
     try:
-        from cleanlab.filter import find_label_issues
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the progress bars that it would like to have in a notebook
+            from cleanlab.filter import find_label_issues
     except ImportError:
         raise ClassifyError(
             'finding likely label mistakes needs cleanlab, which is not installed: pip install "headstart[report]"'
@@ -136,7 +139,7 @@ def _nearest(store: Store, rows: NDArray[np.int64], asked: NDArray[np.int64]) ->
 
 def _rooted(store: Store, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """Read vectors under a signed square root, which keeps a few loud channels from deciding who is near."""
-    vectors = store.embeddings(rows)
+    vectors = top_embeddings(store, rows)
     rooted: NDArray[np.float32] = np.sign(vectors) * np.sqrt(np.abs(vectors))
     return rooted
 

@@ -71,9 +71,9 @@ class Fits:
     weights: Floats
     bias: Floats
 
-    def only(self, number: int) -> "Fits":
-        """Give one of them, as a set of one."""
-        return Fits(self.weights[:, [number]], self.bias[[number]])
+    def repeated(self, number: int, times: int = 1) -> "Fits":
+        """Give one of them some times over."""
+        return Fits(self.weights[:, [number] * times], self.bias[[number] * times])
 
     def logits(self, projected: Floats) -> Floats:
         """Give float32, (n, m, k)."""

@@ -11,8 +11,8 @@ from classify.path import Axes, Fits, solve_path
 from classify.rows import TrainingRows, rank_within_class
 
 GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
-RISES = 2
-"""The path towards weaker penalties ends after this many values in a row that are worse than the best."""
+RISES = 1
+"""The path towards weaker penalties, the slowest to solve, ends after this many values that are worse than the best."""
 SEARCHED_ROWS = 10_000
 """Of more images than this, a sample is searched; the chosen head is then fitted on all of them."""
 LOOSE = 1e-3
@@ -97,7 +97,7 @@ def refined(search: Search, rows: TrainingRows, options: HeadOptions) -> Start |
     flat, labels = rows.flat()
     sets = np.repeat(class_weights(rows, options)[None], rows.views, axis=1).astype(np.float32)
     grid = penalties((options.c or DEFAULT_C,), 1.0, rows.classes)
-    axes, last = search.axes, search.fits.only(-1)
+    axes, last = search.axes, search.fits.repeated(-1)
     path = solve_path(axes.project(flat), labels, sets, axes.variance, grid, rows.classes, start=last, tolerance=LOOSE)
     return _start(axes, next(path), rows.classes)
 

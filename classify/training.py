@@ -25,7 +25,7 @@ from classify.curve import LearningCurve, learning_curve
 from classify.duplicates import Duplicates, find_duplicates
 from classify.errors import LabelError
 from classify.evaluation import Evaluation, judge_rows
-from classify.heads import HeadOptions, fit_head, make_head
+from classify.heads import HeadOptions, check_head, fit_head, import_ahead, make_head
 from classify.mislabels import Suspect, find_suspects
 from classify.rows import TrainingRows, draw_folds
 from classify.search import Search, logits_of, refined, search_head
@@ -152,6 +152,7 @@ def train(
         from classify.report import check_report_output
 
         check_report_output(report)
+    import_ahead()
     table = _opened(store)
     tell("looking for copies")
     duplicates = find_duplicates(table)
@@ -181,7 +182,10 @@ def train(
         provenance=Provenance(
             head={"name": search.chosen.head, **asdict(options)},
             calibration=_said_of(answer.calibration),
-            trained_on={**_origin(table), "images": len(split.train), "judged_on": split.origin, "holdout": holdout},
+            trained_on={
+                **_origin(table), "images": len(split.train), "judged_on": split.origin, "holdout": holdout,
+                "copies": [group.rows for group in duplicates.groups],
+            },
             measured={
                 "images": evaluation.images, "accuracy": evaluation.accuracy, "log_loss": evaluation.log_loss,
                 "calibration_error": evaluation.reliability.error,
@@ -300,7 +304,7 @@ def _suspects(
 
 
 def _check(head: str, options: HeadOptions, holdout: float, false_alarms: float, place: Path) -> None:
-    make_head("logreg" if head == "auto" else head, options)
+    check_head("logreg" if head == "auto" else head, options)
     if not 0 < holdout < 1:
         raise LabelError(f"the share to hold out must lie between 0 and 1, found {holdout}")
     if not 0 <= false_alarms < 1:

@@ -90,7 +90,7 @@ def show_training(result: "TrainResult") -> None:
         )
     copies = sum(len(group.rows) - 1 for group in result.duplicates.groups)
     if copies:
-        say(f"  {copies} images are copies of another; none of them are on both sides of the judgement")
+        say(f"  copies of another image: {copies}; none of them are on both sides of the judgement")
     for suspect in (result.suspects or [])[:SHOWN_MISTAKES]:
         label, likely = short_path(suspect.label), short_path(suspect.likely)
         say(f"  label mistake? {short_path(suspect.path)}: labelled {label}, looks like {likely}")

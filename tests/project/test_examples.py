@@ -1,0 +1,122 @@
+"""The notebook goes from its first cell to its last, and is kept without outputs."""
+
+import ast
+import csv
+import json
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from headstart.pictures import KINDS
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOK = ROOT / "examples" / "flowers.ipynb"
+TEXT = NOTEBOOK.read_text(encoding="utf-8")
+CODE = {cell["id"]: cell for cell in json.loads(TEXT)["cells"] if cell["cell_type"] == "code"}
+NEEDED = {"tensorflow": "export", "cleanlab": "report", "jinja2": "report"}
+MISFILED = ("tulip/rose_0003.jpg", "daisy/sunflower_0005.jpg")
+NO_FLOWERS = {"gradient.png", "mandelbrot.png"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("notebook")
+
+
+@pytest.fixture(scope="module")
+def said(real_weights, folder) -> dict[str, str]:
+    """Run every cell in a kernel of its own, and give what each printed or showed."""
+    for package, extra in NEEDED.items():
+        if find_spec(package) is None:
+            pytest.skip(f"needs the extra `{extra}`")
+    settings = {
+        "HEADSTART_WEIGHTS": str(real_weights),
+        "HEADSTART_EXAMPLE_FOLDER": str(folder / "made"),
+        "HEADSTART_EXAMPLE_PICTURES": "20",
+        "OMP_NUM_THREADS": "1",  # on cores that others use too, threads that wait for each other take ten times as long
+        "OPENBLAS_NUM_THREADS": "1",
+        "IPYTHONDIR": str(folder / "ipython"),
+        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+        "JUPYTER_PLATFORM_DIRS": "1",
+        "JUPYTER_PREFER_ENV_PATH": "1",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        from nbclient import NotebookClient
+        from nbformat import reads
+
+        client = NotebookClient(reads(TEXT, 4), timeout=300, kernel_name="python3")
+        done = client.execute(cwd=str(folder))
+    return {cell.id: "".join(map(shown, cell.outputs)) for cell in done.cells if cell.cell_type == "code"}
+
+
+def shown(output) -> str:
+    """Give an output as text, or as HTML where it is shown so."""
+    return output["text"] if output.output_type == "stream" else output.data.get("text/html", "")
+
+
+def test_no_cell_keeps_what_it_printed():
+    assert {
+        name for name, cell in CODE.items() if cell["outputs"] or cell["execution_count"] or cell["metadata"]
+    } == set()
+
+
+def test_the_file_is_as_a_clean_save_leaves_it():
+    notebook = json.loads(TEXT)
+    assert json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False) + "\n" == TEXT
+    assert notebook["metadata"] == {
+        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+
+
+@pytest.mark.parametrize("name", CODE)
+def test_a_cell_is_plain_python(name):
+    assert ast.parse("".join(CODE[name]["source"])).body
+
+
+@pytest.mark.parametrize("rule", [["check", "--no-cache"], ["format", "--no-cache", "--check"]])
+def test_the_notebook_is_as_clean_as_our_modules(rule):
+    command = [sys.executable, "-m", "ruff", *rule, str(NOTEBOOK)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_notebook_makes_classifiers_that_are_right(said, folder):
+    from classify import read_classifier
+
+    made = folder / "made"
+    first = read_classifier(made / "flowers.onnx")
+    assert first.classes == read_classifier(made / "own.onnx").classes == list(KINDS)
+    assert first.model.metadata["measured"]["accuracy"] >= 0.8
+    accuracies = [float(found) for found in re.findall(r"\.onnx ([\d.]+)", said["own"])]
+    assert len(accuracies) == 2
+    assert min(accuracies) >= 0.8
+
+
+def test_the_notebook_shows_what_it_tells_of(said, folder):
+    assert "100 embedded, 4 failed; 104 computed, 0 reused" in said["embed"]
+    assert "X (100, 1280) float32" in said["arrays"]
+    assert "80 images to train on, 20 to judge on" in said["train"]
+    assert "calibration error" in said["figures"]
+    assert "<polyline" in said["figures"]
+    assert any(path in said["mistakes"] for path in MISFILED)
+    assert [name for name in ("draw", "arrays", "mistakes", "score") if "data:image/jpeg" not in said[name]] == []
+    assert (folder / "made" / "flowers.html").read_text(encoding="utf-8").lower().startswith("<!doctype html")
+
+
+def test_the_notebook_scores_new_pictures(said, folder):
+    with open(folder / "made" / "predictions.csv", encoding="utf-8", newline="") as file:
+        rows = {row["path"]: row for row in csv.DictReader(file)}
+    flowers = rows.keys() - NO_FLOWERS
+    right = [path for path in flowers if rows[path]["label"] == path.partition("/")[0]]
+    assert len(flowers) == 6 * len(KINDS)
+    assert len(right) >= 0.8 * len(flowers)
+    assert {path for path in NO_FLOWERS if rows[path]["unknown"] == "yes"} == NO_FLOWERS
+    assert f"{len(right)} of {len(flowers)} as their folder says" in said["score"]
+    assert "rose" in said["runtime"]
