@@ -166,7 +166,7 @@ def write_classifier(
         raise ClassifierError(
             f"{place}: the head knows {len(layers[-1].bias)} classes, but {store.place} has {len(store.classes)}"
         )
-    whole = Head(layers, views_of(store), temperature, unknown)
+    whole = Head(layers, temperature, unknown)
     data = _serialised(join(backbone.data, whole), _metadata(backbone, store, whole, provenance or Provenance()))
     classifier = Classifier(parse_model(data, str(place)))
     rows = spread(np.flatnonzero(store.is_embedded)) if check_rows is None else check_rows
@@ -194,11 +194,6 @@ def check_classifier_output(place: Path) -> None:
         raise ClassifierError(f"{place}: expected a name that ends in .onnx for the classifier")
     if place.exists() and b"headstart-classifier" not in place.read_bytes():
         raise ClassifierError(f"{place}: exists and is no classifier of Headstart; choose another name with -o")
-
-
-def views_of(store: Store) -> int:
-    """Give the number of views that each of a store's embeddings holds."""
-    return len(store.header.model.get("views", ["full"]))
 
 
 def _metadata(backbone: Model, store: Store, head: Head, provenance: Provenance) -> dict[str, Any]:
@@ -234,8 +229,7 @@ def _serialised(proto: Any, metadata: dict[str, Any]) -> bytes:
 def _verify(classifier: Classifier, head: Any, whole: Head, embeddings: NDArray[np.float32], place: Path) -> None:
     if not len(embeddings):
         raise ClassifierError(f"{place}: no rows to compare the classifier with scikit-learn on; it was not written")
-    views = embeddings.reshape(len(embeddings), whole.views, -1)
-    expected = softmax(logits_of(head, views) / whole.temperature)
+    expected = softmax(logits_of(head, embeddings) / whole.temperature)
     found = classifier.probabilities(embeddings)
     difference = float(np.abs(expected - found).max())
     first_two = np.sort(expected, axis=1)[:, -2:]

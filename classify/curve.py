@@ -50,7 +50,7 @@ def learning_curve(
     Parameters
     ----------
     test
-        float32, (m, v, d).
+        float32, (m, d).
     labels
         (m,): class codes.
     """
@@ -77,19 +77,20 @@ def _fitted(
     rows, axes, fits = search.rows, search.axes, search.fits
     if axes is None or fits is None:
         return _of_any(search, options, chosen, test)
-    flat, labels = rows.flat()
-    sets = np.repeat(np.stack(chosen) * class_weights(rows, options), rows.views, axis=1).astype(np.float32)
+    sets = (np.stack(chosen) * class_weights(rows, options)).astype(np.float32)
     grid = penalties((options.c or DEFAULT_C,), 1.0, rows.classes)
     start = fits.repeated(-1, len(chosen))
-    fits = next(solve_path(axes.project(flat), labels, sets, axes.variance, grid, rows.classes, start=start))
-    logits = fits.logits(axes.project(test.mean(axis=1)))
+    projected = axes.project(rows.embeddings)
+    fits = next(solve_path(projected, rows.labels, sets, axes.variance, grid, rows.classes, start=start))
+    logits = fits.logits(axes.project(test))
     return [logits[:, number] for number in range(len(chosen))]
 
 
 def _of_any(
     search: Search, options: HeadOptions, chosen: list[NDArray[np.bool_]], test: NDArray[np.float32]
 ) -> list[Any]:
-    heads = [fit_head(make_head(search.chosen.head, options), *search.rows.flat(which), options) for which in chosen]
+    shares = [search.rows.take(which) for which in chosen]
+    heads = [fit_head(make_head(search.chosen.head, options), s.embeddings, s.labels, options) for s in shares]
     return [logits_of(head, test) for head in heads]
 
 

@@ -131,7 +131,7 @@ def _stars(store: Store, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], fl
 
 
 def top_embeddings(store: Store, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Read the top features of rows, float32 (m, d), without those of inner blocks, where a backbone gives these too."""
+    """Read the top features of rows, float32 (m, d), without those of inner blocks, where there are any."""
     groups = store.header.model.get("groups")
     return store.embeddings(rows)[:, : groups[0]["size"] if groups else store.header.dim]
 

@@ -20,8 +20,6 @@ class Head:
     ----------
     layers
         With ReLU between them and softmax after the last (see `classify.folding.fold`).
-    views
-        Views that an embedding holds, one after the other; their logits are averaged.
     temperature
         Divides the logits.
     unknown
@@ -29,7 +27,6 @@ class Head:
     """
 
     layers: list[Layer]
-    views: int = 1
     temperature: float = 1.0
     unknown: Unknown | None = None
 
@@ -45,10 +42,10 @@ def join(backbone: bytes, head: Head) -> Any:
     proto = onnx.load_model_from_string(backbone)
     graph = _Graph(proto.graph)
     classes = len(head.layers[-1].bias)
-    _add_layers(graph, head, classes)
+    _add_layers(graph, head)
     outputs = {PROBABILITIES: classes}
     if head.unknown is not None:
-        _add_unknown(graph, head, head.unknown)
+        _add_unknown(graph, head.unknown)
         outputs |= {DISTANCE: 1, UNKNOWN: 1, PREDICTION: classes + 2}
     for place, (name, size) in enumerate(outputs.items()):
         info = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", size])
@@ -76,28 +73,19 @@ def head_of(data: bytes, output: str) -> Any:
     return ReferenceEvaluator(onnx.helper.make_model(head, opset_imports=model.opset_import))
 
 
-def _add_layers(graph: "_Graph", head: Head, classes: int) -> None:
+def _add_layers(graph: "_Graph", head: Head) -> None:
     last = head.layers[-1]
     scaled = Layer(last.weights / head.temperature, last.bias / head.temperature)
     value = "embedding"
-    if head.views > 1:
-        value = graph.add("Reshape", value, graph.shape("view_rows", -1, head.layers[0].weights.shape[0]))
     for number, layer in enumerate([*head.layers[:-1], scaled]):
         value = graph.add("Relu", value) if number else value
         value = graph.add("Gemm", value, graph.floats("weights", layer.weights), graph.floats("bias", layer.bias))
-    if head.views > 1:
-        value = graph.add("Reshape", value, graph.shape("view_logits", -1, head.views, classes))
-        value = graph.add("ReduceMean", value, axes=[1], keepdims=0)
     graph.add("Softmax", value, axis=1, out=PROBABILITIES)
 
 
-def _add_unknown(graph: "_Graph", head: Head, unknown: Unknown) -> None:
-    value = "embedding"
-    if head.views > 1:
-        value = graph.add("Reshape", value, graph.shape("views", -1, head.views, unknown.axes.shape[0]))
-        value = graph.add("ReduceMean", value, axes=[1], keepdims=0)
-    length = graph.add("ReduceL2", value, axes=[1], keepdims=1)
-    unit = graph.add("Div", value, graph.add("Max", length, graph.floats("least_length", 1e-12)))
+def _add_unknown(graph: "_Graph", unknown: Unknown) -> None:
+    length = graph.add("ReduceL2", "embedding", axes=[1], keepdims=1)
+    unit = graph.add("Div", "embedding", graph.add("Max", length, graph.floats("least_length", 1e-12)))
     on_axes = graph.add("MatMul", unit, graph.floats("axes", unknown.axes))
     cosines = graph.add("MatMul", on_axes, graph.floats("references", unknown.references.T))
     nearest = graph.add("TopK", cosines, graph.shape("neighbours", unknown.neighbours), axis=1, sorted=0, outputs=2)

@@ -1,6 +1,7 @@
 """The rows that a head is fitted on: embeddings, labels, and the folds in which they take turns to be held out."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,12 @@ ALWAYS_TRAINED = -1
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """n labelled images, each seen in v views.
+    """n labelled images.
 
     Attributes
     ----------
     embeddings
-        float32, (n, v, d).
+        float32, (n, d).
     labels
         (n,): class codes 0..k-1, every one of them present.
     folds
@@ -35,19 +36,8 @@ class TrainingRows:
     def __len__(self) -> int:
         return len(self.labels)
 
-    @property
-    def views(self) -> int:
-        """How many rows an image has."""
-        return int(self.embeddings.shape[1])
-
-    def flat(self, which: NDArray[np.bool_] | None = None) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-        """Give each view as a row of its own, float32 (m v, d), with its label; of the chosen images, or all."""
-        kept = slice(None) if which is None else which
-        embeddings = self.embeddings[kept]
-        return embeddings.reshape(-1, embeddings.shape[2]), np.repeat(self.labels[kept], self.views)
-
-    def take(self, which: NDArray[np.int64]) -> "TrainingRows":
-        """Give some of the images."""
+    def take(self, which: NDArray[Any]) -> "TrainingRows":
+        """Give some of the images, by number or by a mask."""
         return TrainingRows(self.embeddings[which], self.labels[which], self.folds[which], self.classes)
 
     def judge(self, logits: NDArray[np.floating]) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,24 +95,24 @@ def refined(search: Search, rows: TrainingRows, options: HeadOptions) -> Start |
     """Give where scikit-learn begins on all rows: what the search found, solved further where it had a sample."""
     if search.fits is None or search.axes is None or search.rows is rows:
         return _start(search.axes, search.fits, rows.classes)
-    flat, labels = rows.flat()
-    sets = np.repeat(class_weights(rows, options)[None], rows.views, axis=1).astype(np.float32)
+    sets = class_weights(rows, options)[None].astype(np.float32)
     grid = penalties((options.c or DEFAULT_C,), 1.0, rows.classes)
     axes, last = search.axes, search.fits.repeated(-1)
-    path = solve_path(axes.project(flat), labels, sets, axes.variance, grid, rows.classes, start=last, tolerance=LOOSE)
+    path = solve_path(
+        axes.project(rows.embeddings), rows.labels, sets, axes.variance, grid, rows.classes, start=last, tolerance=LOOSE
+    )
     return _start(axes, next(path), rows.classes)
 
 
 def _search_logreg(rows: TrainingRows, options: HeadOptions, ratio: float) -> Search:
     """Walk along the penalties, all folds and the final fit in one; each started from the one before."""
-    flat, labels = rows.flat()
-    axes = Axes.of(flat)
-    projected = axes.project(flat)
+    axes = Axes.of(rows.embeddings)
+    projected = axes.project(rows.embeddings)
     folds = int(rows.folds.max()) + 1
     sets = fold_sets(rows, options)
     grid = GRID if options.c is None else (options.c,)
     tried: list[tuple[Candidate, NDArray[np.float64], Fits]] = []
-    path = solve_path(projected, labels, sets, axes.variance, penalties(grid, ratio, rows.classes), rows.classes)
+    path = solve_path(projected, rows.labels, sets, axes.variance, penalties(grid, ratio, rows.classes), rows.classes)
     for c, fits in zip(grid, path, strict=True):
         logits = _out_of_fold(fits, projected, rows)
         tried.append((Candidate("logreg", c, *rows.judge(logits)), logits, fits))
@@ -124,10 +125,11 @@ def _search_logreg(rows: TrainingRows, options: HeadOptions, ratio: float) -> Se
 
 
 def fold_sets(rows: TrainingRows, options: HeadOptions) -> NDArray[np.float32]:
-    """Give the weight of each view in each fold's training set, then in that of all: float32, (f + 1, n v)."""
+    """Give the weight of each image in each fold's training set, then in that of all: float32, (f + 1, n)."""
     folds = int(rows.folds.max()) + 1
     sets = np.stack([rows.folds != fold for fold in [*range(folds), folds]]).astype(np.float32)
-    return np.repeat(sets * class_weights(rows, options), rows.views, axis=1)
+    weighted: NDArray[np.float32] = (sets * class_weights(rows, options)).astype(np.float32)
+    return weighted
 
 
 def penalties(grid: tuple[float, ...], ratio: float, classes: int) -> list[float]:
@@ -144,18 +146,16 @@ def _search_by_fitting(rows: TrainingRows, options: HeadOptions, _ratio: float) 
     logits = np.full((len(rows), rows.classes), np.nan)
     for fold in range(folds):
         held_out = rows.folds == fold
-        head = fit_head(make_head("mlp", options), *rows.flat(~held_out), options)
+        head = fit_head(make_head("mlp", options), rows.embeddings[~held_out], rows.labels[~held_out], options)
         logits[held_out] = logits_of(head, rows.embeddings[held_out])
     candidate = Candidate("mlp", None, *rows.judge(logits))
     return Search([candidate], candidate, folds, "", np.arange(len(rows)), rows, logits)
 
 
-def logits_of(head: object, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Give logits, float64 (n, k), of a fitted pipeline for images in v views, (n, v, d): the mean over the views."""
-    n, v, d = embeddings.shape
-    probabilities = head.predict_proba(embeddings.reshape(n * v, d)).astype(np.float64)  # type: ignore[attr-defined]
-    logits = np.log(np.clip(probabilities, np.finfo(np.float64).tiny, 1))
-    result: NDArray[np.float64] = logits.reshape(n, v, -1).mean(axis=1)
+def logits_of(head: Any, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Give logits, float64 (n, k), of a fitted pipeline for embeddings, (n, d): logarithms of its probabilities."""
+    probabilities = head.predict_proba(embeddings).astype(np.float64)
+    result: NDArray[np.float64] = np.log(np.clip(probabilities, np.finfo(np.float64).tiny, 1))
     return result
 
 
@@ -193,10 +193,9 @@ def class_weights(rows: TrainingRows, options: HeadOptions) -> NDArray[np.float6
 
 def _out_of_fold(fits: Fits, projected: NDArray[np.float32], rows: TrainingRows) -> NDArray[np.float64]:
     logits = np.full((len(rows), rows.classes), np.nan)
-    views = projected.reshape(len(rows), rows.views, -1).mean(axis=1)  # the head is linear: the mean of the logits
     for fold in range(int(rows.folds.max()) + 1):
         held_out = rows.folds == fold
-        logits[held_out] = views[held_out] @ fits.weights[:, fold] + fits.bias[fold]
+        logits[held_out] = projected[held_out] @ fits.weights[:, fold] + fits.bias[fold]
     return logits
 
 

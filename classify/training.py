@@ -18,7 +18,6 @@ from classify.classifier import (
     Provenance,
     check_classifier_output,
     spread,
-    views_of,
     write_classifier,
 )
 from classify.curve import LearningCurve, learning_curve
@@ -161,7 +160,7 @@ def train(
     search, fitted, options = fit_chosen(training_rows(table, split), head, options)
     tell("judging")
     answer = _Answer.of(search, fitted, split, false_alarms, options.seed)
-    test, labels = images_of(table, split.test), table.labels[split.test]
+    test, labels = table.embeddings(split.test), table.labels[split.test]
     probabilities, answer = answer.measured_on(test)
     evaluation = judge_rows(table, probabilities, split.test, table.classes)
     if untrained is not None:
@@ -218,12 +217,7 @@ def train(
 def training_rows(table: Store, split: Split) -> TrainingRows:
     """Give what a split trains on."""
     labels = table.labels[split.train]
-    return TrainingRows(images_of(table, split.train), labels, draw_folds(labels, split.draws), len(table.classes))
-
-
-def images_of(table: Store, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Read the embeddings of rows, with the views of each apart: float32, (n, v, d)."""
-    return table.embeddings(rows).reshape(len(rows), views_of(table), -1)
+    return TrainingRows(table.embeddings(split.train), labels, draw_folds(labels, split.draws), len(table.classes))
 
 
 def baseline_accuracy(table: Store, other: Store, split: Split, head: str, options: HeadOptions) -> float:
@@ -245,9 +239,9 @@ def baseline_accuracy(table: Store, other: Store, split: Split, head: str, optio
     train, test = (np.array([row_of[paths[row]] for row in side]) for side in (split.train, split.test))
     labels = table.labels[split.train]
     folds = draw_folds(labels, split.draws)
-    rows = TrainingRows(images_of(other, train), labels, folds, len(table.classes))
+    rows = TrainingRows(other.embeddings(train), labels, folds, len(table.classes))
     _, fitted, _ = fit_chosen(rows, head, replace(options, c=None))
-    answers = logits_of(fitted, images_of(other, test)).argmax(axis=1)
+    answers = logits_of(fitted, other.embeddings(test)).argmax(axis=1)
     return float((answers == table.labels[split.test]).mean())
 
 
@@ -277,11 +271,11 @@ class _Answer:
         return replace(answer, unknown=fit_unknown(search.rows, draws, probabilities, false_alarms, seed))
 
     def measured_on(self, test: NDArray[np.float32]) -> tuple[NDArray[np.float64], "_Answer"]:
-        """Give probabilities, (m, k), of images (m, v, d), and how many of them would be marked unknown."""
+        """Give probabilities, (m, k), of images (m, d), and how many of them would be marked unknown."""
         probabilities = softmax(logits_of(self.head, test) / self.temperature)
         if self.unknown is None:
             return probabilities, self
-        share = float(self.unknown.marks(test.mean(axis=1), probabilities).mean())
+        share = float(self.unknown.marks(test, probabilities).mean())
         return probabilities, replace(self, unknown=replace(self.unknown, measured=share))
 
 
@@ -290,7 +284,11 @@ def fit_chosen(rows: TrainingRows, head: str, options: HeadOptions) -> tuple[Sea
     search = search_head(head, rows, options)
     options = replace(options, c=search.chosen.c)
     start = refined(search, rows, options)
-    return search, fit_head(make_head(search.chosen.head, options), *rows.flat(), options, start), options
+    return (
+        search,
+        fit_head(make_head(search.chosen.head, options), rows.embeddings, rows.labels, options, start),
+        options,
+    )
 
 
 def _suspects(

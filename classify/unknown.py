@@ -88,7 +88,7 @@ def fit_unknown(
     judged = np.flatnonzero(rows.folds >= 0)
     if len(judged) * false_alarm_rate < 1 or len(rows) <= 2 * NEIGHBOURS:
         return None
-    units = _unit(rows.embeddings.mean(axis=1))
+    units = _unit(rows.embeddings)
     wanted = int(np.clip(REFERENCES_A_CLASS * rows.classes, LEAST_REFERENCES, MOST_REFERENCES))
     chosen = spread_over_classes(rows.labels, wanted, seed)
     axes = _leading_axes(units[chosen])

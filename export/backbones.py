@@ -7,6 +7,7 @@ from typing import Final
 from export.errors import OptionError, UnknownBackboneError
 
 FITS: Final = ("squash", "crop")
+FEATURES: Final = ("top", "all-blocks")
 LARGEST_SIZE: Final = 2048
 
 
@@ -48,6 +49,9 @@ class Backbone:
     weights_path : str
         Where, among Keras' published files, its ImageNet weights without the top are; ``{width}`` and ``{size}`` are
         filled in.
+    blocks : str
+        Regular expression that the names of the layers within a block begin with; its group 1 names the block, or the
+        stage in families whose blocks are wide. The last layer of that name is what the block gives.
     image_size : int
         Native height and width.
     smallest_size : int
@@ -65,6 +69,7 @@ class Backbone:
     class_name: str
     pixels: Pixels
     weights_path: str
+    blocks: str
     image_size: int = 224
     smallest_size: int = 32
     widths: Mapping[float, str] = field(default_factory=dict)
@@ -85,6 +90,7 @@ _RECORDS = (
         class_name="MobileNetV2",
         pixels=TF_PIXELS,
         weights_path="mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{width}_{size}_no_top.h5",
+        blocks=r"(expanded_conv|block_\d+)_",
         widths={0.35: "0.35", 0.5: "0.5", 0.75: "0.75", 1.0: "1.0", 1.3: "1.3", 1.4: "1.4"},
         weights_sizes=(96, 128, 160, 192, 224),
     ),
@@ -94,6 +100,7 @@ _RECORDS = (
         class_name="MobileNet",
         pixels=TF_PIXELS,
         weights_path="mobilenet/mobilenet_{width}_{size}_tf_no_top.h5",
+        blocks=r"conv_(pw_\d+)_",
         widths={0.25: "2_5", 0.5: "5_0", 0.75: "7_5", 1.0: "1_0"},
         weights_sizes=(128, 160, 192, 224),
     ),
@@ -103,6 +110,7 @@ _RECORDS = (
         class_name="VGG16",
         pixels=CAFFE_PIXELS,
         weights_path="vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        blocks=r"(block\d)_",
         weights_md5="6d6bbae143d832006294945121d1f1fc",
     ),
     Backbone(
@@ -111,6 +119,7 @@ _RECORDS = (
         class_name="InceptionV3",
         pixels=TF_PIXELS,
         weights_path="inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        blocks=r"(mixed2|mixed7)$",
         image_size=299,
         smallest_size=75,
         weights_md5="bcbd6486424b2319ff4ef7d526e38f63",
@@ -121,6 +130,7 @@ _RECORDS = (
         class_name="ResNet50",
         pixels=CAFFE_PIXELS,
         weights_path="resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        blocks=r"(conv\d)_block",
         weights_md5="4d473c1dd8becc155b73f8504c6f6626",
     ),
 )
@@ -142,19 +152,24 @@ class Plan:
         Width multiplier; 1.0 for a backbone without one.
     fit : str
         ``squash`` or ``crop``, how an image is brought to `image_size`.
+    features : str
+        ``top``, or ``all-blocks``: also what every block gives.
     """
 
     backbone: Backbone
     image_size: tuple[int, int]
     width: float
     fit: str
+    features: str = "top"
 
     def describe(self) -> str:
         """Name the network for a message, e.g. ``mobilenet_v2 at width 1.0``."""
         return f"{self.backbone.name} at width {self.width}" if self.backbone.widths else self.backbone.name
 
 
-def make_plan(backbone: str, image_size: int | tuple[int, int] | None, width: float, fit: str) -> Plan:
+def make_plan(
+    backbone: str, image_size: int | tuple[int, int] | None, width: float, fit: str, features: str = "top"
+) -> Plan:
     """Check the choices against the backbone's record.
 
     Raises
@@ -162,7 +177,7 @@ def make_plan(backbone: str, image_size: int | tuple[int, int] | None, width: fl
     UnknownBackboneError
         There is no such record.
     OptionError
-        The width, the fit, or the image size is not one that the backbone has.
+        The width, the fit, the features, or the image size is not one that the backbone has.
     """
     if backbone not in BACKBONES:
         raise UnknownBackboneError(f"backbone {backbone!r} is unknown: choose one of {_listed(BACKBONES)}")
@@ -171,7 +186,9 @@ def make_plan(backbone: str, image_size: int | tuple[int, int] | None, width: fl
         raise OptionError(f"width {width!r} is not one of {backbone}'s: choose {_listed(record.widths or (1.0,))}")
     if fit not in FITS:
         raise OptionError(f"fit {fit!r} is unknown: choose one of {_listed(FITS)}")
-    return Plan(record, _checked_size(record, image_size), float(width), fit)
+    if features not in FEATURES:
+        raise OptionError(f"features {features!r} are unknown: choose one of {_listed(FEATURES)}")
+    return Plan(record, _checked_size(record, image_size), float(width), fit, features)
 
 
 def _checked_size(record: Backbone, image_size: int | tuple[int, int] | None) -> tuple[int, int]:

@@ -34,8 +34,9 @@ def observe(model: onnx.ModelProto, images: NDArray[np.uint8]) -> tuple[Ranges, 
     means : dict
         Name of a convolution -> float64, (channels,): the mean of each channel that enters it.
     """
-    names = [node.output[0] for node in model.graph.node if node.op_type in (*OPERATORS, "Sub")]
     entries = {conv.name: conv.input[0] for conv in convolutions(model.graph)}
+    named = {*entries.values(), *(node.output[0] for node in model.graph.node if node.op_type in OPERATORS)}
+    names = [node.output[0] for node in model.graph.node if node.output[0] in named and node.output[0] != "embedding"]
     low, high = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
     means: dict[str, list[NDArray[np.float64]]] = {name: [] for name in entries.values()}
     for batch in outputs(model, images, names):

@@ -8,14 +8,15 @@ from onnx import TensorProto, helper
 
 from export.backbones import Pixels, Plan
 from export.errors import ConversionError
+from export.features import pool_blocks
 from export.frameworks import Frameworks, quiet
 from export.graph import add_constant, constant, consumers_of
+from export.network import OUTPUT, layout
 from export.optimize import clean, drop_unused, rename
 
 OPSET: Final = 17
 IR_VERSION: Final = 8
 INPUT: Final = "image"
-OUTPUT: Final = "embedding"
 
 
 def convert(network: Any, plan: Plan, frameworks: Frameworks) -> onnx.ModelProto:
@@ -24,7 +25,7 @@ def convert(network: Any, plan: Plan, frameworks: Frameworks) -> onnx.ModelProto
     Parameters
     ----------
     network : keras.Model
-        float32 (n, h, w, 3), scaled, to float32 (n, d).
+        float32 (n, h, w, 3), scaled, to the outputs of `export.network.with_blocks`.
     plan : Plan
         Says the image size and the pixel scaling.
     frameworks : Frameworks
@@ -40,11 +41,13 @@ def convert(network: Any, plan: Plan, frameworks: Frameworks) -> onnx.ModelProto
     ConversionError
         The translated graph does not begin with one convolution of the image, or needs another operator set.
     """
-    translated = _translate(network, plan, frameworks)
-    clean(translated.graph)
-    attach_pixels(translated.graph, plan.backbone.pixels)
-    rename(translated.graph, keep=(INPUT, OUTPUT))
-    model = _finished(translated.graph, plan, dim=int(network.output.shape[-1]))
+    graph = _translate(network, plan, frameworks).graph
+    clean(graph)
+    attach_pixels(graph, plan.backbone.pixels)
+    groups = layout(network)
+    pool_blocks(graph, OUTPUT, groups)
+    rename(graph, keep=(INPUT, OUTPUT))
+    model = _finished(graph, plan, dim=sum(group.size for group in groups))
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -53,7 +56,7 @@ def _translate(network: Any, plan: Plan, frameworks: Frameworks) -> onnx.ModelPr
     tensorflow = frameworks.tensorflow
     spec = tensorflow.TensorSpec((None, *plan.image_size, 3), tensorflow.float32, name=INPUT)
     # tf2onnx's own Keras door expects Keras 2; a plain function works with Keras 3.
-    function = tensorflow.function(lambda image: {OUTPUT: network(image, training=False)}, input_signature=[spec])
+    function = tensorflow.function(lambda image: network(image, training=False), input_signature=[spec])
     with quiet(), tensorflow.device("/CPU:0"):
         model, _ = frameworks.tf2onnx.convert.from_function(function, input_signature=[spec], opset=OPSET)
     foreign = {node.domain for node in model.graph.node} - {"", "ai.onnx"}

@@ -1,13 +1,19 @@
 """The Keras side: building a backbone, and the embeddings that its ONNX twin must reproduce."""
 
 import importlib
-from typing import Any
+import re
+from collections.abc import Callable
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from export.backbones import Plan
+from export.features import Group, groups_of
 from export.frameworks import Frameworks
+
+OUTPUT: Final = "embedding"
+POOLINGS: Final[dict[str, Callable[..., Any]]] = {"mean": np.mean, "deviation": np.std}
 
 
 def build_network(plan: Plan, frameworks: Frameworks) -> Any:
@@ -26,6 +32,41 @@ def build_network(plan: Plan, frameworks: Frameworks) -> Any:
         )
 
 
+def with_blocks(network: Any, plan: Plan, frameworks: Frameworks) -> Any:
+    """Give a backbone's outputs by name: the embedding, and for the features ``all-blocks`` what each block gives.
+
+    What the top itself pools is left out: it is in the embedding already.
+
+    Parameters
+    ----------
+    network : keras.Model
+        As `build_network` gives it: its last layer pools.
+    plan : Plan
+        Says which features, and what the family's blocks are called.
+    frameworks : Frameworks
+        The imported modules.
+
+    Returns
+    -------
+    keras.Model
+        To a dict, from ``embedding`` to float32 (n, d), and from each block's name to float32 (n, h, w, c).
+    """
+    ends = {}
+    for layer in network.layers[:-1] if plan.features == "all-blocks" else []:
+        within = re.match(plan.backbone.blocks, layer.name)
+        if within:
+            ends[within[1]] = layer
+    blocks = {name: layer.output for name, layer in ends.items() if layer is not network.layers[-2]}
+    return frameworks.keras.Model(network.input, {OUTPUT: network.output, **blocks})
+
+
+def layout(network: Any) -> list[Group]:
+    """Give the columns of the embedding that becomes of a network of `with_blocks`."""
+    shapes = {name: tuple(tensor.shape[1:]) for name, tensor in network.output.items()}
+    (top,) = shapes.pop(OUTPUT)
+    return groups_of(top, shapes)
+
+
 def preprocess(images: NDArray[np.uint8], plan: Plan) -> Any:
     """Scale pixels (uint8, (n, h, w, 3), RGB, 0-255) by the family's own `preprocess_input`, to float32."""
     return importlib.import_module(plan.backbone.module).preprocess_input(images.astype(np.float32))
@@ -37,7 +78,7 @@ def keras_embeddings(network: Any, images: NDArray[np.uint8], plan: Plan) -> NDA
     Parameters
     ----------
     network : keras.Model
-        A backbone of the plan with its weights.
+        A backbone of the plan with its weights and the outputs of `with_blocks`.
     images : ndarray of uint8, (n, h, w, 3), RGB, 0-255
         Of the plan's height and width.
     plan : Plan
@@ -46,5 +87,9 @@ def keras_embeddings(network: Any, images: NDArray[np.uint8], plan: Plan) -> NDA
     Returns
     -------
     ndarray of float32, (n, d)
+        In the order of `layout`.
     """
-    return np.asarray(network(preprocess(images, plan), training=False), np.float32)
+    found = network(preprocess(images, plan), training=False)
+    blocks = layout(network)[1:]
+    parts = [POOLINGS[group.pooling](found[group.name], axis=(1, 2), dtype=np.float64) for group in blocks]
+    return np.concatenate([found[OUTPUT], *parts], axis=1).astype(np.float32)

@@ -1,5 +1,6 @@
 """The proof that an exported model does what Keras does, before it is written."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -7,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.errors import ParityError
+from export.features import Group
 from export.frameworks import require
 
 #: Largest allowed max|onnx - keras| / max|keras|. Two correct float32 engines add up a few thousand products in another
@@ -27,7 +29,7 @@ class Parity:
     max_difference : float
         Largest absolute difference of any embedding value.
     relative : float
-        The same, divided by the largest absolute value of Keras' embeddings.
+        The same, divided by the largest absolute value of Keras' embeddings (of the same group of columns).
     """
 
     max_difference: float
@@ -98,6 +100,24 @@ def compare(found: NDArray[np.float32], reference: NDArray[np.float32]) -> Parit
             "nothing is written, please report it with the versions of tensorflow, keras and tf2onnx"
         )
     return Parity(difference, difference / largest)
+
+
+def compare_groups(found: NDArray[np.float32], reference: NDArray[np.float32], groups: Sequence[Group]) -> Parity:
+    """Compare each group of columns by itself, so that large values in one hide no fault in another.
+
+    Raises
+    ------
+    ParityError
+        As `compare`, naming the group.
+    """
+    parities = []
+    for group in groups:
+        columns = slice(group.start, group.start + group.size)
+        try:
+            parities.append(compare(found[:, columns], reference[:, columns]))
+        except ParityError as error:
+            raise ParityError(f"{group.name} ({group.pooling}): {error}") from None
+    return Parity(max(p.max_difference for p in parities), max(p.relative for p in parities))
 
 
 def _rounded_up(value: float) -> float:

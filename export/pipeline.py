@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from export.features import Group
     from export.parity import Parity
     from export.quantize import Agreement
     from export.weights import Weights
@@ -62,6 +63,7 @@ def export_backbone(
     image_size: int | tuple[int, int] | None = None,
     width: float = 1.0,
     fit: str = "squash",
+    features: str = "top",
     seed: int = 0,
     calibration: "NDArray[np.uint8] | None" = None,
 ) -> ExportSummary:
@@ -83,6 +85,9 @@ def export_backbone(
         Width multiplier, for backbones that have one.
     fit : {"squash", "crop"}
         How images are to be brought to the input's shape; recorded in the file.
+    features : {"top", "all-blocks"}
+        What an embedding consists of: the top's channels, pooled, or those and the mean and standard deviation of every
+        block's.
     seed : int
         Seed of random weights.
     calibration : ndarray of uint8, (n, h, w, 3), RGB, 0-255, or None
@@ -109,14 +114,14 @@ def export_backbone(
     >>> export_backbone("backbone.onnx", weights="random").metadata["dim"]  # doctest: +SKIP
     1280
     """
-    plan, path = make_plan(backbone, image_size, width, fit), Path(output)
+    plan, path = make_plan(backbone, image_size, width, fit, features), Path(output)
     check_output(path)
     if calibration is not None and len(calibration) < LEAST_CALIBRATION:
         raise QuantizationError(
             f"int8 needs at least {LEAST_CALIBRATION} images to calibrate on, found {len(calibration)}: give more"
         )
     made, parity, said = _make(plan, weights, seed, calibration)
-    content = made.SerializeToString(deterministic=True)
+    content = _sealed(made.SerializeToString(deterministic=True))
     write_atomically(path, content)
     digest = hashlib.sha256(content).hexdigest()
     return ExportSummary(path, digest, said, len(content), parity.max_difference, len(made.graph.node))
@@ -131,8 +136,8 @@ def _make(
     from export.convert import convert
     from export.frameworks import load_frameworks, require
     from export.images import probe_images
-    from export.network import build_network, keras_embeddings
-    from export.parity import compare, run_onnx
+    from export.network import build_network, keras_embeddings, layout, with_blocks
+    from export.parity import compare_groups, run_onnx
     from export.weights import check_weights, find_weights, load_weights
 
     check_weights(weights)
@@ -141,18 +146,19 @@ def _make(
     source = find_weights(weights, plan, seed, frameworks)
     network = build_network(plan, frameworks)
     load_weights(network, source, plan, frameworks)
-    images = probe_images(plan.image_size)
+    network = with_blocks(network, plan, frameworks)
+    images, groups = probe_images(plan.image_size), layout(network)
     reference = keras_embeddings(network, images, plan)
     model = convert(network, plan, frameworks)
-    parity = compare(run_onnx(model.SerializeToString(), images), reference)
+    parity = compare_groups(run_onnx(model.SerializeToString(), images), reference, groups)
     agreement = None
     if calibration is not None:
         from export.quantize import LEAST_COSINE, LEAST_COSINE_UNTRAINED, quantize
 
         least = LEAST_COSINE_UNTRAINED if source.source == "random" else LEAST_COSINE
         is_held_back = np.arange(len(calibration)) % 3 == 0
-        model, agreement = quantize(model, calibration[~is_held_back], calibration[is_held_back], least)
-    said = describe(plan, source, parity, agreement, dim=reference.shape[1])
+        model, agreement = quantize(model, calibration[~is_held_back], calibration[is_held_back], least, groups)
+    said = describe(plan, source, parity, agreement, groups)
     del model.metadata_props[:]
     entry = model.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, json.dumps(said, sort_keys=True, ensure_ascii=True)
@@ -160,7 +166,7 @@ def _make(
 
 
 def describe(
-    plan: Plan, weights: "Weights", parity: "Parity", agreement: "Agreement | None", dim: int
+    plan: Plan, weights: "Weights", parity: "Parity", agreement: "Agreement | None", groups: "list[Group]"
 ) -> dict[str, Any]:
     """Give the metadata of a backbone file: all that a later room must know, and nothing of the machine or the hour.
 
@@ -170,8 +176,8 @@ def describe(
         The choices, where the weights came from, and the proof.
     agreement
         How far int8 agrees with fp32; None for an fp32 file.
-    dim : int
-        Values in one embedding.
+    groups : list of Group
+        The columns of an embedding.
     """
     said = {
         "format": "headstart-backbone",
@@ -187,15 +193,23 @@ def describe(
             "exif_transpose": True,
             "alpha": "white",
         },
-        "dim": dim,
+        "dim": sum(group.size for group in groups),
         "precision": "int8" if agreement else "fp32",
-        "features": "top",
+        "features": plan.features,
         "parity": parity.metadata(),
+        "sealed": True,
         "versions": {name: _version(name) for name in ("headstart", "tensorflow", "keras", "tf2onnx", "onnx")},
     }
+    if len(groups) > 1:
+        said["groups"] = [group.metadata() for group in groups]
     if agreement:
         said["quantization"] = agreement.metadata()
     return said
+
+
+def _sealed(data: bytes) -> bytes:
+    """Add the digest of a file at its end, where `extract.model` looks for it: a last entry of its metadata."""
+    return data + b"\x72\x54\x0a\x10headstart-sha256\x12\x40" + hashlib.sha256(data).hexdigest().encode()
 
 
 def _version(package: str) -> str:

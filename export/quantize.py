@@ -8,7 +8,7 @@ Three things make it close to fp32, in this order of effect (docs/performance.md
 - each activation's range is the one with the least squared error among shares of its min-max range.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from onnx import numpy_helper
 
 from export.calibrate import OPERATORS, Ranges, convolutions, observe, outputs
 from export.errors import QuantizationError
+from export.features import Group
 from export.frameworks import quiet, require
 from export.graph import add_constant, constant, producer_of
 from export.optimize import drop_unused
@@ -32,7 +33,10 @@ LEAST_COSINE_UNTRAINED: Final = {"mean": 0.96, "p5": 0.93, "min": 0.85}
 
 @dataclass(frozen=True)
 class Agreement:
-    """Cosine between int8 and fp32 embeddings of held-back images: mean, 5th percentile, least; and how many images."""
+    """Cosine between int8 and fp32 embeddings of held-back images: mean, 5th percentile, least; and how many images.
+
+    Of an embedding of several layers, each figure is that of the layer where it is least.
+    """
 
     mean: float
     p5: float
@@ -54,6 +58,7 @@ def quantize(
     calibration: NDArray[np.uint8],
     held_back: NDArray[np.uint8],
     least: Mapping[str, float] = LEAST_COSINE,
+    groups: Sequence[Group] = (),
 ) -> tuple[onnx.ModelProto, Agreement]:
     """Make the int8 twin of a cleaned fp32 backbone, and prove it on images that it was not calibrated on.
 
@@ -65,6 +70,8 @@ def quantize(
         Different images of the kind that will be embedded, at the model's size.
     least : Mapping
         The bars to pass: `LEAST_COSINE`, or `LEAST_COSINE_UNTRAINED`.
+    groups : sequence of Group
+        The embedding's columns by layer, each of which has to agree by itself; by default all together.
 
     Returns
     -------
@@ -85,7 +92,7 @@ def quantize(
     quantized = _insert_quantizers(twin, ranges)
     _feed_bytes(quantized.graph, zero_point)
     onnx.checker.check_model(quantized, full_check=True)
-    agreement = compare(embed(quantized, held_back), embed(model, held_back))
+    agreement = compare_layers(embed(quantized, held_back), embed(model, held_back), groups)
     _gate(agreement, least)
     return quantized, agreement
 
@@ -100,6 +107,19 @@ def compare(found: NDArray[np.float32], reference: NDArray[np.float32]) -> Agree
     lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(reference, axis=1)
     cosine = (found * reference).sum(axis=1) / np.maximum(lengths, np.finfo(np.float32).tiny)
     return Agreement(float(cosine.mean()), float(np.percentile(cosine, 5)), float(cosine.min()), len(cosine))
+
+
+def compare_layers(found: NDArray[np.float32], reference: NDArray[np.float32], groups: Sequence[Group]) -> Agreement:
+    """Compare what each layer gives by itself, so that large values hide no fault in small ones: the least of all.
+
+    A layer's means and deviations are one vector: means alone may lie near zero, where their direction says nothing.
+    Without groups the embedding is compared as a whole.
+    """
+    layers = {name: [group for group in groups if group.name == name] for name in (group.name for group in groups)}
+    parts = [slice(own[0].start, own[-1].start + own[-1].size) for own in layers.values()] or [slice(None)]
+    each = [compare(found[:, part], reference[:, part]) for part in parts]
+    mean, p5, least = (min(getattr(one, name) for one in each) for name in ("mean", "p5", "min"))
+    return Agreement(mean, p5, least, len(found))
 
 
 def quantized_kernel(kernel: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -159,7 +179,8 @@ def _insert_quantizers(model: onnx.ModelProto, ranges: Ranges) -> onnx.ModelProt
             activation_qType=QuantType.QUInt8,
             tensors_range=TensorsData(CalibrationMethod.MinMax, limits),
             nodes_to_quantize=None,
-            nodes_to_exclude=[],
+            # Where the features of all blocks are put together, they are of very different sizes.
+            nodes_to_exclude=[node.name for node in model.graph.node if "embedding" in node.output],
             op_types_to_quantize=list(OPERATORS),
             extra_options={},
         )

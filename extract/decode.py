@@ -1,21 +1,29 @@
-"""Bytes of an image file -> pixels. The one place where pixels are made, for training and for scoring alike."""
+"""Bytes of an image file -> pixels. The one place where pixels are made, for training and for scoring alike.
+
+numpy is loaded where it is used: a decoder process (see `extract.isolation`) starts in a third of the time without it.
+"""
 
 import io
 import math
 import warnings
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from extract.errors import DecodeError, OutOfMemoryError
 from extract.resize import ResizeRule
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO")
 """What is accepted, by content. Formats that need another program (EPS) or hold no photos are not."""
 
 MAX_PIXELS = 100_000_000
-"""Pixels that an image may have once decoded: about 400 MB at most while it is worked on."""
+"""Pixels that an image may have once decoded: about 400 MB, and twice that while one is made from another."""
+STRIP_PIXELS = 1 << 22
+NO_MEMORY = "not enough memory to decode it"
 
 LEAST_SCALE = 1.5
 """A JPEG may be decoded at a reduced scale that leaves at least this many times the target: for 12-megapixel photos a
@@ -25,7 +33,7 @@ quarter of the time, at a mean cosine of 0.999 to the embedding of the full deco
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def decode(data: bytes, rule: ResizeRule) -> NDArray[np.uint8]:
+def decode(data: bytes, rule: ResizeRule) -> "NDArray[np.uint8]":
     """Decode one image and bring it to the rule's size.
 
     Parameters
@@ -42,11 +50,20 @@ def decode(data: bytes, rule: ResizeRule) -> NDArray[np.uint8]:
     DecodeError
         With the reason, whatever is wrong with the bytes.
     """
+    import numpy as np
+
+    return np.frombuffer(decode_bytes(data, rule), np.uint8).reshape(rule.shape)
+
+
+def decode_bytes(data: bytes, rule: ResizeRule) -> bytes:
+    """Decode one image, as `decode` does, to the H x W x 3 bytes of its pixels."""
     if not data:
         raise DecodeError("empty file")
+    image = None
     try:
+        _check_webp_pixels(data)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return np.asarray(_fit(image, rule))
+            return _fit(image, rule).tobytes()
     except DecodeError:
         raise
     except UnidentifiedImageError:
@@ -54,8 +71,10 @@ def decode(data: bytes, rule: ResizeRule) -> NDArray[np.uint8]:
     except Image.DecompressionBombError:
         raise DecodeError(f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels") from None
     except MemoryError:
-        raise OutOfMemoryError("not enough memory to decode it") from None
+        raise OutOfMemoryError(NO_MEMORY) from None
     except Exception as error:  # a decoder may raise anything on hostile bytes; every one is this image's failure
+        if "out of memory" in str(error).lower() or _lacks_memory(data, image):
+            raise OutOfMemoryError(NO_MEMORY) from None
         raise DecodeError(f"damaged image: {_one_line(error)}") from None
 
 
@@ -74,8 +93,42 @@ def _fit(image: ImageFile.ImageFile, rule: ResizeRule) -> Image.Image:
 
 
 def _check_pixels(image: Image.Image) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        raise DecodeError(f"{image.width} x {image.height} is more than {MAX_PIXELS:,} pixels")
+    _check_size(image.width, image.height)
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise DecodeError(f"{width} x {height} is more than {MAX_PIXELS:,} pixels")
+
+
+def _check_webp_pixels(data: bytes) -> None:
+    """Look at a WebP file's size before its decoder does, which takes memory for all pixels when it is opened."""
+    _check_size(*_webp_size(data))
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Give width and height as the header has them (RFC 9649); 0 where this is no WebP file."""
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
+        return 0, 0
+    if data[12:16] == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if data[12:16] == b"VP8L":
+        packed = int.from_bytes(data[21:25], "little")
+        return 1 + (packed & 0x3FFF), 1 + (packed >> 14 & 0x3FFF)
+    return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
+
+
+def _lacks_memory(data: bytes, image: Image.Image | None) -> bool:
+    """Tell whether it was for want of memory that a decoder failed which does not say why."""
+    width, height = _webp_size(data)
+    needed = _BYTES["WEBP"] * width * height
+    if image is not None and image.format in _BYTES:
+        needed = _BYTES[image.format] * image.width * image.height
+    try:
+        bytearray(needed)  # never touched, so that it costs nothing
+    except MemoryError:
+        return True
+    return False
 
 
 def _reduce_while_decoding(image: ImageFile.ImageFile, fit: str, width: int, height: int) -> None:
@@ -97,13 +150,23 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "I" or image.mode.startswith("I;16"):
         return _grey16(image).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
+        return _over_white(image)
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
+def _over_white(image: Image.Image) -> Image.Image:
+    result = Image.new("RGB", image.size)
+    rows = max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):  # by strips: of the whole there would be four more copies at a time
+        strip = image.crop((0, top, image.width, min(top + rows, image.height))).convert("RGBA")
+        white = Image.new("RGBA", strip.size, "white")
+        result.paste(Image.alpha_composite(white, strip).convert("RGB"), (0, top))
+    return result
+
+
 def _grey16(image: Image.Image) -> Image.Image:
+    import numpy as np
+
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
         raise DecodeError("32-bit pixels beyond 0-65535 have no stated range; save it with 8 or 16 bits")
@@ -122,6 +185,8 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
+_BYTES = {"WEBP": 8, "JPEG2000": 12, "AVIF": 6}
+"""Bytes a pixel that a decoder takes at once, of the formats whose decoders do not say that they lacked memory."""
 _REDUCED_WHILE_DECODED = frozenset({"JPEG", "MPO"})
 _T = Image.Transpose
 _TURNS_SIDEWAYS = frozenset({5, 6, 7, 8})

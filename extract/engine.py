@@ -2,7 +2,7 @@
 
 Each thread takes a batch of items, reads and decodes them into one preallocated array, and runs the model on it with a
 single core, so that cores never wait for one another. An accelerator takes one batch at a time, while the other threads
-go on decoding.
+go on decoding. With `isolate` each thread has a process that decodes for it.
 """
 
 import hashlib
@@ -16,14 +16,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeGuard
+from typing import Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from extract.cores import cores
 from extract.decode import decode
-from extract.errors import DecodeError, OutOfMemoryError
+from extract.errors import DecodeError, IsolationError, TryAgainError
 from extract.outcome import NO_DIGEST, Outcome
 from extract.resize import ResizeRule
 from extract.sessions import Session
@@ -68,6 +68,30 @@ class StageClock:
         return dict(self._seconds)
 
 
+class Decoder(Protocol):
+    """Bytes of an image -> its pixels, for one thread; see `extract.decode.decode`."""
+
+    def decode(self, data: bytes) -> NDArray[np.uint8]:
+        """Decode one image, or raise `DecodeError`."""
+
+    def close(self) -> None:
+        """Give back what it holds."""
+
+
+@dataclass(frozen=True)
+class DecoderHere:
+    """Decodes in this process: hostile bytes that crash it end the run."""
+
+    rule: ResizeRule
+
+    def decode(self, data: bytes) -> NDArray[np.uint8]:
+        """Decode one image."""
+        return decode(data, self.rule)
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+
 @dataclass(frozen=True)
 class Engine:
     """What a run needs at hand in every thread.
@@ -85,6 +109,8 @@ class Engine:
     workers, batch_size
         Threads (by default one a core that this process may use), and images a batch (by default what suits the
         provider).
+    isolate
+        Whether images are decoded in processes of their own (see `extract.isolation`).
     clock
         How long each stage took.
     """
@@ -95,6 +121,7 @@ class Engine:
     find_content: Callable[[bytes], int | None]
     workers: int | None = None
     batch_size: int | None = None
+    isolate: bool = False
     clock: StageClock = field(default_factory=StageClock)
 
     def outcomes(self, items: Sequence[Item]) -> Iterator[Outcome | Known]:
@@ -102,30 +129,41 @@ class Engine:
         workers, size = self.workers or cores(), self.batch_size or self.session.batch_size
         turn = threading.Lock() if self.session.exclusive else nullcontext()
         own = threading.local()
+        decoders: list[Decoder] = []
         batches = (items[i : i + size] for i in range(0, len(items), size))
         running: deque[Future[list[Outcome | Known]]] = deque()
-        with ThreadPoolExecutor(workers, thread_name_prefix="embed") as pool:
-            try:
-                for batch in batches:
-                    running.append(pool.submit(self._embed, batch, turn, own))
-                    if len(running) > workers + max(workers, AHEAD // size):
+        try:
+            with ThreadPoolExecutor(workers, thread_name_prefix="embed") as pool:
+                try:
+                    for batch in batches:
+                        running.append(pool.submit(self._embed, batch, turn, own, decoders))
+                        if len(running) > workers + max(workers, AHEAD // size):
+                            yield from running.popleft().result()
+                    while running:
                         yield from running.popleft().result()
-                while running:
-                    yield from running.popleft().result()
-            finally:
-                for future in running:
-                    future.cancel()
+                finally:
+                    for future in running:
+                        future.cancel()
+        finally:
+            for decoder in decoders:
+                decoder.close()
 
     def _embed(
-        self, batch: Sequence[Item], turn: AbstractContextManager[object], own: threading.local
+        self,
+        batch: Sequence[Item],
+        turn: AbstractContextManager[object],
+        own: threading.local,
+        decoders: list[Decoder],
     ) -> list[Outcome | Known]:
         if not hasattr(own, "pixels"):  # allocated once a thread: fresh pages cost as much as a copy
             own.pixels = np.empty((self.batch_size or self.session.batch_size, *self.rule.shape), np.uint8)
+            own.decoder = self._open_decoder()
+            decoders.append(own.decoder)
         pixels: NDArray[np.uint8] = own.pixels
         results: list[Outcome | Known] = []
         filled = 0
         for item in batch:
-            result = self._load(item, pixels[filled])
+            result = self._load(item, own.decoder, pixels[filled])
             results.append(result)
             filled += _is_loaded(result)
         if not filled:
@@ -134,7 +172,16 @@ class Engine:
             vectors = iter(self.session.run(pixels[:filled]))
         return [replace(result, vector=next(vectors)) if _is_loaded(result) else result for result in results]
 
-    def _load(self, item: Item, pixels: NDArray[np.uint8]) -> Outcome | Known:
+    def _open_decoder(self) -> Decoder:
+        if not self.isolate:
+            return DecoderHere(self.rule)
+        if os.name != "posix":
+            raise IsolationError("decoding in processes of their own needs a POSIX system; use --no-isolate")
+        from extract.isolation import IsolatedDecoder
+
+        return IsolatedDecoder(self.rule)
+
+    def _load(self, item: Item, decoder: Decoder, pixels: NDArray[np.uint8]) -> Outcome | Known:
         """Fill `pixels`, (H, W, 3), from an item; the outcome that comes back has no vector yet."""
         if item.reason:
             return Outcome(item, NO_DIGEST, item.size, item.mtime_ns, None, item.reason)
@@ -149,8 +196,8 @@ class Engine:
             return Known(row, item, found.st_size, found.st_mtime_ns)
         try:
             with self.clock.stage("decode"):
-                pixels[:] = decode(data, self.rule)
-        except OutOfMemoryError as error:
+                pixels[:] = decoder.decode(data)
+        except TryAgainError as error:
             return Outcome(item, NO_DIGEST, found.st_size, found.st_mtime_ns, None, str(error))
         except DecodeError as error:
             return Outcome(item, digest, found.st_size, found.st_mtime_ns, None, str(error))

@@ -7,8 +7,10 @@ ExtractError
 ├── StoreError       the embedding store is damaged, unfinished or made otherwise
 │   └── BusyError    another run is writing it
 ├── OutputError      the place to write to cannot be written
+├── IsolationError   the process that decodes cannot be started
 └── DecodeError      one image cannot be read; kept as that row's reason, never raised to a caller
-    └── OutOfMemoryError  there was no memory for it; it is tried again at the next run
+    └── TryAgainError    the machine is to blame, not the image; it is tried again at the next run
+        └── OutOfMemoryError  there was no memory for it
 """
 
 
@@ -40,9 +42,17 @@ class OutputError(ExtractError):
     """The place to write to is a folder, lacks its parent, or cannot be written."""
 
 
+class IsolationError(ExtractError):
+    """The process that decodes cannot be started here."""
+
+
 class DecodeError(ExtractError):
     """One image cannot be decoded; it becomes a failure row with this message as its reason."""
 
 
-class OutOfMemoryError(DecodeError):
-    """There was not enough memory for one image, which says nothing of the image: it is tried again."""
+class TryAgainError(DecodeError):
+    """What happened says nothing of the image: it is tried again at the next run."""
+
+
+class OutOfMemoryError(TryAgainError):
+    """There was not enough memory for one image."""

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -59,11 +59,17 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
         sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        _discard(temporary)
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from None
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        _discard(temporary)
         raise
+
+
+def _discard(temporary: Path) -> None:
+    """Delete a file if the system lets us; on a disk that fails it will not, and the next run does it."""
+    with suppress(OSError):
+        temporary.unlink(missing_ok=True)
 
 
 def write_all(file: BinaryIO, data: bytes | memoryview) -> None:

@@ -118,7 +118,7 @@ def _pieces(attributes: Mapping[str, Any], columns: Mapping[str, Column]) -> Ite
     """Give everything after the user block as (offset, bytes), in order of offset."""
     layout = _Recorder()
     starts: dict[int, Column] = {}
-    with h5py.File(layout, "w", userblock_size=USER_BLOCK, libver=("v110", "v110")) as file:
+    with _empty_file(layout) as file:
         for name, value in attributes.items():
             file.attrs[name] = value
         for name, column in columns.items():
@@ -133,12 +133,25 @@ def _pieces(attributes: Mapping[str, Any], columns: Mapping[str, Column]) -> Ite
             yield from _values(start, starts[start])
 
 
+def _empty_file(layout: "_Recorder") -> h5py.File:
+    """Begin a file that notes no times, so that the same content gives the same bytes at any hour."""
+    creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
+    creation.set_userblock(USER_BLOCK)
+    creation.set_obj_track_times(False)
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
+    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
+    access.set_fileobj_driver(h5py.h5fd.fileobj_driver, layout)
+    return h5py.File(h5py.h5f.create(b"store", h5py.h5f.ACC_TRUNC, creation, access))
+
+
 def _allocate(file: h5py.File, name: str, column: Column) -> int | None:
     """Create an empty contiguous dataset and give the offset of its values (None where it has none)."""
     plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plan.set_layout(h5py.h5d.CONTIGUOUS)
     plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    plan.set_obj_track_times(False)
     kind = h5py.h5t.py_create(column.dtype, logical=True)
     dataset = h5py.h5d.create(file.id, name.encode(), kind, h5py.h5s.create_simple(column.shape), plan)
     offset: int | None = dataset.get_offset()

@@ -15,6 +15,9 @@ FORMATS = {"headstart-backbone": 1, "headstart-classifier": 1}
 """Formats that are read, each with the schema version that is understood."""
 
 _DOMAINS = frozenset({"", "ai.onnx"})
+_AGAIN = "export or train it again"
+_SEAL = b"\x72\x54\x0a\x10headstart-sha256\x12\x40"
+"""In protobuf: one more entry of `metadata_props`, with this key, and a value of 64 bytes that follow."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,28 @@ def read_model(path: str | os.PathLike[str]) -> Model:
         raise ModelError(f"{place}: no such file; make one with `headstart export -o {place}`") from None
     except OSError as error:
         raise ModelError(f"{place}: cannot be read: {error.strerror}") from None
-    return parse_model(data, str(place))
+    body, end = data[: -len(seal(b""))], data[-len(seal(b"")) :]
+    is_sealed = end == seal(body)
+    if end.startswith(_SEAL) and not is_sealed:
+        raise ModelError(f"{place}: damaged (altered): its bytes do not match their digest; {_AGAIN}")
+    model = parse_model(data, str(place))
+    _check_seal(model, is_sealed)
+    return model
+
+
+def seal(data: bytes) -> bytes:
+    """Give what is put at the end of an ONNX file, so that a flipped bit in a weight is noticed: its digest.
+
+    To protobuf it is the last entry of the file's metadata, ``headstart-sha256``, in hexadecimal, of all bytes before.
+    The JSON in ``headstart`` says ``"sealed": true``, so that a file without its end is noticed too.
+    """
+    return _SEAL + hashlib.sha256(data).hexdigest().encode()
+
+
+def _check_seal(model: Model, is_sealed: bool) -> None:
+    is_of_a_store = "one_view_sha256" in model.metadata and "classes" not in model.metadata  # which knows its digest
+    if model.metadata.get("sealed") and not is_sealed and not is_of_a_store:
+        raise ModelError(f"{model.source}: damaged (cut off or altered): the digest at its end is gone; {_AGAIN}")
 
 
 def parse_model(data: bytes, source: str) -> Model:

@@ -15,6 +15,7 @@ from extract.schema import DTYPES, Header
 from extract.sessions import Session
 from extract.source import Item, Source, find_images
 from extract.store import PARTS, Store
+from extract.views import with_views
 from extract.writer import StoreWriter, is_folder_store
 
 
@@ -76,6 +77,9 @@ class EngineOptions:
         Threads; by default one a core.
     batch_size
         Images that go through the model together; by default what suits the provider.
+    isolate
+        Whether images are decoded in processes of their own, so that one which crashes its decoder or takes all memory
+        costs that image and not the run. By default where the system is a POSIX one.
 
     Raises
     ------
@@ -86,6 +90,7 @@ class EngineOptions:
     provider: str = "auto"
     workers: int | None = None
     batch_size: int | None = None
+    isolate: bool = os.name == "posix"
 
     def __post_init__(self) -> None:
         for name in ("workers", "batch_size"):
@@ -103,6 +108,7 @@ def embed(
     output: str | os.PathLike[str] = "photos.h5",
     *,
     dtype: str = "float16",
+    views: int = 1,
     options: EngineOptions | None = None,
     listener: Listener | None = None,
 ) -> tuple[Store, RunSummary]:
@@ -120,6 +126,8 @@ def embed(
         A file to be compacted into (``photos.h5``), or a folder of shards (``photos.emb``).
     dtype
         ``"float16"`` (relative error below 5e-4) or ``"float32"``.
+    views
+        How many views of each image its embedding is the mean of (see `extract.views`): 1 is the image as it is.
     listener
         Called after every row.
 
@@ -143,6 +151,7 @@ def embed(
     source, backbone = find_images(images), read_model(model)
     if "probabilities" in backbone.outputs:
         raise ModelError(f"{model}: expected a backbone, found a classifier; embed with the backbone it came from")
+    backbone = with_views(backbone, views, average=True)
     session = open_session(backbone, options.provider)
     started = time.monotonic()
     with StoreWriter(place, header_for(source, backbone, session, "embedding", dtype), backbone) as writer:
@@ -192,7 +201,8 @@ def fill(
     """Bring a store up to date with a source; give the number of images computed, and the seconds of each stage."""
     writer.known.require_same_images(source.items)
     todo, failed = _reuse(writer, source)
-    engine = Engine(source.root, model.rule, session, writer.known.find_content, options.workers, options.batch_size)
+    how = options.workers, options.batch_size, options.isolate
+    engine = Engine(source.root, model.rule, session, writer.known.find_content, *how)
     done, computed = len(source.items) - len(todo), 0
     for result in engine.outcomes(todo):
         if isinstance(result, Known):

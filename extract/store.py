@@ -193,7 +193,10 @@ def only_used_classes(header: Header, rows: Rows) -> tuple[Header, Rows]:
 
 def shards_of(folder: Path) -> list[Path]:
     """List a folder's finished shards, in the order in which they were written."""
-    return sorted(folder.glob("part-*.h5"))
+    try:
+        return sorted(folder.glob("part-*.h5"))
+    except FileNotFoundError:  # a run that finishes deletes it
+        return []
 
 
 def _read_table(file: Path) -> tuple[str, Header, Rows]:
@@ -234,19 +237,23 @@ def _latest(rows: Rows) -> NDArray[np.int64]:
 
 
 def _read_vectors(file: Path, digest: str, output: str, positions: NDArray[np.int64]) -> NDArray[Any]:
-    if not file.exists():
-        raise StoreError(f"{file}: is gone since the store was opened; open it again")
-    with h5py.File(file, "r") as table:
-        if not states_digest(file, digest):  # asked with the file open: a later replacement does not reach it
-            raise StoreError(f"{file}: was replaced by another run since it was opened; open it again")
-        vectors = table[output]
-        first, last = int(positions.min()), int(positions.max())
-        if last - first < 4 * len(positions):
-            block: NDArray[Any] = vectors[first : last + 1]
-            return block[positions - first]
-        rising, where = np.unique(positions, return_inverse=True)
-        chosen: NDArray[Any] = vectors[rising]
-        return chosen[where]
+    try:
+        with h5py.File(file, "r") as table:
+            if not states_digest(file, digest):  # asked with the file open: a later replacement does not reach it
+                raise StoreError(f"{file}: was replaced by another run since it was opened; open it again")
+            return _at_positions(table[output], positions)
+    except FileNotFoundError:
+        raise StoreError(f"{file}: is gone since the store was opened; open it again") from None
+
+
+def _at_positions(vectors: h5py.Dataset, positions: NDArray[np.int64]) -> NDArray[Any]:
+    first, last = int(positions.min()), int(positions.max())
+    if last - first < 4 * len(positions):
+        block: NDArray[Any] = vectors[first : last + 1]
+        return block[positions - first]
+    rising, where = np.unique(positions, return_inverse=True)
+    chosen: NDArray[Any] = vectors[rising]
+    return chosen[where]
 
 
 def _model_bytes(place: Path) -> bytes:

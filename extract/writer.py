@@ -192,11 +192,20 @@ def is_folder_store(output: Path) -> bool:
 
 
 def remove_unfinished_of(output: Path) -> None:
-    """Delete what a killed run left beside a single output file."""
+    """Delete what a killed run left beside a single output file.
+
+    Raises
+    ------
+    OutputError
+        Where the system refuses.
+    """
     for leftover in output.parent.glob(f"{TEMPORARY}*"):
         process = leftover.name.removeprefix(TEMPORARY).removesuffix(f"-{output.name[-100:]}")
         if process.isdigit():  # or it belongs to another file
-            leftover.unlink(missing_ok=True)
+            try:
+                leftover.unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputError(f"{leftover}: cannot be deleted: {error.strerror or error}") from None
 
 
 def _vectors_of(store: Store, keep: NDArray[np.int64], dtype: np.dtype[Any]) -> Iterator[NDArray[np.floating]]:

@@ -34,6 +34,13 @@ MaxFailures = Annotated[
 ]
 Provider = Annotated[str, typer.Option(help="Where the model runs: auto, cpu, cuda, ... There is no silent fallback.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Threads.", show_default="one a core")]
+Isolate = Annotated[
+    bool,
+    typer.Option(
+        "--isolate/--no-isolate",
+        help="Decode in processes of their own, so that an image which crashes its decoder costs that image alone.",
+    ),
+]
 BatchSize = Annotated[
     int | None,
     typer.Option(min=1, help="Images that go through the model together.", show_default="what suits the provider"),

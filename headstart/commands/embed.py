@@ -1,5 +1,6 @@
 """`headstart embed`: images -> embedding store."""
 
+import os
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +9,7 @@ import typer
 
 from headstart.console import (
     BatchSize,
+    Isolate,
     Json,
     MaxFailures,
     Provider,
@@ -35,9 +37,13 @@ def run(
         Path, typer.Option("-o", "--output", help="NAME.h5 for one file, NAME.emb for a folder of shards.")
     ] = Path("photos.h5"),
     dtype: Annotated[str, typer.Option(help="float16 or float32.")] = "float16",
+    views: Annotated[
+        int, typer.Option(min=1, help="Views an image: 2 with its mirror image, 4 also enlarged; slower, better.")
+    ] = 1,
     provider: Provider = "auto",
     workers: Workers = None,
     batch_size: BatchSize = None,
+    isolate: Isolate = os.name == "posix",
     max_failures: MaxFailures = None,
     json: Json = False,
 ) -> None:
@@ -46,7 +52,13 @@ def run(
 
     with progress("embedding") as listener:
         store, summary = embed(
-            images, model, output, dtype=dtype, options=EngineOptions(provider, workers, batch_size), listener=listener
+            images,
+            model,
+            output,
+            dtype=dtype,
+            views=views,
+            options=EngineOptions(provider, workers, batch_size, isolate),
+            listener=listener,
         )
     if json:
         print_json({**vars(summary), "output": output, "failures": store.failures, "classes": store.classes})

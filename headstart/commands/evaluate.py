@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 def run(
     store: Annotated[Path, typer.Argument(help="A store with labels, made by `headstart embed`.")],
     classifier: Annotated[Path, typer.Option(help="The file to judge, made by `headstart train`.")],
-    against: Annotated[
-        Path | None, typer.Option(help="Another classifier, to compare with.")
-    ] = None,
+    against: Annotated[Path | None, typer.Option(help="Another classifier, to compare with.")] = None,
     split: Annotated[str | None, typer.Option(help="Only this split: train, val or test.")] = None,
     require_accuracy: Annotated[
         float | None, typer.Option(min=0, max=1, help="Exit with code 1 below this accuracy.")

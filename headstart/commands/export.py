@@ -25,6 +25,9 @@ def run(
     image_size: Annotated[int | None, typer.Option(min=32, show_default="the backbone's own")] = None,
     width: Annotated[float, typer.Option(help="Width multiplier of the MobileNets.")] = 1.0,
     fit: Annotated[str, typer.Option(help="How images reach that size: squash, or crop the centre.")] = "squash",
+    features: Annotated[
+        str, typer.Option(help="top: the last layer's, or all-blocks: every block's too (better heads, longer rows).")
+    ] = "top",
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="For --weights random.")] = 0,
     precision: Annotated[str, typer.Option(help="fp32, or int8: faster on CPUs, needs --calibrate.")] = "fp32",
     calibrate: Annotated[
@@ -44,6 +47,7 @@ def run(
         image_size=image_size,
         width=width,
         fit=fit,
+        features=features,
         seed=seed,
         calibration=_pixels(calibrate, backbone, image_size, width, fit) if calibrate else None,
     )

@@ -1,5 +1,6 @@
 """`headstart score`: images or a store -> predictions."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,7 @@ import typer
 
 from headstart.console import (
     BatchSize,
+    Isolate,
     Json,
     MaxFailures,
     Provider,
@@ -32,6 +34,7 @@ def run(
     provider: Provider = "auto",
     workers: Workers = None,
     batch_size: BatchSize = None,
+    isolate: Isolate = os.name == "posix",
     max_failures: MaxFailures = None,
     json: Json = False,
 ) -> None:
@@ -45,7 +48,7 @@ def run(
             classifier,
             output,
             top=top,
-            options=EngineOptions(provider, workers, batch_size),
+            options=EngineOptions(provider, workers, batch_size, isolate),
             listener=listener,
         )
     if json:

@@ -78,9 +78,7 @@ def show_training(result: "TrainResult") -> None:
         say(f"  calibrated: temperature {result.calibration.temperature:.2f}; error {before:.3f} -> {after:.3f}")
     if result.unknown:
         rate, measured = result.unknown.false_alarm_rate, result.unknown.measured
-        say(
-            f"  marks unknown what is none of its classes, and {rate:.0%} of the others (measured: {measured:.1%})"
-        )
+        say(f"  marks unknown what is none of its classes, and {rate:.0%} of the others (measured: {measured:.1%})")
     say(f"judged on {result.evaluation.images} images that it has not seen ({result.judged_on}):")
     show(result.evaluation)
     forecast = result.curve.forecast

@@ -15,6 +15,7 @@ from classify.folding import fold
 from classify.heads import HEADS, HeadOptions, fit_head, make_head
 from classify.training import train
 from extract.errors import ModelError
+from extract.model import seal
 from extract.store import open_store
 
 
@@ -32,11 +33,12 @@ def run(path, pixels: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def rewritten(path, to, **metadata):
-    """Copy an ONNX file with some of its metadata changed."""
+    """Copy an ONNX file with some of its metadata changed, sealed anew."""
     model = onnx.load(path)
     said = json.loads(model.metadata_props[0].value) | metadata
-    model.metadata_props[0].value = json.dumps(said)
-    onnx.save(model, to)
+    onnx.helper.set_model_props(model, {"headstart": json.dumps(said)})
+    data = model.SerializeToString()
+    to.write_bytes(data + seal(data))
     return to
 
 
@@ -89,7 +91,7 @@ def test_only_operators_of_the_standard_are_used(tiny_classifier):
 
 def test_its_metadata_tell_what_it_is_and_where_it_came_from(tiny_store, tiny_backbone, tiny_classifier):
     model = onnx.load(tiny_classifier)
-    assert [entry.key for entry in model.metadata_props] == ["headstart"]
+    assert [entry.key for entry in model.metadata_props] == ["headstart", "headstart-sha256"]
     said = json.loads(model.metadata_props[0].value)
     assert (said["format"], said["schema"]) == ("headstart-classifier", 1)
     assert said["classes"] == ["ash", "birch", "cedar"]

@@ -1,12 +1,15 @@
 import json
 import math
+from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn import metrics
 
+from classify.classifier import read_classifier, write_classifier
 from classify.errors import ClassifierError, LabelError
-from classify.evaluation import evaluate, judge
+from classify.evaluation import compare_classifiers, evaluate, judge
 from classify.heads import HeadOptions
 from classify.training import train
 from extract.store import open_store
@@ -19,6 +22,15 @@ def strict(text: str):
         raise ValueError(constant)
 
     return json.loads(text, parse_constant=refuse)
+
+
+def reversed_classes(result, store, to):
+    """Write a trained classifier once more, with its classes in reverse order."""
+    head, model = deepcopy(result.head), result.head[-1]
+    head[-1].coef_, head[-1].intercept_ = model.coef_[::-1], model.intercept_[::-1]
+    header = replace(store.header, classes=store.header.classes[::-1])
+    write_classifier(to, head, replace(store, header=header))
+    return to
 
 
 @pytest.fixture
@@ -55,6 +67,29 @@ def test_the_mistakes_are_named_the_surest_first(judged):
         row = int(mistake.path.removesuffix(".jpg"))
         assert mistake.label == "abcd"[labels[row]]
         assert mistake.predicted == "abcd"[probabilities[row].argmax()]
+
+
+def test_how_sure_the_figures_are_is_told(judged):
+    probabilities, labels, found = judged
+    low, high = found.accuracy_interval
+    assert 0 < low < found.accuracy < high < 1
+    assert 0.2 < high - low < 0.4
+    assert found.majority == np.bincount(labels).max() / 40
+    surest, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    assert found.reliability.count.sum() == 40
+    assert np.nansum(found.reliability.confidence * found.reliability.count) == pytest.approx(surest.sum())
+    assert np.nansum(found.reliability.accuracy * found.reliability.count) == right.sum()
+    plain = strict(json.dumps(found.to_json()))
+    assert plain["calibration_error"] == found.reliability.error > 0
+    assert plain["accuracy_interval"] == [low, high]
+    assert (plain["majority"], plain["untrained"]) == (found.majority, None)
+    assert not {"rows", "probabilities", "reliability"} & set(plain)
+
+
+def test_all_right_is_still_not_certain():
+    found = judge(np.eye(2)[[0, 1] * 6], np.array([0, 1] * 6, np.int32), ["a", "b"], [""] * 12)
+    assert found.accuracy == 1
+    assert found.accuracy_interval == pytest.approx((0.757, 1), abs=1e-3)
 
 
 def test_certainty_that_was_wrong_costs_much_but_not_everything():
@@ -155,3 +190,75 @@ def test_a_store_of_some_of_the_classes_is_judged_in_the_classifiers_order(make_
     rows = np.flatnonzero(known.is_embedded & (known.labels == 2))
     found = evaluate(make_store(["cedar"] * len(rows), known.embeddings(rows)), tiny_classifier)
     assert (found.accuracy, found.confusion.tolist()) == (1, [[0, 0, 0], [0, 0, 0], [0, 0, len(rows)]])
+
+
+# One classifier against another.
+
+
+@pytest.fixture
+def rivals(clustered, make_store, tmp_path):
+    """A hard store, a classifier of it, and one whose store had fewer images and other paths."""
+    store = clustered(300, spread=5.0)
+    few = np.arange(24)
+    names = [store.classes[code] for code in store.labels[few]]
+    other = make_store(names, store.embeddings(few), contents=[f"other {row}" for row in few], name="few.h5")
+    return store, *(train(rows, tmp_path / name).path for rows, name in ((store, "new.onnx"), (other, "old.onnx")))
+
+
+def test_a_classifier_does_no_better_than_itself(rivals):
+    store, path, _ = rivals
+    found = compare_classifiers(store, evaluate(store, path), path, path)
+    assert (found.images, found.wins, found.losses, found.p_value) == (60, 0, 0, 1)
+    assert found.accuracy_difference == found.log_loss_difference == 0
+    assert found.verdict.startswith("no difference on these 60 images")
+
+
+def test_two_classifiers_are_compared_on_the_images_that_the_new_one_has_not_seen(rivals):
+    store, new, old = rivals
+    judged = evaluate(store, new)
+    found = compare_classifiers(str(store.place), judged, new, old)
+    assert (found.images, found.accuracy_new) == (60, judged.accuracy)
+    assert found.accuracy_old == np.mean(
+        read_classifier(old).probabilities(store.embeddings(judged.rows)).argmax(axis=1) == store.labels[judged.rows]
+    )
+    assert found.wins - found.losses == round(60 * found.accuracy_difference) > 0
+    assert found.log_loss_interval[0] < found.log_loss_difference < found.log_loss_interval[1]
+
+
+def test_the_classes_may_stand_in_another_order(rivals, tmp_path):
+    store, new, old = rivals
+    turned = reversed_classes(train(store, tmp_path / "same.onnx"), store, tmp_path / "turned.onnx")
+    judged, on_all = evaluate(store, new), evaluate(store, turned)
+    assert read_classifier(turned).classes == ["cedar", "birch", "ash"]
+    for found in (compare_classifiers(store, judged, new, turned), compare_classifiers(store, on_all, turned, new)):
+        assert (found.wins, found.losses) == (0, 0)
+    assert compare_classifiers(store, on_all, turned, old).accuracy_old == evaluate(store, old).accuracy
+
+
+def test_a_store_of_some_of_the_classes_is_compared_on_them(rivals, make_store):
+    store, new, old = rivals
+    rows = np.flatnonzero(store.labels == 2)
+    some = make_store(["cedar"] * len(rows), store.embeddings(rows), name="some.h5")
+    found = compare_classifiers(some, evaluate(some, new), new, old)
+    probabilities = read_classifier(old).probabilities(store.embeddings(rows))
+    assert found.accuracy_old == (probabilities.argmax(axis=1) == 2).mean()
+
+
+def test_a_classifier_of_other_classes_is_no_rival(rivals, clustered, tmp_path):
+    store, path, _ = rivals
+    fir = train(clustered(60, ["ash", "birch", "fir"], name="fir.h5"), tmp_path / "fir.onnx").path
+    with pytest.raises(
+        ClassifierError, match=r"fir\.onnx: knows ash, birch, fir, but .*new\.onnx knows ash, birch, ced"
+    ):
+        compare_classifiers(store, evaluate(store, path), path, fir)
+
+
+def test_a_classifier_of_another_backbone_is_no_rival(
+    make_backbone, tiny_photos, tiny_store, tiny_classifier, tmp_path
+):
+    from extract import embed
+
+    other, _ = embed(tiny_photos, make_backbone(tmp_path / "b.onnx", seed=1), tmp_path / "other.h5")
+    rival = train(other, tmp_path / "rival.onnx").path
+    with pytest.raises(ClassifierError, match=r"its embeddings come from backbone .*rival\.onnx was trained on"):
+        compare_classifiers(tiny_store, evaluate(tiny_store, tiny_classifier), tiny_classifier, rival)

@@ -59,7 +59,7 @@ def test_many_sets_at_once_are_each_of_them_alone(k):
     for number, together in enumerate(solve(axes, points, codes, sets, grid)):
         alone = [solve(axes, points, codes, one, grid)[number].logits(rows) for one in sets]
         assert together.logits(rows) == pytest.approx(np.concatenate(alone, axis=1), abs=2e-3)
-        assert np.array_equal(together.only(2).logits(rows), together.logits(rows)[:, [2]])
+        assert np.array_equal(together.repeated(2).logits(rows), together.logits(rows)[:, [2]])
 
 
 def test_rows_of_no_weight_count_for_nothing():
@@ -87,9 +87,7 @@ def test_a_solution_is_left_as_it_is_while_others_go_on(monkeypatch):
     (done,) = solve(axes, points, codes, sets[:1], (0.1,))
     start = Fits(np.concatenate([done.weights, 0 * done.weights], axis=1), np.concatenate([done.bias, 0 * done.bias]))
     seen, loss = [], classify.path._Problem.loss
-    monkeypatch.setattr(
-        classify.path._Problem, "loss", lambda *given: seen.append(given[-1].tolist()) or loss(*given)
-    )
+    monkeypatch.setattr(classify.path._Problem, "loss", lambda *given: seen.append(given[-1].tolist()) or loss(*given))
     (found,) = solve(axes, points, codes, sets, (0.1,), start=start, tolerance=1e-6)
     assert (seen[0], seen[-1]) == ([0, 1], [1])
     assert seen.count([0, 1]) == 1 < seen.count([1]) < 40

@@ -63,6 +63,21 @@ def test_a_failure_is_a_row_with_its_reason(place):
     assert bad == {"path": "b", "status": "failed", "label": None, "probability": None, "reason": "empty file"}
 
 
+def test_what_is_unknown_has_columns_before_the_reason(place):
+    rows = [
+        Prediction("a", [("ash", 0.9)], unknown=False, distance=0.123456),
+        Prediction("b", [("ash", 0.4)], unknown=True, distance=1.5),
+        Prediction("c", [], "empty file"),
+    ]
+    write_predictions(place, rows, 1, with_unknown=True)
+    found = read(place)
+    assert list(found[0]) == ["path", "status", "label", "probability", "unknown", "distance", "reason"]
+    assert [row["unknown"] or None for row in found] == ["no", "yes", None]
+    assert [float(row["distance"]) for row in found[:2]] == [0.12346, 1.5]
+    assert found[2]["distance"] in (None, "")
+    assert isinstance(found[1]["distance"], str if place.suffix == ".csv" else float)
+
+
 def test_any_name_survives(place):
     found = write(place, *(Prediction(name, [(name, 0.5)], "") for name in ODD_NAMES), places=1)
     assert [(row["path"], row["label"]) for row in found] == [(name, name) for name in ODD_NAMES]

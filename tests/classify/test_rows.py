@@ -75,21 +75,8 @@ def test_contradictory_images_are_always_trained(labels):
     assert np.flatnonzero(draw_folds(labels, draws) == ALWAYS_TRAINED).tolist() == [0, len(labels) - 1]
 
 
-def test_views_become_rows_of_their_own_side_by_side(labels):
-    embeddings = np.arange(len(labels) * 2 * 3, dtype=np.float32).reshape(-1, 2, 3)
-    rows = TrainingRows(embeddings, labels, draw_folds(labels, drawn(labels)), 3)
-    assert (len(rows), rows.views) == (80, 2)
-    flat, codes = rows.flat()
-    assert np.array_equal(flat, embeddings.reshape(160, 3))
-    assert codes.tolist() == np.repeat(labels, 2).tolist()
-    some, codes = rows.flat(labels == 2)
-    assert np.array_equal(some, embeddings[73:].reshape(14, 3))
-    assert codes.tolist() == [2] * 14
-    assert np.array_equal(rows.take(np.arange(73, 80)).flat()[0], some)
-
-
 def test_only_what_was_held_out_is_judged():
-    rows = TrainingRows(np.zeros((4, 1, 1), np.float32), np.array([0, 1, 0, 1]), np.array([0, 1, 0, -1]), 2)
+    rows = TrainingRows(np.zeros((4, 1), np.float32), np.array([0, 1, 0, 1]), np.array([0, 1, 0, -1]), 2)
     logits = np.log([[0.8, 0.2], [0.6, 0.4], [0.5, 0.5], [np.nan, np.nan]])
     loss, accuracy = rows.judge(logits)
     assert loss == pytest.approx(-np.log([0.8, 0.4, 0.5]).mean())

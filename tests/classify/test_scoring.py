@@ -1,4 +1,5 @@
 import csv
+import json
 import os
 import shutil
 import signal
@@ -7,9 +8,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet
 import pytest
+from PIL import Image
 
 from classify.errors import ClassifierError, PredictionError
+from classify.predictions import SINKS
 from classify.scoring import score
 from classify.training import train
 from extract.errors import ExtractError, OutputError, SourceError, StoreError
@@ -29,6 +33,15 @@ score(*sys.argv[1:], listener=lambda state: state.done >= 80 and os.kill(os.getp
 def rows(path: Path) -> list[dict[str, str]]:
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def table(path: Path) -> list[dict]:
+    """Read predictions of any format."""
+    if path.suffix == ".parquet":
+        return pyarrow.parquet.read_table(path).to_pylist()
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return rows(path)
 
 
 @pytest.fixture
@@ -227,3 +240,62 @@ def test_stored_rows_score_as_the_head_does(tiny_store, tiny_classifier, tmp_pat
     expected = model.probabilities(store.embeddings(store.is_embedded)).max(axis=1)
     found = [float(row["probability"]) for row in rows(tmp_path / "p.csv") if row["status"] == "ok"]
     assert np.allclose(found, expected, atol=1e-6)
+
+
+# None of these.
+
+
+@pytest.fixture
+def with_strangers(tiny_photos, tmp_path) -> Path:
+    """The photos, and three that are none of their classes: noise."""
+    folder = shutil.copytree(tiny_photos, tmp_path / "mixed")
+    (folder / "zzz").mkdir()
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 256, (32, 32, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / "zzz" / f"{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize("suffix", SINKS)
+def test_strangers_are_marked_in_every_format(with_strangers, tiny_classifier, tmp_path, suffix):
+    summary = score(with_strangers, tiny_classifier, tmp_path / f"p{suffix}", top=1)
+    found = table(summary.output)
+    assert list(found[0]) == ["path", "status", "label", "probability", "unknown", "distance", "reason"]
+    marked = [row["path"] for row in found if row["unknown"] == "yes"]
+    assert marked[-3:] == ["zzz/0.png", "zzz/1.png", "zzz/2.png"]
+    assert len(marked) == summary.unknown <= 3 + 6
+    assert {row["unknown"] for row in found if row["status"] == "ok"} == {"yes", "no"}
+    assert [row["unknown"] or None for row in found if row["status"] == "failed"] == [None]
+    far = [float(row["distance"]) for row in found if row["path"].startswith("zzz")]
+    assert min(far) > max(float(row["distance"]) for row in found if row["unknown"] == "no")
+
+
+def test_images_and_their_store_are_marked_alike(with_strangers, tiny_backbone, tiny_classifier, tmp_path):
+    from extract import embed
+
+    embed(with_strangers, tiny_backbone, tmp_path / "s.h5", dtype="float32")
+    of_images, of_store = (
+        score(given, tiny_classifier, tmp_path / f"{name}.csv")
+        for name, given in (("images", with_strangers), ("store", tmp_path / "s.h5"))
+    )
+    assert of_images.unknown == of_store.unknown > 0
+    for one, other in zip(rows(of_images.output), rows(of_store.output), strict=True):
+        assert (one["path"], one["label"], one["unknown"]) == (other["path"], other["label"], other["unknown"])
+        assert not one["distance"] or float(one["distance"]) == pytest.approx(float(other["distance"]), abs=2e-5)
+
+
+def test_a_classifier_that_knows_no_unknown_has_no_such_columns(tiny_photos, tiny_store, tmp_path):
+    path = train(tiny_store, tmp_path / "c.onnx", false_alarms=0).path
+    for given in (tiny_photos, tiny_store):
+        summary = score(given, path, tmp_path / "p.csv")
+        assert summary.unknown is None
+        assert not {"unknown", "distance"} & set(rows(summary.output)[0])
+
+
+def test_images_are_scored_in_the_views_that_were_trained_on(tiny_backbone, tiny_photos, tmp_path):
+    from extract import embed
+
+    store, _ = embed(tiny_photos, tiny_backbone, tmp_path / "s.h5", dtype="float32", views=2)
+    path = train(store, tmp_path / "c.onnx").path
+    of_images, of_store = (score(given, path, tmp_path / "p.csv", top=1) for given in (tiny_photos, tmp_path / "s.h5"))
+    assert (of_images.scored, of_images.agreeing, of_images.unknown) == (60, 60, of_store.unknown)

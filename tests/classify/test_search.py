@@ -11,10 +11,8 @@ from classify.search import GRID, RISES, refined, search_head
 
 
 def rows_of(points: np.ndarray, codes: np.ndarray, k: int | None = None) -> TrainingRows:
-    """Take (n, d) as images in one view, (n, v, d) as they are."""
     folds = draw_folds(codes, np.random.default_rng(0).random(len(codes)))
-    views = points if points.ndim == 3 else points[:, None]
-    return TrainingRows(views.astype(np.float32), codes, folds, k or int(codes.max()) + 1)
+    return TrainingRows(points.astype(np.float32), codes, folds, k or int(codes.max()) + 1)
 
 
 def model_of(c: float, points: np.ndarray, codes: np.ndarray, **options) -> LogisticRegression:
@@ -23,36 +21,32 @@ def model_of(c: float, points: np.ndarray, codes: np.ndarray, **options) -> Logi
 
 @pytest.fixture
 def overlapping(clusters):
-    """Give 300 images of k classes that cannot quite be told apart, in v views."""
-
-    def draw(k: int, views: int = 1) -> TrainingRows:
-        points, codes = clusters(300, k, spread=6)
-        more = np.random.default_rng(1).normal(0, 1, (300, views, 16)) * (views > 1)
-        return rows_of(points[:, None] + more, codes)
-
-    return draw
+    """Give 300 images of k classes that cannot quite be told apart."""
+    return lambda k: rows_of(*clusters(300, k, spread=6))
 
 
-@pytest.mark.parametrize("views", [1, 2])
+def out_of_fold(c: float, rows: TrainingRows) -> np.ndarray:
+    """Give logits of scikit-learn, one fit a fold, on embeddings standardised together."""
+    scaler = StandardScaler().fit(rows.embeddings)
+    logits = np.empty((len(rows), rows.classes))
+    for fold in range(5):
+        held_out = rows.folds == fold
+        model = model_of(c, scaler.transform(rows.embeddings[~held_out]), rows.labels[~held_out])
+        logits[held_out] = model.predict_log_proba(scaler.transform(rows.embeddings[held_out]))
+    return logits
+
+
 @pytest.mark.parametrize("k", [2, 3])
-def test_the_setting_with_the_least_loss_out_of_fold_is_the_one_scikit_learn_finds(overlapping, k, views):
-    rows = overlapping(k, views)
+def test_the_setting_with_the_least_loss_out_of_fold_is_the_one_scikit_learn_finds(overlapping, k):
+    rows = overlapping(k)
     found = search_head("logreg", rows, HeadOptions())
-    scaler = StandardScaler().fit(rows.flat()[0])
-    expected = {}
-    for c in (candidate.c for candidate in found.candidates):
-        logits = np.empty((300, k))
-        for fold in range(5):
-            held_out = rows.folds == fold
-            points, codes = rows.flat(~held_out)
-            unseen = scaler.transform(rows.flat(held_out)[0])
-            said = model_of(c, scaler.transform(points), codes).predict_log_proba(unseen)
-            logits[held_out] = said.reshape(-1, views, k).mean(axis=1)
-        expected[c] = rows.judge(logits)[0]
-        if c == found.chosen.c:
-            assert softmax(found.logits) == pytest.approx(softmax(logits), abs=0.03)
-    assert [candidate.log_loss for candidate in found.candidates] == pytest.approx(list(expected.values()), abs=5e-3)
-    assert found.chosen.c == min(expected, key=expected.__getitem__)
+    best = found.candidates.index(found.chosen)
+    expected = [out_of_fold(candidate.c, rows) for candidate in found.candidates[best - 1 : best + 2]]
+    losses = [rows.judge(logits)[0] for logits in expected]
+    assert [c.log_loss for c in found.candidates[best - 1 : best + 2]] == pytest.approx(losses, abs=3e-3)
+    assert found.chosen.log_loss == min(candidate.log_loss for candidate in found.candidates)
+    assert losses.index(min(losses)) == 1
+    assert softmax(found.logits) == pytest.approx(softmax(expected[1]), abs=0.03)
     assert (found.chosen.log_loss, found.chosen.accuracy) == rows.judge(found.logits)
     assert (found.folds, found.rows) == (5, rows)
     assert found.reason.startswith(f"logreg with C = {found.chosen.c:g} has the least log loss of ")
@@ -60,9 +54,9 @@ def test_the_setting_with_the_least_loss_out_of_fold_is_the_one_scikit_learn_fin
 
 def test_the_path_ends_once_it_only_gets_worse(clusters):
     points, codes = clusters(300, 3, spread=40)
-    tried = [candidate.c for candidate in search_head("logreg", rows_of(points, codes), HeadOptions()).candidates]
-    found = search_head("logreg", rows_of(points, codes), HeadOptions()).chosen
-    assert tried == list(GRID[: tried.index(found.c) + RISES + 1])
+    found = search_head("logreg", rows_of(points, codes), HeadOptions())
+    tried = [candidate.c for candidate in found.candidates]
+    assert tried == list(GRID[: tried.index(found.chosen.c) + RISES + 1])
     assert len(tried) < len(GRID)
 
 
@@ -79,14 +73,11 @@ def test_auto_takes_the_head_with_the_lower_loss(winner, overlapping):
     if winner == "mlp":  # a class in two opposite corners, which no straight line cuts off
         points = np.random.default_rng(0).normal(0, 1, (400, 16)) * [3, 3, *[1] * 14]
         rows = rows_of(points, ((points[:, 0] > 0) ^ (points[:, 1] > 0)).astype(np.int32))
-    options = HeadOptions(hidden=(64,))
+    options = HeadOptions()
     found = search_head("auto", rows, options)
     assert {candidate.head for candidate in found.candidates} == {"logreg", "mlp"}
     assert found.chosen == min(found.candidates, key=lambda candidate: candidate.log_loss)
     assert found.chosen.head == winner
-    assert found.candidates == [
-        candidate for head in ("logreg", "mlp") for candidate in search_head(head, rows, options).candidates
-    ]
     assert (found.fits is None) == (winner == "mlp")
 
 
@@ -98,7 +89,7 @@ def test_scikit_learn_is_started_near_its_solution(overlapping, monkeypatch, k, 
     rows = overlapping(k)
     kept = np.flatnonzero((rows.labels != 1) | (np.arange(300) % 4 == 1))
     rows, options = rows.take(kept), HeadOptions(c=0.01, class_weight=class_weight)
-    points, codes = rows.flat()
+    points, codes = rows.embeddings, rows.labels
     given = {} if class_weight == "none" else {"class_weight": "balanced"}
     scaled = StandardScaler().fit_transform(points)
     expected = model_of(0.01, scaled, codes, **given).predict_proba(scaled)
@@ -130,6 +121,17 @@ def test_of_many_images_a_sample_is_searched_that_holds_some_of_every_class(head
     again, other = (search_head("logreg", rows, HeadOptions(seed=seed)).images for seed in (0, 1))
     assert np.array_equal(again, found.images)
     assert not np.array_equal(other, found.images)
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_a_sample_is_penalised_as_all_images_would_be(overlapping, monkeypatch, k):
+    monkeypatch.setattr(classify.search, "SEARCHED_ROWS", 60)
+    found = search_head("logreg", overlapping(k), HeadOptions(c=1e-3))
+    points, codes = found.rows.embeddings, found.rows.labels
+    scaled = StandardScaler().fit_transform(points)
+    said = softmax(found.fits.logits(found.axes.project(points))[:, -1])
+    assert said == pytest.approx(model_of(1e-3 * 300 / 60, scaled, codes).predict_proba(scaled), abs=0.01)
+    assert np.abs(said - model_of(1e-3, scaled, codes).predict_proba(scaled)).max() > 0.05
 
 
 def test_no_class_is_missing_from_the_sample_however_many_there_are(monkeypatch):

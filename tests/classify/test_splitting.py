@@ -92,6 +92,58 @@ def test_copies_of_one_image_stay_together(make_store, fraction, different):
     assert train | test == set(contents)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_rows_that_show_one_image_stay_together(make_store, seed):
+    groups = np.arange(60)
+    groups[[8, 14, 30]], groups[41] = 2, 7
+    split = split_rows(make_store(["ash", "birch"] * 30), 0.5, seed, groups)
+    assert not set(groups[split.train]) & set(groups[split.test])
+    assert sorted([*split.train, *split.test]) == list(range(60))
+    draws = dict(zip(split.train.tolist(), split.draws, strict=True))
+    assert len({draws.get(row) for row in (2, 8, 14, 30)}) == 1
+    assert len(set(split.draws)) == len(set(groups[split.train]))
+
+
+def test_of_copies_on_both_sides_of_the_users_split_those_to_train_on_are_left_out(make_store):
+    contents = [*range(18), 15, 15, 16, 3]
+    splits = ["train"] * 12 + ["val"] * 6 + ["train", "", "train", "train"]
+    split = split_rows(make_store(["ash", "birch"] * 11, contents=contents, splits=splits))
+    assert split.test.tolist() == list(range(12, 18))
+    assert split.train.tolist() == [*range(12), 21]
+    assert split.left_out == 3
+    groups = np.arange(22)
+    groups[[4, 13]] = 4
+    grouped = split_rows(make_store(["ash", "birch"] * 11, splits=splits), groups=groups)
+    assert (4 in grouped.train, grouped.left_out) == (False, 1)
+
+
+def test_a_hold_out_leaves_nothing_out(make_store):
+    assert (
+        split_rows(make_store(["ash", "birch"] * 20, contents=[row // 4 * 2 + row % 2 for row in range(40)])).left_out
+        == 0
+    )
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.5, 0.99])
+def test_an_image_whose_copies_have_different_labels_is_never_judged_on(make_store, fraction):
+    contents = [*range(30), 0, 1, 2]
+    store = make_store([*["ash", "birch"] * 15, "birch", "ash", "birch"], contents=contents)
+    split = split_rows(store, fraction)
+    assert {0, 1, 2, 30, 31, 32} <= set(split.train)
+    assert set(store.labels[split.test]) == {0, 1}
+
+
+def test_contradictory_images_leave_the_others_of_their_class_to_judge_on(make_store):
+    store = make_store(["ash", "ash", "birch", "birch", "birch"], contents=[0, 1, 1, 2, 3])
+    assert 0 in split_rows(store, 0.99).test
+
+
+def test_a_class_that_is_a_copy_of_another_leaves_nothing_to_judge_on(make_store):
+    store = make_store(["ash", "birch"] * 10, contents=[row // 2 for row in range(20)])
+    with pytest.raises(LabelError, match=r"made\.h5: expected images to judge on, but each has a copy under another"):
+        split_rows(store)
+
+
 def test_a_class_of_two_images_gives_one_to_each_side(make_store):
     store = make_store(["ash", "ash", "birch", "birch"])
     split = split_rows(store)

@@ -6,14 +6,18 @@ import sys
 import numpy as np
 import onnx
 import pytest
+from scipy.special import softmax
 
 from classify.classifier import read_classifier
-from classify.errors import ClassifierError, HeadError, LabelError
+from classify.errors import ClassifierError, ClassifyError, HeadError, LabelError
+from classify.evaluation import evaluate
 from classify.heads import HEADS, HeadOptions
 from classify.splitting import digest_of_rows
 from classify.training import train
 from extract.errors import OutputError, StoreError
 from extract.store import open_store
+
+NAMES = ["ash", "birch", "cedar"]
 
 TRAIN_AND_EVALUATE = """
 import sys
@@ -159,3 +163,179 @@ def test_neither_onnxruntime_nor_pillow_is_loaded(tiny_store, tmp_path):
     command = [sys.executable, "-c", TRAIN_AND_EVALUATE, tiny_store, tmp_path / "c.onnx"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+# Copies.
+
+
+@pytest.fixture
+def with_copies(clusters, make_store):
+    """90 images, with near copies of five of them: what is left of an image saved again."""
+
+    def make(**columns):
+        rng = np.random.default_rng(3)
+        codes = (np.arange(90) % 3).astype(np.int32)
+        originals = rng.normal(0, 1, (3, 16))[codes] + rng.normal(0, 1, (90, 16))
+        vectors = np.concatenate([originals, originals[:5] + rng.normal(0, 1e-4, (5, 16))]).astype(np.float32)
+        return make_store([NAMES[code] for code in [*codes, *codes[:5]]], vectors, **columns)
+
+    return make
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_image_saved_again_is_on_the_side_of_the_first(with_copies, tmp_path, seed):
+    result = train(with_copies(), tmp_path / "c.onnx", holdout=0.5, options=HeadOptions(c=0.1, seed=seed))
+    assert [group.rows for group in result.duplicates.groups] == [[row, 90 + row] for row in range(5)]
+    train_rows, test_rows = (set(side.tolist()) for side in (result.split.train, result.split.test))
+    assert all({row, 90 + row} <= train_rows or {row, 90 + row} <= test_rows for row in range(5))
+    assert evaluate(with_copies(name="same.h5"), result.path).rows.tolist() == result.split.test.tolist()
+    fold = dict(zip(result.split.train.tolist(), result.search.rows.folds.tolist(), strict=True))
+    assert all(fold.get(row) == fold.get(90 + row) for row in range(5))
+
+
+def test_a_copy_of_an_image_to_judge_on_is_not_trained_on(with_copies, tmp_path):
+    splits = ["val" if row < 30 else "train" for row in range(95)]
+    result = train(with_copies(splits=splits), tmp_path / "c.onnx")
+    assert result.split.train.tolist() == list(range(30, 90))
+    assert (result.split.left_out, result.trained_images, result.evaluation.images) == (5, 60, 30)
+    assert any(warning.startswith("5 training images were left out") for warning in result.warnings)
+
+
+# Choosing, and what is told of it.
+
+
+def test_the_chosen_setting_is_the_one_that_is_written(clustered, tmp_path):
+    result = train(clustered(200, spread=5.0), tmp_path / "c.onnx", head="auto")
+    said = result.classifier.model.metadata
+    assert (said["head"]["name"], said["head"]["c"]) == (result.search.chosen.head, result.search.chosen.c)
+    assert result.search.chosen.c == result.head[-1].C
+    assert {candidate.head for candidate in result.search.candidates} == set(HEADS)
+
+
+def test_probabilities_are_calibrated_where_there_are_images_enough(clustered, tmp_path):
+    store = clustered(600, spread=8.0)
+    result = train(store, tmp_path / "c.onnx", options=HeadOptions(c=100.0))
+    temperature = result.calibration.temperature
+    assert temperature > 1.05
+    assert result.calibration.after.error < result.calibration.before.error
+    assert result.classifier.model.metadata["calibration"]["temperature"] == temperature
+    rows = store.embeddings(result.split.test)
+    expected = softmax(result.head.predict_log_proba(rows) / temperature, axis=1)
+    assert result.classifier.probabilities(rows) == pytest.approx(expected, abs=1e-5)
+    assert result.evaluation.probabilities == pytest.approx(expected, abs=1e-5)
+
+
+def test_few_images_calibrate_nothing(clustered, tmp_path):
+    result = train(clustered(60), tmp_path / "c.onnx")
+    assert result.calibration is None
+    assert result.classifier.model.metadata["calibration"] == {"temperature": 1}
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_two_images_a_class_are_enough_to_train(clustered, tmp_path, head):
+    result = train(clustered(6), tmp_path / "c.onnx", head=head)
+    assert (result.trained_images, result.evaluation.images) == (3, 3)
+    assert (result.calibration, result.unknown, result.curve.forecast) == (None, None, None)
+    assert result.search.candidates == []
+    assert result.classifier.probabilities(np.zeros((1, 16), np.float32)).shape == (1, 3)
+
+
+def test_how_many_known_images_are_marked_unknown_is_measured(clustered, tmp_path):
+    store = clustered(600)
+    result = train(store, tmp_path / "c.onnx", false_alarms=0.2)
+    rows = store.embeddings(result.split.test)
+    assert result.unknown.measured == pytest.approx(result.classifier.predictions(rows)[:, -1].mean(), abs=0.01)
+    assert result.unknown.measured == pytest.approx(0.2, abs=0.1)
+    assert result.classifier.model.metadata["thresholds"]["false_alarm_rate"] == 0.2
+
+
+@pytest.mark.parametrize("share", [-0.1, 1, float("nan")])
+def test_a_share_of_false_alarms_out_of_range_is_refused(clustered, tmp_path, share):
+    with pytest.raises(LabelError, match="the share of false alarms must be at least 0 and below 1"):
+        train(clustered(), tmp_path / "c.onnx", false_alarms=share)
+
+
+def test_the_curve_grows_to_the_images_that_were_trained_on(clustered, tmp_path):
+    result = train(clustered(300, spread=5.0), tmp_path / "c.onnx")
+    images = [point.images for point in result.curve.points]
+    assert images == sorted(images)
+    assert images[-1] == result.trained_images == 240
+    assert result.curve.points[-1].accuracy == pytest.approx(result.evaluation.accuracy, abs=0.02)
+    assert result.curve.forecast.images == 480
+
+
+def test_warnings_are_of_this_store(clustered, tmp_path):
+    assert train(clustered(300), tmp_path / "c.onnx").warnings == []
+    few = train(clustered(30, name="few.h5"), tmp_path / "few.onnx").warnings
+    assert [warning.split(":")[0] for warning in few] == ["too few test images to judge 3 of 3 classes"]
+
+
+def test_each_step_is_told(clustered, tmp_path):
+    told: list[str] = []
+    train(clustered(60), tmp_path / "c.onnx", listener=told.append)
+    assert told == ["looking for copies", "searching and fitting", "judging", "writing"]
+
+
+# Label mistakes, and the report.
+
+
+def test_flipped_labels_are_suspected(clusters, make_store, tmp_path):
+    pytest.importorskip("cleanlab")
+    vectors, codes = clusters(200, 2)
+    labels = codes.copy()
+    flipped = [3, 40, 77, 120, 155]
+    labels[flipped] = 1 - codes[flipped]
+    store = make_store([NAMES[code] for code in labels], vectors)
+    result = train(store, tmp_path / "c.onnx", suspects=True)
+    assert sorted(suspect.row for suspect in result.suspects) == flipped
+    assert all(suspect.likely == NAMES[codes[suspect.row]] for suspect in result.suspects)
+    assert train(store, tmp_path / "c.onnx").suspects is None
+
+
+def test_a_report_is_written_on_request(tiny_store, tmp_path):
+    pytest.importorskip("jinja2")
+    pytest.importorskip("cleanlab")
+    result = train(tiny_store, tmp_path / "c.onnx", report=tmp_path / "c.html")
+    assert "c.onnx" in (tmp_path / "c.html").read_text(encoding="utf-8")
+    assert result.suspects == []
+    assert {path.name for path in tmp_path.iterdir()} == {"c.onnx", "c.html"}
+
+
+def test_a_report_that_cannot_be_written_is_said_before_anything_else(tiny_store, tmp_path, contents_of):
+    pytest.importorskip("jinja2")
+    with pytest.raises((ClassifyError, OutputError), match=r"gone/c\.html"):
+        train(tiny_store, tmp_path / "c.onnx", report=tmp_path / "gone" / "c.html")
+    assert contents_of(tmp_path) == {}
+
+
+# Beside an untrained backbone.
+
+
+@pytest.fixture
+def embedded(make_backbone, tmp_path):
+    """Embed photos with an untrained backbone."""
+
+    def embed_photos(photos):
+        from extract import embed
+
+        weights = {"source": "random", "file": None, "sha256": None, "seed": 5, "trained": False}
+        return embed(photos, make_backbone(tmp_path / "b.onnx", seed=5, weights=weights), tmp_path / "untrained.h5")[0]
+
+    return embed_photos
+
+
+def test_an_untrained_backbone_is_judged_on_the_same_images(tiny_store, tiny_photos, embedded, tmp_path):
+    other = embedded(tiny_photos)
+    result = train(tiny_store, tmp_path / "c.onnx", untrained=other)
+    alone = train(other, tmp_path / "alone.onnx")
+    assert result.evaluation.untrained == alone.evaluation.accuracy
+    assert any("hardly better than with an untrained backbone (1.000)" in warning for warning in result.warnings)
+    assert train(tiny_store, tmp_path / "plain.onnx").evaluation.untrained is None
+    assert result.path.read_bytes() == (tmp_path / "plain.onnx").read_bytes()
+
+
+def test_an_image_that_the_untrained_store_lacks_is_named(tiny_store, draw_photos, embedded, tmp_path):
+    fewer = embedded(draw_photos(tmp_path / "photos", {"ash": 20, "birch": 19, "cedar": 20}))
+    with pytest.raises(LabelError, match=r"untrained\.h5: expected the same images as .*, but birch/019\.png is not"):
+        train(tiny_store, tmp_path / "c.onnx", untrained=fewer)
+    assert not (tmp_path / "c.onnx").exists()

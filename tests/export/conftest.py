@@ -17,11 +17,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Exported:
-    """One exported file with the Keras network that it came from."""
+    """One exported file with the Keras network that it came from, and the same network with its named outputs."""
 
     summary: Any
     model: onnx.ModelProto
     network: Any
+    outputs: Any
     plan: Any
 
     def onnx(self, images: np.ndarray) -> np.ndarray:
@@ -32,7 +33,7 @@ class Exported:
     def keras(self, images: np.ndarray) -> np.ndarray:
         from export.network import keras_embeddings
 
-        return keras_embeddings(self.network, images, self.plan)
+        return keras_embeddings(self.outputs, images, self.plan)
 
 
 @pytest.fixture(scope="session")
@@ -57,12 +58,13 @@ def exported(tmp_path_factory, frameworks) -> Callable[..., Exported]:
         key = (backbone, str(weights), *sorted(options.items()))
         if key not in made:
             kept = []
-            build = export.network.build_network
+            build, name = export.network.build_network, export.network.with_blocks
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(export.network, "build_network", lambda *a: kept.append(build(*a)) or kept[0])
+                patch.setattr(export.network, "with_blocks", lambda *a: kept.append(name(*a)) or kept[1])
                 summary = export_backbone(folder / f"{len(made)}.onnx", backbone=backbone, weights=weights, **options)
             plan = make_plan(backbone, options.get("image_size"), options.get("width", 1.0), "squash")
-            made[key] = Exported(summary, onnx.load(summary.path), kept[0], plan)
+            made[key] = Exported(summary, onnx.load(summary.path), *kept, plan)
         return made[key]
 
     return make

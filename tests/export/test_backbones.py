@@ -70,6 +70,7 @@ def test_native_size_is_the_default_and_other_sizes_are_taken():
         (("mobilenet_v2", None, 0.9, "squash"), "0.35, 0.5, 0.75, 1.0, 1.3, 1.4"),
         (("vgg16", None, 0.5, "squash"), "choose 1.0"),
         (("vgg16", None, 1.0, "stretch"), "squash, crop"),
+        (("vgg16", None, 1.0, "squash", "bottom"), "top, all-blocks"),
         (("inception_v3", 74, 1.0, "squash"), "from 75 to"),
         (("vgg16", (224, 10**6), 1.0, "squash"), "from 32 to"),
         (("vgg16", (224, 224, 3), 1.0, "squash"), "height and width"),

@@ -13,7 +13,7 @@ from PIL import Image
 
 import extract.decode
 from extract.decode import decode
-from extract.errors import DecodeError
+from extract.errors import DecodeError, OutOfMemoryError
 from extract.resize import ResizeRule
 
 WIDTH, HEIGHT = 24, 16
@@ -111,6 +111,23 @@ def test_transparent_parts_lie_over_white(form):
     expected = upright()
     expected[:, : WIDTH // 2] = 255
     assert distance(pixels, expected) <= (2 if form == "AVIF" else 0)
+
+
+@pytest.mark.parametrize("rows", [1, 3, HEIGHT - 1, HEIGHT])
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "RGB", "L"])
+def test_laying_over_white_by_strips_is_laying_the_whole(monkeypatch, rows, mode):
+    image = large(WIDTH, HEIGHT).convert("RGB" if mode == "P" else mode)
+    image = image.quantize(16) if mode == "P" else image
+    if mode in ("RGBA", "LA"):
+        image.putalpha(large(WIDTH, HEIGHT).convert("L"))
+        data = encoded(image, "PNG")
+    else:
+        data = encoded(image, "PNG", transparency=image.getpixel((2, 3)))
+    monkeypatch.setattr(extract.decode, "STRIP_PIXELS", rows * WIDTH)
+    with Image.open(io.BytesIO(data)) as stored:
+        rgba = stored.convert("RGBA")
+    expected = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    np.testing.assert_array_equal(decode(data, AS_IT_IS), np.asarray(expected))
 
 
 @pytest.mark.parametrize(("alpha", "grey"), [(0, 255), (128, 177), (255, 100)])
@@ -342,6 +359,26 @@ def test_a_jpeg_that_is_read_small_may_be_larger(monkeypatch):
     assert "2000 x 1500" in refusal(data, ResizeRule(1000, 1000))
 
 
+@pytest.mark.parametrize(
+    ("mode", "options", "kind"),
+    [
+        ("RGB", {}, b"VP8 "),
+        ("RGB", {"lossless": True}, b"VP8L"),
+        ("RGBA", {}, b"VP8X"),
+        ("RGB", {"exif": b"x"}, b"VP8X"),
+    ],
+)
+def test_a_webp_with_too_many_pixels_is_refused_before_its_decoder_takes_memory(monkeypatch, mode, options, kind):
+    image = Image.new(mode, (WIDTH, HEIGHT), (9, 9, 9, 100)[: len(mode)])
+    data = encoded(image, "WEBP", **options)
+    assert data[12:16] == kind
+    monkeypatch.setattr(extract.decode, "MAX_PIXELS", WIDTH * HEIGHT)
+    assert decode(data, AS_IT_IS).shape == (HEIGHT, WIDTH, 3)
+    monkeypatch.setattr(extract.decode, "MAX_PIXELS", WIDTH * HEIGHT - 1)
+    monkeypatch.setattr("PIL.Image.open", None)
+    assert refusal(data) == "24 x 16 is more than 383 pixels"
+
+
 def png_claiming(width: int, height: int) -> bytes:
     head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     idat = b"IDAT" + zlib.compress(bytes(1000))
@@ -390,6 +427,16 @@ def test_running_out_of_memory_is_a_reason(monkeypatch):
 
     monkeypatch.setattr("extract.decode._to_rgb", refuse)
     assert refusal(encoded(corners(), "PNG")) == "not enough memory to decode it"
+
+
+@pytest.mark.parametrize("said", ["out of memory error when reading image file", "allocation failed: Out of memory"])
+def test_a_decoder_that_says_it_lacked_memory_is_believed(monkeypatch, said):
+    def refuse(*_):
+        raise OSError(said)
+
+    monkeypatch.setattr("extract.decode._to_rgb", refuse)
+    with pytest.raises(OutOfMemoryError, match="not enough memory to decode it"):
+        decode(encoded(corners(), "PNG"), AS_IT_IS)
 
 
 def test_real_photos_come_out_as_pillow_shows_them(shared):

@@ -331,7 +331,7 @@ def test_an_image_that_found_no_memory_is_tried_again(run, monkeypatch, tmp_path
 
     with monkeypatch.context() as full:
         full.setattr("extract.decode._to_rgb", fail)
-        store, _ = run()
+        store, _ = run(options=EngineOptions(isolate=False))
     hungry = [path for path, reason in store.failures.items() if reason == "not enough memory to decode it"]
     assert len(hungry) == INPUTS - FAILED
     store, summary = run()

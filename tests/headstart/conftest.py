@@ -42,7 +42,9 @@ def places(
     """Good files, and in a folder of their own bad ones, each named for what is wrong with it."""
     import onnx
 
+    from classify import train
     from extract import embed
+    from extract.model import seal
 
     bad = tmp_path_factory.mktemp("bad")
     made = {
@@ -75,11 +77,15 @@ def places(
     made["truncated"].write_bytes(tiny_store.read_bytes()[:-100])
     made["truncated_classifier"].write_bytes(tiny_classifier.read_bytes()[:-100])
     model = onnx.load(tiny_classifier)
-    model.metadata_props[0].value = model.metadata_props[0].value.replace('"schema": 1', '"schema": 2')
-    onnx.save(model, made["newer"])
+    said = model.metadata_props[0].value.replace('"schema": 1', '"schema": 2')
+    onnx.helper.set_model_props(model, {"headstart": said})
+    data = model.SerializeToString()
+    made["newer"].write_bytes(data + seal(data))
     for name in ("broken", "lonely", "single", "foreign", "unlabelled"):
         made[f"{name}_store"] = bad / f"{name}.h5"
         embed(made[name], tiny_backbone, made[f"{name}_store"])
     made["other_store"] = bad / "other.h5"
     embed(tiny_photos, made["other_backbone"], made["other_store"])
+    for name in ("foreign", "other"):
+        made[f"{name}_classifier"] = train(made[f"{name}_store"], bad / f"{name}_classifier.onnx").path
     return made

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,6 +127,87 @@ def test_the_heads_and_their_options_are_reached(cli):
     assert plain != wide
 
 
+def test_training_says_what_was_chosen_and_what_to_know(cli):
+    said = cli(f"{TRAIN} --untrained {{other_store}} --head auto")
+    for text in (
+        " settings in 5-fold cross-validation: 0.",
+        "marks unknown what is none of its classes, and 5% of the others (measured: ",
+        "accuracy 1.0000 (95 %: 0.758 to 1.000; the commonest class alone: 0.333), log loss ",
+        "with an untrained backbone: accuracy 1.0000",
+        "next: headstart score IMAGES --classifier c.onnx -o predictions.csv",
+    ):
+        assert text in said.stdout, text
+    assert [line.split(":")[0] for line in said.stderr.splitlines()] == ["warning", "warning"]
+    assert "too few test images to judge 3 of 3 classes: 'ash' (4), 'birch' (4), 'cedar' (4)" in said.stderr
+    assert "is hardly better than with an untrained backbone (1.000)" in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "heads", "settings"),
+    [("", {"logreg"}, 9), ("--C 0.5", {"logreg"}, 1), ("--head auto --C 0.5", {"logreg", "mlp"}, 2)],
+)
+def test_which_settings_are_compared_can_be_chosen(cli, options, heads, settings):
+    found = strict(cli(f"{TRAIN} {options} --json").stdout)
+    assert {candidate["head"] for candidate in found["search"]["candidates"]} == heads
+    assert len(found["search"]["candidates"]) == settings
+    assert found["search"]["chosen"] in found["search"]["candidates"]
+    assert found["learning_curve"][-1]["images"] == found["trained_images"] == 48
+    assert (found["calibration"], found["suspects"], found["duplicates"]) == (None, None, [])
+    assert found["unknown"]["false_alarm_rate"] == 0.05
+    assert 0 <= found["unknown"]["measured"] <= 1
+
+
+def test_no_false_alarms_no_unknown(cli):
+    found = strict(cli(f"{TRAIN} --false-alarms 0 --json").stdout)
+    assert found["unknown"] is None
+    assert strict(cli("score {photos} --classifier c.onnx -o p.csv --json").stdout)["unknown"] is None
+    assert "unknown" not in cli("score {photos} --classifier c.onnx -o p.csv").stdout
+    assert "of them marked unknown: probably none of these classes" in cli(SCORE).stdout
+
+
+@pytest.mark.xfail(reason="what was not searched has a log loss of NaN, which is no JSON", strict=True)
+def test_two_images_a_class_are_enough_even_for_json(cli, draw_photos, tmp_path):
+    draw_photos(tmp_path / "few", {"ash": 2, "birch": 2})
+    cli("embed few --model {backbone} -o few.h5")
+    found = strict(cli("train few.h5 -o c.onnx --json").stdout)
+    assert found["search"]["chosen"] == {"head": "logreg", "c": 0.01, "log_loss": None, "accuracy": None}
+
+
+def test_label_mistakes_and_copies_are_listed(cli, draw_photos, tmp_path):
+    pytest.importorskip("cleanlab")
+    photos = draw_photos(tmp_path / "mixed", {"ash": 15, "birch": 15})
+    (photos / "ash" / "003.png").rename(photos / "birch" / "odd.png")
+    shutil.copy(photos / "ash" / "004.png", photos / "ash" / "again.png")
+    cli("embed mixed --model {backbone} -o mixed.h5")
+    said = cli("train mixed.h5 -o c.onnx --suspects")
+    assert "  label mistake? birch/odd.png: labelled birch, looks like ash\n" in said.stdout
+    assert "  copies of another image: 1; none of them are on both sides" in said.stdout
+    found = strict(cli("train mixed.h5 -o c.onnx --suspects --json").stdout)
+    assert [suspect["path"] for suspect in found["suspects"]] == ["birch/odd.png"]
+    assert [(group["kind"], len(group["rows"])) for group in found["duplicates"]] == [("exact", 2)]
+
+
+def test_a_report_is_written_where_it_is_asked_for(cli, tmp_path):
+    pytest.importorskip("jinja2")
+    pytest.importorskip("cleanlab")
+    assert "report: c.html\n" in cli(f"{TRAIN} --report c.html").stdout
+    assert visible(tmp_path) == ["c.html", "c.onnx"]
+    assert "ash/000.png" in (tmp_path / "c.html").read_text(encoding="utf-8")
+
+
+def test_two_classifiers_are_compared(cli):
+    cli("train {store} -o c.onnx --C 0.0001")
+    line = "evaluate {store} --classifier c.onnx --against {classifier}"
+    said = cli(f"{line} --require-accuracy 1")
+    assert said.exit_code == 0
+    assert "accuracy 1.0000, no difference on these 12 images: both are right and wrong on the same ones" in said.stdout
+    assert "  difference (95 %): accuracy +0.0000 (-0." in said.stdout
+    found = strict(cli(f"{line} --json").stdout)
+    assert (found["images"], found["comparison"]["wins"], found["comparison"]["losses"]) == (12, 0, 0)
+    assert found["comparison"]["log_loss_difference"] > 0
+    assert "comparison" not in strict(cli(f"{EVALUATE} --json").stdout)
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
@@ -215,12 +297,30 @@ def test_inspect_tells_what_a_file_is(cli, line, expected):
         ("train {store} -o c.onnx --C 0", "C must be above 0", "found 0.0"),
         ("train {store} -o c.onnx --head mlp --hidden 8,0", "hidden", "at least one unit each"),
         ("train {store} -o c.onnx --holdout 1", "hold out", "between 0 and 1, found 1.0"),
+        ("train {store} -o c.onnx --false-alarms 1", "false alarms", "at least 0 and below 1, found 1.0"),
+        ("train {store} -o c.onnx --head auto --C -1", "C must be above 0", "found -1.0"),
+        ("train {store} -o c.onnx --untrained gone.h5", "gone.h5", "no such store"),
+        ("train {store} -o c.onnx --untrained {single_store}", "single.h5", "expected the same images as"),
+        ("train {store} -o c.onnx --report gone/c.html", "gone/c.html", "does not exist; make it first"),
+        ("train {store} -o c.onnx --report c.pdf", "c.pdf", ".html"),
         ("train {store} -o c.onnx --seed 99999999999999999999", "seed", "must lie between 0 and 4294967295"),
         ("evaluate {other_store} --classifier {classifier}", "other.h5", "embed the images with the same backbone"),
         ("evaluate {foreign_store} --classifier {classifier}", "foreign.h5", "the class 'fir', which"),
         ("evaluate {unlabelled_store} --classifier {classifier}", "unlabelled.h5", "expected labelled images"),
         ("evaluate {store} --classifier {classifier} --split all", "'all'", "one of train, val, test"),
         ("evaluate {store} --classifier {newer}", "newer.onnx", "expected headstart-classifier schema 1, found 2"),
+        ("evaluate {store} --classifier {classifier} --against gone.onnx", "gone.onnx", "no such file; make one with"),
+        ("evaluate {store} --classifier {classifier} --against {backbone}", "backbone.onnx", "found a backbone"),
+        (
+            "evaluate {store} --classifier {classifier} --against {foreign_classifier}",
+            "foreign_classifier.onnx",
+            "knows ash, fir, but",
+        ),
+        (
+            "evaluate {store} --classifier {classifier} --against {other_classifier}",
+            "other_classifier.onnx",
+            "embed the images with the same backbone",
+        ),
         ("evaluate {store} --classifier {backbone}", "backbone.onnx", "expected a classifier, found a backbone"),
         ("score {photos} --classifier {newer} -o p.csv", "newer.onnx", "schema 1, found 2 of another version"),
         ("score {photos} --classifier {truncated_classifier} -o p.csv", "cut.onnx", "export it again"),
@@ -307,6 +407,8 @@ def test_a_demo_leaves_a_folder_alone_that_it_did_not_make(cli, tmp_path):
         "export --precision int4",
         "export --calibrate {photos}",
         "train {store} --hidden 8,many",
+        "train {store} --C strong",
+        "train {store} --false-alarms few",
         "train {store} --seed -1",
         "evaluate {store}",
         "evaluate {store} --classifier {classifier} --require-accuracy 2",

@@ -1,0 +1,209 @@
+"""``make bench-heads``: how fast heads are found, and how good they are, beside plain scikit-learn and fine-tuning.
+
+Settings come from the environment: BENCH_IMAGES (class folders; by default drawn pictures), BENCH_OTHERS (a folder of
+other things, which a classifier should call unknown; by default left out), BENCH_WEIGHTS (a Keras weights file; by
+default random weights, whose figures mean nothing), BENCH_FINETUNE (folds to fine-tune in Keras, minutes each; 0),
+BENCH_ROWS (50000, of the synthetic large fit).
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FOLDS = 5
+IMAGE_SIZE = 256
+ALL_BLOCKS = f"all blocks, {IMAGE_SIZE} pixels"
+
+
+def main() -> None:
+    """Draw, export, embed, train, and print Markdown tables."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        stores, others, seconds = _stores(place, console)
+        lines = [*_speed(place, stores["top, 224 pixels"]), "", *_large(stores["top, 224 pixels"]), ""]
+        lines += [*_quality(stores, seconds, console), "", *_unknown(place, stores["top, 224 pixels"], others)]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _stores(place: Path, console: Any) -> tuple[dict[str, Any], Any, dict[str, float]]:
+    """Embed the photos with each kind of features; also the others, and how long each took."""
+    from export import export_backbone
+    from extract import embed
+    from headstart.pictures import draw_pictures
+
+    images = os.environ.get("BENCH_IMAGES")
+    if not images:
+        images = str(draw_pictures(place / "photos", per_class=100, broken=False).folder)
+    weights = os.environ.get("BENCH_WEIGHTS") or "random"
+    top, blocks = place / "top.onnx", place / "blocks.onnx"
+    export_backbone(top, weights=weights)
+    export_backbone(blocks, weights=weights, image_size=IMAGE_SIZE, features="all-blocks")
+    stores: dict[str, Any] = {}
+    seconds: dict[str, float] = {}
+    kinds = {"top, 224 pixels": (top, 1), ALL_BLOCKS: (blocks, 1), f"{ALL_BLOCKS}, 2 views": (blocks, 2)}
+    for name, (model, views) in kinds.items():
+        started = time.perf_counter()
+        stores[name], _ = embed(images, model, place / f"{len(stores)}.h5", views=views)
+        seconds[name] = time.perf_counter() - started
+        console.print(f"embedded: {name}, {seconds[name]:.0f} s")
+    others = os.environ.get("BENCH_OTHERS")
+    return stores, embed(others, top, place / "others.h5")[0] if others else None, seconds
+
+
+def _speed(place: Path, store: Any) -> list[str]:
+    """Time a whole `headstart train` in a process of its own, and what it replaces."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV, StratifiedKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from classify.search import GRID
+
+    command = [sys.executable, "-m", "headstart", "train", str(store.place), "-o", str(place / "c.onnx")]
+    ours = min(_timed(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in range(3))
+    rows = np.flatnonzero(store.is_embedded & (store.labels >= 0))
+    embeddings, labels = store.embeddings(rows), store.labels[rows]
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+    grid = GridSearchCV(pipeline, {"logisticregression__C": GRID}, scoring="neg_log_loss", cv=folds)
+    plain = _timed(lambda: grid.fit(embeddings, labels))
+    return [
+        f"Search: {embeddings.shape}, {len(store.classes)} classes, {len(GRID)} values of C, {FOLDS} folds",
+        "",
+        "| what | seconds | ratio |",
+        "|---|---:|---:|",
+        f"| scikit-learn's GridSearchCV, and nothing else | {plain:.1f} | 1 |",
+        f"| `headstart train`, process start to file, with all else that it does | {ours:.1f} | {plain / ours:.1f} |",
+    ]
+
+
+def _large(store: Any) -> list[str]:
+    """Fit many rows once: mixtures of real embeddings in 100 classes."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    from classify.heads import HeadOptions, fit_head, make_head
+    from classify.rows import TrainingRows
+    from classify.search import refined, search_head
+
+    n, options = int(os.environ.get("BENCH_ROWS", "50000")), HeadOptions(c=0.01)
+    embeddings, labels = _mixture(store, n, 1)
+    unseen, right = _mixture(store, 5000, 2)
+    folds = np.random.default_rng(0).integers(0, FOLDS, n)
+    rows = TrainingRows(embeddings, labels, folds, 100)
+    search = search_head("logreg", rows, options)
+    head = make_head("logreg", options)
+    ours = _timed(lambda: fit_head(head, embeddings, labels, options, refined(search, rows, options)))
+    scaler = StandardScaler().fit(embeddings)
+    plain = LogisticRegression(C=0.01, max_iter=1000)
+    theirs = _timed(lambda: plain.fit(scaler.transform(embeddings), labels))
+    losses = [_loss(head.predict_proba(unseen), right), _loss(plain.predict_proba(scaler.transform(unseen)), right)]
+    return [
+        f"One fit, {n} x {embeddings.shape[1]}, 100 classes (mixtures of real embeddings)",
+        "",
+        "| what | seconds | ratio | held-out log loss |",
+        "|---|---:|---:|---:|",
+        f"| scikit-learn's LogisticRegression | {theirs:.1f} | 1 | {losses[1]:.4f} |",
+        f"| Headstart, started from the search on a sample | {ours:.1f} | {theirs / ours:.1f} | {losses[0]:.4f} |",
+    ]
+
+
+def _quality(stores: dict[str, Any], seconds: dict[str, float], console: Any) -> list[str]:
+    """Give accuracy, log loss and calibration error over folds, each searched and calibrated on its training rows."""
+    lines = [
+        f"Quality, {FOLDS} folds, each searched and calibrated on its own training photos",
+        "",
+        "| features | accuracy | log loss | calibration error, pooled | embedding, s | search and fit a fold, s |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, store in stores.items():
+        accuracy, loss, error, spent = _folds(store)
+        lines.append(f"| {name} | {accuracy:.4f} | {loss:.4f} | {error:.4f} | {seconds[name]:.1f} | {spent:.1f} |")
+        console.print(lines[-1])
+    count = int(os.environ.get("BENCH_FINETUNE", "0"))
+    if count:
+        from bench.finetune import fine_tune
+
+        first = next(iter(stores.values()))
+        accuracy, loss, spent = fine_tune(first, list(_split(first))[:count], os.environ.get("BENCH_WEIGHTS") or None)
+        lines.append(f"| Keras, fine-tuned ({count} of the folds) | {accuracy:.4f} | {loss:.4f} | | | {spent:.1f} |")
+    return lines
+
+
+def _folds(store: Any) -> tuple[float, float, float, float]:
+    from classify.calibration import fit_temperature, log_loss, reliability, softmax
+    from classify.heads import HeadOptions
+    from classify.rows import TrainingRows, draw_folds
+    from classify.search import logits_of
+    from classify.training import fit_chosen
+
+    found, answers, spent = [], [], []
+    for train, test in _split(store):
+        started = time.perf_counter()
+        labels = store.labels[train]
+        draws = np.random.default_rng(0).random(len(train))
+        rows = TrainingRows(store.embeddings(train), labels, draw_folds(labels, draws), len(store.classes))
+        search, head, _ = fit_chosen(rows, "logreg", HeadOptions())
+        temperature = fit_temperature(search.logits, rows.labels).temperature
+        spent.append(time.perf_counter() - started)
+        found.append(softmax(logits_of(head, store.embeddings(test)) / temperature))
+        answers.append(store.labels[test])
+    right = [float((p.argmax(axis=1) == y).mean()) for p, y in zip(found, answers, strict=True)]
+    losses = [log_loss(p, y) for p, y in zip(found, answers, strict=True)]
+    error = reliability(np.concatenate(found), np.concatenate(answers)).error
+    return float(np.mean(right)), float(np.mean(losses)), error, float(np.mean(spent))
+
+
+def _split(store: Any) -> Any:
+    from sklearn.model_selection import StratifiedKFold
+
+    rows = np.flatnonzero(store.is_embedded & (store.labels >= 0))
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+    return ((rows[train], rows[test]) for train, test in folds.split(rows, store.labels[rows]))
+
+
+def _unknown(place: Path, store: Any, others: Any) -> list[str]:
+    """Tell what share of other things, and of held-out photos of its own, a classifier calls unknown."""
+    from classify import train
+
+    result = train(store, place / "unknown.onnx")
+    if others is None or result.unknown is None:
+        return []
+    rows = np.flatnonzero(others.is_embedded)
+    marked = result.classifier.predictions(others.embeddings(rows))[:, -1].mean()
+    alarms = result.unknown.measured
+    return [f"Unknown: marked {marked:.1%} of {len(rows)} other photos, and {alarms:.1%} of held-out photos of its own"]
+
+
+def _mixture(store: Any, n: int, seed: int) -> tuple[Any, Any]:
+    """Draw rows between one of a class' 8 anchors and any other photo: float32 (n, d), labels (n,) of 100 classes."""
+    rng, anchors = np.random.default_rng(seed), np.random.default_rng(0)
+    real = store.embeddings(store.is_embedded)
+    of_class = anchors.integers(0, len(real), (100, 8))
+    labels = rng.integers(0, 100, n).astype(np.int32)
+    share = rng.beta(2, 2, (n, 1)).astype(np.float32)
+    own, other = real[of_class[labels, rng.integers(0, 8, n)]], real[rng.integers(0, len(real), n)]
+    return share * own + (1 - share) * other, labels
+
+
+def _loss(probabilities: Any, labels: Any) -> float:
+    return float(-np.log(probabilities[np.arange(len(labels)), labels]).mean())
+
+
+def _timed(work: Any) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
