@@ -74,14 +74,13 @@ def _fitted(
     search: Search, options: HeadOptions, chosen: list[NDArray[np.bool_]], test: NDArray[np.float32]
 ) -> list[Any]:
     """Give logits, (m, k), of each share's head; all shares at once where the head was solved on axes."""
-    rows, axes, fits = search.rows, search.axes, search.fits
-    if axes is None or fits is None:
+    rows, axes = search.rows, search.axes
+    if axes is None:
         return _of_any(search, options, chosen, test)
     sets = (np.stack(chosen) * class_weights(rows, options)).astype(np.float32)
     grid = penalties((options.c or DEFAULT_C,), 1.0, rows.classes)
-    start = fits.repeated(-1, len(chosen))
     projected = axes.project(rows.embeddings)
-    fits = next(solve_path(projected, rows.labels, sets, axes.variance, grid, rows.classes, start=start))
+    fits = next(solve_path(projected, rows.labels, sets, axes.variance, grid, rows.classes))
     logits = fits.logits(axes.project(test))
     return [logits[:, number] for number in range(len(chosen))]
 

@@ -40,8 +40,8 @@ def split_rows(store: Store, fraction: float = 0.2, seed: int = 0, groups: NDArr
     The user's own splits win: train on ``train`` (and what has no split), judge on ``val``, else on ``test``; of copies
     on both sides those to train on are left out. Without them a hold-out is drawn: of each class the share `fraction`
     of its different images, those with the least number drawn from their content and the seed. Copies of one image stay
-    together; each image that is added moves at most one other of its class. An image whose copies have different labels
-    is never judged on.
+    together; each image that is added moves at most one other of its class. In a hold-out, no
+    image is judged on whose copies have different labels.
 
     Parameters
     ----------

@@ -152,7 +152,7 @@ def train(
 
         check_report_output(report)
     import_ahead()
-    table = _opened(store)
+    table, other = _opened(store), _untrained(untrained)
     tell("looking for copies")
     duplicates = find_duplicates(table)
     split = split_rows(table, holdout, options.seed, duplicates.group_of_rows(len(table)))
@@ -163,8 +163,8 @@ def train(
     test, labels = table.embeddings(split.test), table.labels[split.test]
     probabilities, answer = answer.measured_on(test)
     evaluation = judge_rows(table, probabilities, split.test, table.classes)
-    if untrained is not None:
-        evaluation = replace(evaluation, untrained=baseline_accuracy(table, _opened(untrained), split, head, options))
+    if other is not None:
+        evaluation = replace(evaluation, untrained=baseline_accuracy(table, other, split, head, options))
     curve = learning_curve(search, options, test, labels)
     suspected = None
     if suspects or report is not None:
@@ -312,6 +312,18 @@ def _check(head: str, options: HeadOptions, holdout: float, false_alarms: float,
 
 def _opened(store: str | os.PathLike[str] | Store) -> Store:
     return store if isinstance(store, Store) else open_store(store)
+
+
+def _untrained(store: str | os.PathLike[str] | Store | None) -> Store | None:
+    if store is None:
+        return None
+    other = _opened(store)
+    if other.header.model.get("weights", {}).get("trained"):
+        raise LabelError(
+            f"{other.place}: expected a store by an untrained backbone, found a trained one; make one with "
+            "`headstart export --weights random` and embed the same images with it"
+        )
+    return other
 
 
 def _said_of(calibration: Calibration | None) -> dict[str, float]:

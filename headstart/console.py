@@ -1,6 +1,7 @@
 """What every command shares: errors and interrupts as exit codes, progress, and output for people or machines."""
 
 import json
+import math
 import signal
 import sys
 import time
@@ -101,7 +102,7 @@ def say(message: str) -> None:
 def print_json(value: Any) -> None:
     """Print a dataclass or dict as one JSON object."""
     plain = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
-    sys.stdout.write(json.dumps(plain, default=_to_json) + "\n")
+    sys.stdout.write(json.dumps(_without_nan(plain), default=_to_json, allow_nan=False) + "\n")
 
 
 def check_failures(failed: int, limit: int | None) -> None:
@@ -192,6 +193,15 @@ def _on_sigterm(_signal: int, _frame: object) -> None:
 
 def _valid(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _without_nan(value: Any) -> Any:
+    """Give null for what is not a number, which JSON cannot say."""
+    if isinstance(value, dict):
+        return {name: _without_nan(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _to_json(value: Any) -> Any:

@@ -28,7 +28,7 @@ def test_a_demo_goes_the_whole_way_and_says_so_where_the_weights_are_untrained(h
     for done, said in ((drawn, "300 pictures of "), (own, "60 embedded, 1 failed, of 61 images")):
         assert said in done.stdout
         assert "could not be downloaded" in done.stdout
-        assert f"made: {', '.join(f'{output}/{name}' for name in MADE)}" in done.stdout.splitlines()[-3:]
+        assert f"made: {', '.join(f'{output}/{name}' for name in MADE)}" in done.stdout.splitlines()[-4:]
         assert "THE WEIGHTS ARE UNTRAINED" in done.stderr
         assert "This came from UNTRAINED weights" in done.stderr
         assert "Traceback" not in done.stderr
