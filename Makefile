@@ -15,7 +15,7 @@ HEAD ?= logreg
 CLASSIFIER ?= classifier.onnx
 PREDICTIONS ?= predictions.csv
 
-.PHONY: help setup demo export embed train-head score test check format bench bench-scale bench-accuracy bench-heads lock clean
+.PHONY: help setup demo export embed train-head score test check format bench bench-scale bench-accuracy bench-heads torture lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ bench-accuracy: setup ## Compare heads on fp32, int8 and untrained embeddings (B
 
 bench-heads: setup ## Measure heads: search, features, calibration, unknown (BENCH_IMAGES=, BENCH_OTHERS=, BENCH_WEIGHTS=)
 	$(BIN)/python -m bench.heads
+
+torture: setup ## Break it on purpose, at length (TORTURE_SCALE=0.1: a tenth)
+	$(BIN)/python -m torture
 
 lock: ## Resolve the locked requirements anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra export --extra openvino --extra report --group dev pyproject.toml -o requirements/dev.txt

@@ -1,7 +1,9 @@
 """One writer at a time: a kernel lock, which dies with its holder, and a note of who holds it."""
 
 import os
+import re
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -9,6 +11,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from extract.errors import BusyError, OutputError
+
+PATIENCE = 0.5
+"""Seconds that a run which finds the lock taken waits to learn by whom."""
 
 
 @contextmanager
@@ -40,7 +45,28 @@ def locked(lock: Path, store: Path) -> Iterator[None]:
 
 
 def _holder(lock: Path) -> str:
+    """Read who holds the lock; a holder that has only just taken it may not have noted it yet."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        with suppress(OSError):
+            note = lock.read_text(errors="replace").strip()
+            if _is_of_the_living(note):
+                return note
+        time.sleep(0.01)
+    return "another run"
+
+
+def _is_of_the_living(note: str) -> bool:
+    """Tell whether a note is not what a killed run left; only where its process could be looked up."""
+    found = re.fullmatch(r"process (\d+) on (.+)", note)
+    if found is None:
+        return False
+    if os.name == "nt" or found[2] != socket.gethostname():
+        return True
     try:
-        return lock.read_text().strip() or "another run"
-    except OSError:
-        return "another run"
+        os.kill(int(found[1]), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True

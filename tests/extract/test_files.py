@@ -153,3 +153,16 @@ def test_an_output_that_may_not_be_written_is_refused(target, monkeypatch, denie
     monkeypatch.setattr("extract.files.os.access", lambda path, mode: path != forbidden)
     with pytest.raises(OutputError, match="permission denied"):
         check_output(target)
+
+
+def test_a_disk_that_refuses_to_delete_too_is_one_clear_error(tmp_path, monkeypatch):
+    def refuse(*_arguments, **_options):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    monkeypatch.setattr(os, "fsync", refuse)
+    with (
+        pytest.raises(OutputError, match=r"a\.h5: cannot be written: Read-only"),
+        atomic_file(tmp_path / "a.h5") as file,
+    ):
+        write_all(file, b"x")

@@ -2,6 +2,7 @@ import hashlib
 import os
 import resource
 import string
+import time
 from pathlib import Path
 
 import h5py
@@ -190,3 +191,10 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(written, room):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert written.read_bytes() == before
     assert [path.name for path in written.parent.iterdir()] == ["a.h5"]
+
+
+def test_the_same_content_gives_the_same_bytes_at_any_hour(tmp_path):
+    for name, wait in (("a.h5", 0.0), ("b.h5", 1.1)):
+        time.sleep(wait)  # HDF5 notes times in whole seconds, if it does
+        write_hdf5(tmp_path / name, {"k": "v"}, {"x": Column.of(np.arange(9))})
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()

@@ -2,6 +2,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -69,3 +70,21 @@ def test_a_lock_that_cannot_be_made_is_an_output_error(tmp_path):
 
 def test_a_busy_store_is_a_store_error():
     assert issubclass(BusyError, StoreError)
+
+
+def test_a_holder_that_notes_itself_late_is_waited_for(lock):
+    with locked(lock, "photos.h5"):
+        note = lock.read_text()
+        lock.write_text("")
+        threading.Timer(0.1, lock.write_text, [note]).start()
+        with pytest.raises(BusyError, match=f"by process {os.getpid()} on "):
+            locked(lock, "photos.h5").__enter__()
+
+
+def test_a_note_that_a_killed_run_left_is_not_believed(lock):
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    with locked(lock, "photos.h5"):
+        lock.write_text(f"process {gone.pid} on {socket.gethostname()}\n")
+        with pytest.raises(BusyError, match="by another run; wait"):
+            locked(lock, "photos.h5").__enter__()

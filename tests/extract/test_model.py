@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from extract.errors import ModelError
-from extract.model import parse_model, read_model
+from extract.model import parse_model, read_model, seal
 from extract.resize import ResizeRule
 
 
@@ -216,3 +216,40 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path, name, reason):
 def test_the_test_backbone_describes_itself_as_the_exporter_does(backbone_bytes):
     metadata = json.loads(onnx.load_model_from_string(backbone_bytes()).metadata_props[0].value)
     assert metadata["resize"] == RULE
+
+
+@pytest.fixture
+def sealed(backbone_bytes, tmp_path):
+    """Give a backbone file as it is written now: with its digest at its end."""
+    place = tmp_path / "backbone.onnx"
+    data = backbone_bytes(sealed=True)
+    place.write_bytes(data + seal(data))
+    return place
+
+
+def test_a_sealed_file_is_an_onnx_file_with_one_more_entry(sealed):
+    model = read_model(sealed)
+    onnx.checker.check_model(onnx.load(sealed))
+    entries = {entry.key: entry.value for entry in onnx.load(sealed).metadata_props}
+    assert entries["headstart-sha256"] == hashlib.sha256(model.data[: -len(seal(b""))]).hexdigest()
+
+
+def test_every_flipped_bit_of_a_sealed_file_is_noticed(sealed):
+    data, rng = sealed.read_bytes(), np.random.default_rng(0)
+    for at in [*rng.integers(len(data), size=60), *range(len(data) - 90, len(data))]:
+        altered = bytearray(data)
+        altered[at] ^= 1 << int(rng.integers(8))
+        sealed.write_bytes(altered)
+        with pytest.raises(ModelError, match=r"backbone\.onnx"):
+            read_model(sealed)
+
+
+@pytest.mark.parametrize("change", [lambda data: data[: -len(seal(b""))], lambda data: data + b"\x72\x00"])
+def test_a_file_that_has_lost_its_seal_is_refused(sealed, change):
+    sealed.write_bytes(change(sealed.read_bytes()))
+    with pytest.raises(ModelError, match="damaged"):
+        read_model(sealed)
+
+
+def test_a_file_that_was_never_sealed_is_read(backbone):
+    assert b"headstart-sha256" not in read_model(backbone).data

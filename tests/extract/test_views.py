@@ -40,7 +40,7 @@ def zoomed(pictures):
     sides = pictures.shape[1:3]
     counts = [side * ZOOM[0] // ZOOM[1] for side in sides]
     rows, columns = (linear(side, (side - count) // 2, count) for side, count in zip(sides, counts, strict=True))
-    return np.round(np.einsum("yh,nhwc,xw->nyxc", rows, pictures, columns)).astype(np.uint8)
+    return np.round(np.einsum("yh,nhwc,xw->nyxc", rows, pictures, columns, optimize=True)).astype(np.uint8)
 
 
 MADE = {

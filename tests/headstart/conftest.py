@@ -86,6 +86,8 @@ def places(
         embed(made[name], tiny_backbone, made[f"{name}_store"])
     made["other_store"] = bad / "other.h5"
     embed(tiny_photos, made["other_backbone"], made["other_store"])
+    made["untrained_store"] = bad / "untrained.h5"
+    embed(tiny_photos, made["untrained_backbone"], made["untrained_store"])
     for name in ("foreign", "other"):
         made[f"{name}_classifier"] = train(made[f"{name}_store"], bad / f"{name}_classifier.onnx").path
     return made
