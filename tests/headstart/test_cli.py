@@ -299,7 +299,11 @@ def test_inspect_tells_what_a_file_is(cli, line, expected):
         ("train {store} -o c.onnx --false-alarms 1", "false alarms", "at least 0 and below 1, found 1.0"),
         ("train {store} -o c.onnx --head auto --C -1", "C must be above 0", "found -1.0"),
         ("train {store} -o c.onnx --untrained gone.h5", "gone.h5", "no such store"),
-        ("train {store} -o c.onnx --untrained {single_store}", "single.h5", "expected a store by an untrained backbone"),
+        (
+            "train {store} -o c.onnx --untrained {single_store}",
+            "single.h5",
+            "expected a store by an untrained backbone",
+        ),
         ("train {store} -o c.onnx --report gone/c.html", "gone/c.html", "does not exist; make it first"),
         ("train {store} -o c.onnx --report c.pdf", "c.pdf", ".html"),
         ("train {store} -o c.onnx --seed 99999999999999999999", "seed", "must lie between 0 and 4294967295"),
