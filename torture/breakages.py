@@ -1,0 +1,160 @@
+"""Ways to break the product on purpose, each in one process, so that a test can show what it would notice."""
+
+import importlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+WRITERS = ("extract.files", "extract.writer", "extract.hdf5", "classify.predictions", "classify.classifier")
+
+
+def _replace(name: str, value: Any, modules: tuple[str, ...]) -> None:
+    for module in modules:
+        setattr(importlib.import_module(module), name, value)
+
+
+class _WithoutSync:
+    """The module `os`, but what should be on disk may not be."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    @staticmethod
+    def fsync(_descriptor: int) -> None:
+        return None
+
+
+def no_fsync() -> None:
+    """Sync nothing."""
+    importlib.import_module("extract.files").os = _WithoutSync()  # type: ignore[attr-defined]
+
+
+def no_folder_sync() -> None:
+    """Sync files, but not their names."""
+    _replace("sync_folder", lambda _folder: None, ("extract.files", "extract.writer"))
+
+
+def in_place() -> None:
+    """Write files under their own name, where everyone sees them grow."""
+
+    @contextmanager
+    def file(path: Path) -> Iterator[BinaryIO]:
+        with open(path, "wb", buffering=0) as found:
+            yield found
+            os.fsync(found.fileno())
+
+    _replace("atomic_file", file, WRITERS)
+
+
+def raw_errors() -> None:
+    """Pass on what the system says as it is."""
+
+    @contextmanager
+    def file(path: Path) -> Iterator[BinaryIO]:
+        temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+        with open(temporary, "wb", buffering=0) as found:
+            yield found
+            os.fsync(found.fileno())
+        os.replace(temporary, path)
+
+    _replace("atomic_file", file, WRITERS)
+
+
+def keeps_unfinished() -> None:
+    """Leave lying what a killed run left."""
+    _replace("remove_unfinished", lambda _folder: None, ("extract.files", "extract.writer"))
+    _replace("remove_unfinished_of", lambda _output: None, ("extract.writer", "classify.scoring"))
+
+
+def no_digest() -> None:
+    """Believe what a store says of itself."""
+
+    def verify(path: Path) -> str:
+        head = path.read_bytes()[:512]
+        return head[25:89].decode("ascii", "replace")
+
+    _replace("verify", verify, ("extract.store", "extract.hdf5"))
+    _replace("states_digest", lambda _path, _digest: True, ("extract.store", "extract.hdf5"))
+
+
+def no_seal() -> None:
+    """Believe what an ONNX file says of itself."""
+    _replace("_check_seal", lambda _model, _is_sealed: None, ("extract.model",))
+    _replace("_SEAL", b"no such bytes" * 4, ("extract.model",))
+
+
+def no_lock() -> None:
+    """Let anyone write."""
+
+    @contextmanager
+    def locked(_lock: Path, _store: Path) -> Iterator[None]:
+        yield
+
+    _replace("locked", locked, ("extract.lock", "extract.writer"))
+
+
+def _writer() -> Any:
+    return importlib.import_module("extract.writer").StoreWriter
+
+
+def forgets() -> None:
+    """Acknowledge every third shard, but do not write it."""
+    write, count = _writer()._write_shard, [0]
+
+    def sometimes(writer: Any, *columns: Any) -> None:
+        count[0] += 1
+        if count[0] % 3:
+            write(writer, *columns)
+
+    _writer()._write_shard = sometimes
+
+
+def drops_finished() -> None:
+    """Forget what an interrupted run has finished."""
+    leave = _writer().__exit__
+
+    def forgetful(writer: Any, *error: Any) -> None:
+        writer._pending = []
+        leave(writer, *error)
+
+    _writer().__exit__ = forgetful
+
+
+def leaks() -> None:
+    """Leave a descriptor and five megabytes open for every shard."""
+    write = _writer()._write_shard
+
+    def leaking(writer: Any, *columns: Any) -> None:
+        write(writer, *columns)
+        writer.leaked = [*getattr(writer, "leaked", []), os.open(writer.folder, os.O_RDONLY), bytearray(5_000_000)]
+
+    _writer()._write_shard = leaking
+
+
+def deaf() -> None:
+    """End the process at once when a signal comes."""
+    import signal
+
+    leave: Callable[..., None] = lambda _number, _frame: os._exit(0)  # noqa: E731
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(OSError):
+            signal.signal(number, leave)
+    importlib.import_module("headstart.console")._on_sigterm = leave  # type: ignore[attr-defined]
+
+
+BREAKAGES: dict[str, Callable[[], None]] = {
+    "no fsync": no_fsync,
+    "no folder sync": no_folder_sync,
+    "in place": in_place,
+    "raw errors": raw_errors,
+    "keeps unfinished": keeps_unfinished,
+    "no digest": no_digest,
+    "no seal": no_seal,
+    "no lock": no_lock,
+    "forgets": forgets,
+    "drops finished": drops_finished,
+    "leaks": leaks,
+    "deaf": deaf,
+}

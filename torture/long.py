@@ -1,0 +1,65 @@
+"""A long run: memory by the item, and no descriptor or thread that is not given back."""
+
+import os
+import time
+from pathlib import Path
+
+from torture.process import PATIENCE, Zygote
+from torture.scene import Scene, link_photos
+from torture.tally import Tally
+
+BYTES_AN_ITEM = 3_000
+"""Path, digest, numbers and index of a row, in Python's own sizes, twice while the store is compacted."""
+SLACK = 24 << 20
+"""Bytes by which the peak of two equal runs may differ."""
+
+
+def long_run(scene: Scene, few: int, many: int, *, breakage: str = "") -> Tally:
+    """Embed `few` and `many` linked photos, and compare their peaks of memory, descriptors and threads."""
+    tally = Tally("a long run")
+    peaks = {}
+    with scene.zygote() as zygote:
+        for count in (few, many):
+            photos = link_photos(scene.photos, scene.folder / f"linked-{count}", count)
+            output = scene.fresh_folder(f"long-{count}") / "photos.h5"
+            zygote.start(*scene.embed(output, photos), cwd=scene.folder, breakage=breakage)
+            peaks[count] = _watch(zygote, Path("/proc") / str(zygote.process))
+            done = zygote.wait()
+            tally.hold(
+                done.code == 0 and f"{count} embedded, 0 failed" in done.out, f"{count}: {done} {done.out[:200]}"
+            )
+            tally.add("images", count)
+    if not peaks[few]:
+        tally.skipped = "there is no /proc here"
+        return tally.done()
+    grown = {what: peaks[many][what] - peaks[few][what] for what in peaks[few]}
+    tally.counts |= {f"peak {what}, {count}": found for count in peaks for what, found in peaks[count].items()}
+    tally.counts["bytes an item"] = round(grown["bytes"] / (many - few))
+    allowed = SLACK + BYTES_AN_ITEM * (many - few)
+    tally.hold(grown["bytes"] < allowed, f"memory grew by {grown['bytes']:,} bytes, more than {allowed:,}")
+    for what in ("descriptors", "threads"):
+        tally.hold(grown[what] <= 2, f"{what} grew from {peaks[few][what]} to {peaks[many][what]}")
+    return tally.done()
+
+
+def _watch(zygote: Zygote, process: Path) -> dict[str, int]:
+    """Look at a process until it ends, and give its peaks; nothing where there is no /proc."""
+    peaks: dict[str, int] = {}
+    end = time.monotonic() + 30 * PATIENCE
+    while not zygote.is_over(0.01) and time.monotonic() < end:
+        try:
+            found = _now(process)
+        except (OSError, LookupError):
+            continue
+        peaks = {what: max(number, peaks.get(what, 0)) for what, number in found.items()}
+    return peaks
+
+
+def _now(process: Path) -> dict[str, int]:
+    lines = (process / "status").read_text().splitlines()
+    status = {name: rest.split() for name, _, rest in (line.partition(":") for line in lines)}
+    return {
+        "bytes": 1024 * int(status["VmHWM"][0]),
+        "descriptors": len(os.listdir(process / "fd")),
+        "threads": int(status["Threads"][0]),
+    }
