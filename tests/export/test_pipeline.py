@@ -95,9 +95,9 @@ def test_widths(width, dim, exported):
 
 def test_metadata_of_an_untrained_backbone(exported):
     made = exported("mobilenet_v2")
-    (entry,) = made.model.metadata_props
+    entry, seal = made.model.metadata_props
     said = json.loads(entry.value)
-    assert entry.key == "headstart"
+    assert (entry.key, seal.key) == ("headstart", "headstart-sha256")
     assert entry.value == json.dumps(said, sort_keys=True)
     assert said == made.summary.metadata
     parity, versions = said.pop("parity"), said.pop("versions")
@@ -118,6 +118,7 @@ def test_metadata_of_an_untrained_backbone(exported):
         "dim": 1280,
         "precision": "fp32",
         "features": "top",
+        "sealed": True,
     }
     assert made.summary.max_difference <= parity["max_abs_difference"] <= 10 * made.summary.max_difference
     assert parity["relative_tolerance"] == 1e-3
