@@ -1,7 +1,9 @@
 """A small backbone that onnxruntime really runs, and small pictures for it, for every test of this room."""
 
 import io
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,3 +51,22 @@ def photos(tmp_path, picture) -> Path:
 def output(request, tmp_path) -> Path:
     """Give the name of a store, in each of its two forms."""
     return tmp_path / request.param
+
+
+@pytest.fixture
+def file_size_limit() -> Callable[[int], AbstractContextManager[None]]:
+    """Give a block in which the system itself refuses what goes beyond so many bytes of any file, after a short write.
+
+    A block, not a whole test: pytest's own output may be a file that is longer than that.
+    """
+
+    @contextmanager
+    def limited(size: int) -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited

@@ -1,7 +1,6 @@
 import errno
 import io
 import os
-import resource
 from pathlib import Path
 
 import pytest
@@ -15,15 +14,6 @@ def target(tmp_path) -> Path:
     path = tmp_path / "photos.h5"
     path.write_bytes(b"as it was")
     return path
-
-
-@pytest.fixture
-def file_size_limit():
-    """Let the system itself refuse what goes beyond 10,000 bytes, after a short write up to there."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 class Slow(io.RawIOBase):
@@ -64,7 +54,8 @@ def test_an_error_in_the_block_leaves_everything_as_it_was(target, error):
 
 
 def test_a_write_that_the_system_refuses_leaves_everything_as_it_was(target, file_size_limit):
-    with pytest.raises(OutputError, match=r"photos\.h5: cannot be written: ") as caught, atomic_file(target) as file:
+    told = pytest.raises(OutputError, match=r"photos\.h5: cannot be written: ")
+    with told as caught, file_size_limit(10_000), atomic_file(target) as file:
         write_all(file, bytes(10_001))
     assert "\n" not in str(caught.value)
     assert target.read_bytes() == b"as it was"

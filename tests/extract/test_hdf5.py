@@ -1,6 +1,5 @@
 import hashlib
 import os
-import resource
 import string
 import time
 from pathlib import Path
@@ -180,15 +179,10 @@ def test_a_folder_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("room", [100, USER_BLOCK, 2000, 100_000])
-def test_a_full_disk_leaves_the_old_file_and_nothing_else(written, room):
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(written, room, file_size_limit):
     before = written.read_bytes()
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
-    try:
-        with pytest.raises(OutputError, match=r"a\.h5: cannot be written"):
-            write_hdf5(written, {"k": "v"}, {"x": Column.of(np.zeros(100_000))})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with pytest.raises(OutputError, match=r"a\.h5: cannot be written"), file_size_limit(room):
+        write_hdf5(written, {"k": "v"}, {"x": Column.of(np.zeros(100_000))})
     assert written.read_bytes() == before
     assert [path.name for path in written.parent.iterdir()] == ["a.h5"]
 
