@@ -53,7 +53,7 @@ score: setup ## Score a folder of photos (IMAGES=, CLASSIFIER=, PREDICTIONS=)
 	$(HEADSTART) score "$(IMAGES)" --classifier "$(CLASSIFIER)" -o "$(PREDICTIONS)"
 
 test: setup ## Run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: setup ## Lint, format and type checks
 	$(BIN)/ruff check .

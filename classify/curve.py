@@ -80,7 +80,7 @@ def _fitted(
     sets = (np.stack(chosen) * class_weights(rows, options)).astype(np.float32)
     grid = penalties((options.c or DEFAULT_C,), 1.0, rows.classes)
     projected = axes.project(rows.embeddings)
-    fits = next(solve_path(projected, rows.labels, sets, axes.variance, grid, rows.classes))
+    fits = next(solve_path(projected, rows.labels, sets, axes.covariance, grid, rows.classes))
     logits = fits.logits(axes.project(test))
     return [logits[:, number] for number in range(len(chosen))]
 

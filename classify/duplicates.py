@@ -22,7 +22,9 @@ SHRINKAGE = 0.7
 its original would be one of the directions that whitening enlarges."""
 LEAST = 20
 """With fewer photos there is too little to tell what they have in common; near copies are then not looked for."""
-SAMPLE, BLOCK, COARSE_DIM, COARSE_ALIKE, MOST_PARTNERS = 10_000, 512, 192, 0.4, 64
+SAMPLE, BLOCK, MOST_PARTNERS = 10_000, 512, 64
+FULL_ROWS, COARSE_DIM, COARSE_ALIKE = 5_000, 192, 0.4
+"""Of more photos than this, a pair is compared in full only where the directions that vary most agree on it."""
 
 
 @dataclass(frozen=True)
@@ -156,20 +158,31 @@ def stars(n: int, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[n
 
 
 def _whitened(store: Store, rows: NDArray[np.int64]) -> tuple[NDArray[np.float16], float]:
-    """Give vectors of length 1 whose first numbers weigh most, float16 (m, d), and the cosine that tells copies."""
-    sample = rows[np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(np.int64)]
-    known = _rooted(top_embeddings(store, sample))
+    """Give vectors of length 1, float16 (m, d), and the cosine that tells copies.
+
+    Of more than `FULL_ROWS` photos, the first numbers weigh most. Any square root of the inverse covariance whitens:
+    the cosines are the same, and Cholesky's is found sooner than the principal one.
+    """
+    sample = np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(np.int64)
+    known = _rooted(top_embeddings(store, rows[sample]))
     mean = known.mean(axis=0)
     known -= mean
-    variances, directions = np.linalg.eigh(known.T @ known / len(known))
-    variances = np.maximum(variances, 0)
-    floor = SHRINKAGE * variances.sum() / min(len(sample) - 1, len(variances))
-    turn = (directions / np.sqrt(variances + floor + 1e-12))[:, ::-1].astype(np.float32)
-    result = np.empty((len(rows), len(variances)), np.float16)
+    covariance = known.T @ known / len(known)
+    d = len(covariance)
+    floor = SHRINKAGE * np.trace(covariance) / min(len(sample) - 1, d) + 1e-12
+    if len(rows) > FULL_ROWS:
+        variances, directions = np.linalg.eigh(covariance)
+        turn = (directions / np.sqrt(np.maximum(variances, 0) + floor))[:, ::-1].astype(np.float32)
+    else:
+        from scipy.linalg.lapack import strtri
+
+        root = np.linalg.cholesky(covariance + np.float32(floor) * np.eye(d, dtype=np.float32))
+        turn = strtri(root, lower=1)[0].T  # its inverse
+    result = np.empty((len(rows), d), np.float16)
     for start in range(0, len(rows), 4 * BLOCK):
         block = slice(start, start + 4 * BLOCK)
         result[block] = _unit((_rooted(top_embeddings(store, rows[block])) - mean) @ turn)
-    return result, max(ALIKE, _chance(_unit(known @ turn), len(rows)))
+    return result, max(ALIKE, _chance(result[sample].astype(np.float32), len(rows)))
 
 
 def _rooted(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -198,7 +211,8 @@ def _chance(vectors: NDArray[np.float32], n: int) -> float:
 
 def _candidates(vectors: NDArray[np.float16]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Give pairs whose leading numbers agree, a block of rows against all later ones; at most the best few of a row."""
-    coarse = _unit(vectors[:, :COARSE_DIM].astype(np.float32))
+    leading = vectors if len(vectors) <= FULL_ROWS else vectors[:, :COARSE_DIM]
+    coarse = _unit(leading.astype(np.float32))
     for start in range(0, len(coarse), BLOCK):
         cosines = coarse[start : start + BLOCK] @ coarse[start:].T
         cosines[np.tril_indices(len(cosines), 0, cosines.shape[1])] = -1

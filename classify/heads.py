@@ -84,10 +84,13 @@ class Start:
     ----------
     coefficients, intercepts
         float32, (k, d) and (k,), on standardised embeddings; of two classes one row, as scikit-learn has it.
+    tolerance
+        The solver ends once no part of the gradient is larger, in nats a row; scikit-learn's ``tol``.
     """
 
     coefficients: NDArray[np.float32]
     intercepts: NDArray[np.float32]
+    tolerance: float = 1e-4
 
 
 def fit_head(
@@ -113,7 +116,7 @@ def fit_head(
 
     last = head.steps[-1][0]
     if start is not None:
-        model = head.steps[-1][1].set_params(warm_start=True)
+        model = head.steps[-1][1].set_params(warm_start=True, tol=start.tolerance)
         model.coef_, model.intercept_ = start.coefficients, start.intercepts
     weights = {}
     if options.class_weight == "balanced":

@@ -1,12 +1,13 @@
 """Multinomial logistic regression for many sets of rows at once, along a path of penalties.
 
-Folds, subsets and the final fit differ only in the weights of the rows. Rotated to the principal axes of the
-embeddings (exact: the L2 penalty does not see a rotation, and with n < d rows only n axes are left) their Hessians are
-nearly diagonal and nearly known, so that a preconditioned L-BFGS (Nocedal and Wright 2006, algorithm 7.4) needs a dozen
-passes over the data, and each pass serves all sets in one matrix product.
+Folds, subsets and the final fit differ only in the weights of the rows, so that their Hessians are nearly alike and
+nearly known: the covariance of the embeddings, times a constant, plus the penalty. With that as its preconditioner,
+L-BFGS (Nocedal and Wright 2006, algorithm 7.4) needs a dozen passes over the data, and each pass serves all sets in one
+matrix product. Fewer rows than features are first turned to the few axes that they span, which is exact: the L2 penalty
+does not see a rotation.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,22 +22,22 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Axes:
-    """Standardised embeddings on their principal axes.
+    """Standardised embeddings; of fewer rows than features, on the axes that they span.
 
     Attributes
     ----------
     mean, scale
         float32, (d,): subtracted, then divided by; as scikit-learn's ``StandardScaler`` has them.
     rotation
-        float32, (d, r): orthonormal columns, r <= min(n, d).
-    variance
-        float32, (r,): of the rows along each axis.
+        float32, (d, r): orthonormal columns, r <= n; None where all d features are kept as they are.
+    covariance
+        float32: of the rows, on these axes, (r, r); of spanned axes (r,), the diagonal, for the rest is zero.
     """
 
     mean: Floats
     scale: Floats
-    rotation: Floats
-    variance: Floats
+    rotation: Floats | None
+    covariance: Floats
 
     @classmethod
     def of(cls, embeddings: Floats) -> "Axes":
@@ -49,19 +50,24 @@ class Axes:
         rows /= scale
         n, d = rows.shape
         if n >= d:
-            variance, rotation = np.linalg.eigh(rows.T @ rows / n)
-        else:
-            variance, sides = np.linalg.eigh(rows @ rows.T / n)
-            kept = variance > 1e-6 * variance[-1]
-            variance, sides = variance[kept], sides[:, kept]
-            rotation = rows.T @ (sides / np.sqrt(n * variance))
-        return cls(mean, scale, rotation.astype(np.float32, copy=False), np.maximum(variance, 0).astype(np.float32))
+            return cls(mean, scale, None, rows.T @ rows / np.float32(n))
+        variance, sides = np.linalg.eigh(rows @ rows.T / n)
+        kept = variance > 1e-6 * variance[-1]
+        variance, sides = variance[kept], sides[:, kept]
+        rotation = (rows.T @ (sides / np.sqrt(n * variance))).astype(np.float32)
+        return cls(mean, scale, rotation, variance.astype(np.float32))
 
     def project(self, embeddings: Floats) -> Floats:
         """Give float32, (n, r): rows on the axes."""
-        rows: Floats = (embeddings - self.mean) / self.scale
-        result: Floats = rows @ self.rotation
-        return result
+        rows: Floats = embeddings - self.mean
+        rows /= self.scale
+        if self.rotation is not None:
+            rows = rows @ self.rotation
+        return rows
+
+    def unproject(self, weights: Floats) -> Floats:
+        """Give weights, (r, k), on the standardised features: (d, k)."""
+        return weights if self.rotation is None else self.rotation @ weights
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,7 @@ def solve_path(
     projected: Floats,
     labels: NDArray[np.integer],
     sets: Floats,
-    variance: Floats,
+    covariance: Floats,
     grid: Sequence[float],
     classes: int,
     start: Fits | None = None,
@@ -97,13 +103,13 @@ def solve_path(
     Parameters
     ----------
     projected
-        float32, (n, r): rows on their principal axes.
+        float32, (n, r): rows on their axes.
     labels
         (n,): codes 0..k-1.
     sets
         float32, (m, n): the weight of each row in each set; 0 leaves it out, 1 (or a class weight) takes it in.
-    variance
-        float32, (r,): of the rows along each axis.
+    covariance
+        float32, (r, r), or (r,) where it is diagonal: of the rows.
     grid
         Values of C, as in scikit-learn: the loss is the sum over rows + ||W||^2 / (2 C).
     classes
@@ -123,8 +129,7 @@ def solve_path(
         penalty = np.zeros((r + 1, m, 1), np.float32)
         penalty[:-1] = (1 / (c * totals))[:, None]
         # p (1 - p) of k equal probabilities: for the preconditioner a guess of the right order will do.
-        curvature = np.float32((k - 1) / k**2) * np.append(variance, np.float32(1))[:, None, None] + penalty
-        inverse: Floats = (1 / curvature).astype(np.float32)
+        inverse = _Inverse.of(covariance, np.float32((k - 1) / k**2), float(penalty[:-1].mean()))
         point = _minimise(problem, point, penalty, inverse, tolerance)
         yield Fits(point[:-1], point[-1])
 
@@ -155,7 +160,36 @@ class _Problem:
         return loss + 0.5 * _dot(penalty * point, point), gradient
 
 
-def _minimise(problem: _Problem, start: Floats, penalty: Floats, inverse: Floats, tolerance: float) -> Floats:
+@dataclass(frozen=True)
+class _Inverse:
+    """The inverse of what the Hessian is nearly, in every set and class alike."""
+
+    solve: Callable[[Floats], Floats]
+    bias: np.float32
+
+    @classmethod
+    def of(cls, covariance: Floats, share: np.float32, penalty: float) -> "_Inverse":
+        if covariance.ndim == 1:
+            diagonal = (share * covariance + np.float32(penalty))[:, None]
+            return cls(lambda weights: weights / diagonal, 1 / share)
+        from scipy.linalg import cho_factor, cho_solve
+
+        hessian: Floats = share * covariance
+        entries = np.einsum("ii->i", hessian)
+        entries += np.float32(penalty + 1e-5 * entries.mean())  # the latter: or rounding might make it indefinite
+        factor = cho_factor(hessian, lower=True, overwrite_a=True, check_finite=False)
+        return cls(lambda weights: cho_solve(factor, weights, check_finite=False), 1 / share)
+
+    def times(self, point: Floats) -> Floats:
+        """Give float32, (r + 1, a, k), for the like."""
+        result = np.empty_like(point)
+        weights = point[:-1].reshape(len(point) - 1, -1)
+        result[:-1] = self.solve(weights).reshape(point[:-1].shape)
+        result[-1] = self.bias * point[-1]
+        return result
+
+
+def _minimise(problem: _Problem, start: Floats, penalty: Floats, inverse: _Inverse, tolerance: float) -> Floats:
     """Run L-BFGS on all sets side by side; those that are done drop out."""
     result = start.copy()
     active = np.arange(start.shape[1])
@@ -171,7 +205,7 @@ def _minimise(problem: _Problem, start: Floats, penalty: Floats, inverse: Floats
         if not going.all():
             active, loss, slope = active[going], loss[going], slope[going]
             point, gradient, direction = point[:, going], gradient[:, going], direction[:, going]
-            penalty, inverse = penalty[:, going], inverse[:, going]
+            penalty = penalty[:, going]
             history = [(s[:, going], y[:, going], rho[going]) for s, y, rho in history]
         moved, loss, next_gradient = _step(problem, point, penalty, active, loss, direction, slope)
         s, y = moved - point, next_gradient - gradient
@@ -182,17 +216,17 @@ def _minimise(problem: _Problem, start: Floats, penalty: Floats, inverse: Floats
     return result
 
 
-def _direction(gradient: Floats, history: list[tuple[Floats, Floats, Floats]], inverse: Floats) -> Floats:
+def _direction(gradient: Floats, history: list[tuple[Floats, Floats, Floats]], inverse: _Inverse) -> Floats:
     """Give minus the inverse Hessian times the gradient: the two loops of L-BFGS, for every set."""
     direction, factors = -gradient, []
     for s, y, rho in reversed(history):
         factor = (rho * _dot(s, direction)).astype(np.float32)
         direction = direction - factor[:, None] * y
         factors.append(factor)
-    direction = direction * inverse
+    direction = inverse.times(direction)
     if history:
         s, y, rho = history[-1]
-        scale = np.where(rho > 0, 1 / np.maximum(rho * _dot(y, inverse * y), 1e-12), 1)
+        scale = np.where(rho > 0, 1 / np.maximum(rho * _dot(y, inverse.times(y)), 1e-12), 1)
         direction = direction * scale.astype(np.float32)[:, None]
     for (s, y, rho), factor in zip(history, reversed(factors), strict=True):
         direction = direction + (factor - rho * _dot(y, direction)).astype(np.float32)[:, None] * s

@@ -29,6 +29,7 @@ from classify.mislabels import Suspect, find_suspects
 from classify.rows import TrainingRows, draw_folds
 from classify.search import Search, logits_of, refined, search_head
 from classify.splitting import Split, digest_of_rows, split_rows
+from classify.threads import blas_threads
 from classify.unknown import Unknown, fit_unknown
 from extract.store import Store, open_store
 
@@ -153,59 +154,60 @@ def train(
         check_report_output(report)
     import_ahead()
     table, other = _opened(store), _untrained(untrained)
-    tell("looking for copies")
-    duplicates = find_duplicates(table)
-    split = split_rows(table, holdout, options.seed, duplicates.group_of_rows(len(table)))
-    tell("searching and fitting")
-    search, fitted, options = fit_chosen(training_rows(table, split), head, options)
-    tell("judging")
-    answer = _Answer.of(search, fitted, split, false_alarms, options.seed)
-    test, labels = table.embeddings(split.test), table.labels[split.test]
-    probabilities, answer = answer.measured_on(test)
-    evaluation = judge_rows(table, probabilities, split.test, table.classes)
-    if other is not None:
-        evaluation = replace(evaluation, untrained=baseline_accuracy(table, other, split, head, options))
-    curve = learning_curve(search, options, test, labels)
-    suspected = None
-    if suspects or report is not None:
-        tell("looking for label mistakes")
-        suspected = _suspects(table, search, answer, split, probabilities)
-    tell("writing")
-    classifier = write_classifier(
-        place,
-        fitted,
-        table,
-        check_rows=spread(split.test),
-        temperature=answer.temperature,
-        unknown=answer.unknown,
-        provenance=Provenance(
-            head={"name": search.chosen.head, **asdict(options)},
-            calibration=_said_of(answer.calibration),
-            trained_on={
-                **_origin(table), "images": len(split.train), "judged_on": split.origin, "holdout": holdout,
-                "copies": [group.rows for group in duplicates.groups],
-            },
-            measured={
-                "images": evaluation.images, "accuracy": evaluation.accuracy, "log_loss": evaluation.log_loss,
-                "calibration_error": evaluation.reliability.error,
-            },
-        ),
-    )  # fmt: skip
-    result = TrainResult(
-        classifier=classifier,
-        path=place,
-        head=fitted,
-        evaluation=replace(evaluation, judged_on=split.origin),
-        search=search,
-        calibration=answer.calibration,
-        unknown=answer.unknown,
-        curve=curve,
-        duplicates=duplicates,
-        suspects=suspected,
-        split=split,
-        warnings=caveats(table, split, evaluation, duplicates, options, classifier.model.is_trained),
-        seconds=time.monotonic() - started,
-    )
+    with blas_threads(len(table)):
+        tell("looking for copies")
+        duplicates = find_duplicates(table)
+        split = split_rows(table, holdout, options.seed, duplicates.group_of_rows(len(table)))
+        tell("searching and fitting")
+        search, fitted, options = fit_chosen(training_rows(table, split), head, options)
+        tell("judging")
+        answer = _Answer.of(search, fitted, split, false_alarms, options.seed)
+        test, labels = table.embeddings(split.test), table.labels[split.test]
+        probabilities, answer = answer.measured_on(test)
+        evaluation = judge_rows(table, probabilities, split.test, table.classes)
+        if other is not None:
+            evaluation = replace(evaluation, untrained=baseline_accuracy(table, other, split, head, options))
+        curve = learning_curve(search, options, test, labels)
+        suspected = None
+        if suspects or report is not None:
+            tell("looking for label mistakes")
+            suspected = _suspects(table, search, answer, split, probabilities)
+        tell("writing")
+        classifier = write_classifier(
+            place,
+            fitted,
+            table,
+            check_rows=spread(split.test),
+            temperature=answer.temperature,
+            unknown=answer.unknown,
+            provenance=Provenance(
+                head={"name": search.chosen.head, **asdict(options)},
+                calibration=_said_of(answer.calibration),
+                trained_on={
+                    **_origin(table), "images": len(split.train), "judged_on": split.origin, "holdout": holdout,
+                    "copies": [group.rows for group in duplicates.groups],
+                },
+                measured={
+                    "images": evaluation.images, "accuracy": evaluation.accuracy, "log_loss": evaluation.log_loss,
+                    "calibration_error": evaluation.reliability.error,
+                },
+            ),
+        )  # fmt: skip
+        result = TrainResult(
+            classifier=classifier,
+            path=place,
+            head=fitted,
+            evaluation=replace(evaluation, judged_on=split.origin),
+            search=search,
+            calibration=answer.calibration,
+            unknown=answer.unknown,
+            curve=curve,
+            duplicates=duplicates,
+            suspects=suspected,
+            split=split,
+            warnings=caveats(table, split, evaluation, duplicates, options, classifier.model.is_trained),
+            seconds=time.monotonic() - started,
+        )
     if report is not None:
         from classify.report import write_report
 

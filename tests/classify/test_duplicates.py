@@ -40,7 +40,9 @@ def test_altered_copies_are_found_and_nothing_else(make_store):
     assert {group.kind for group in found.groups} == {"near"}
 
 
-def test_copies_are_found_wherever_they_stand(make_store):
+@pytest.mark.parametrize("full_rows", [0, 5000], ids=["leading directions first", "in full"])
+def test_copies_are_found_wherever_they_stand(make_store, monkeypatch, full_rows):
+    monkeypatch.setattr("classify.duplicates.FULL_ROWS", full_rows)
     store = make_store(["ash"] * 1203, copied(photos(1200), [3, 700, 1199], noise=1e-3))
     found = rows_of(find_duplicates(store))
     assert [rows for rows in found if max(rows) >= 1200] == [[3, 1200], [700, 1201], [1199, 1202]]

@@ -24,7 +24,7 @@ def solve(axes: Axes, points, codes, sets, grid, **more) -> list[Fits]:
     k = int(codes.max()) + 1
     given = np.atleast_2d(sets).astype(np.float32)
     options = {"tolerance": TIGHT} | more
-    return list(solve_path(axes.project(points), codes, given, axes.variance, penalties(grid, 1, k), k, **options))
+    return list(solve_path(axes.project(points), codes, given, axes.covariance, penalties(grid, 1, k), k, **options))
 
 
 def mean_loss(log_probabilities, codes, weights) -> float:
@@ -100,10 +100,15 @@ def test_the_axes_turn_the_standardised_rows_and_lose_nothing(n, d):
     points, _, _ = draw(n, d, 2)
     axes, expected = Axes.of(points), StandardScaler().fit_transform(points.astype(np.float64))
     rows = axes.project(points)
-    assert rows.shape[1] == len(axes.variance) <= min(n, d)
-    assert axes.rotation.T @ axes.rotation == pytest.approx(np.eye(rows.shape[1]), abs=1e-4)
-    assert rows @ axes.rotation.T == pytest.approx(expected, abs=1e-3)
-    assert rows.var(axis=0) == pytest.approx(axes.variance, abs=1e-3)
+    assert rows.shape[1] == len(axes.covariance) <= min(n, d)
+    assert (axes.rotation is None) == (n >= d)
+    rotation = np.eye(d) if axes.rotation is None else axes.rotation
+    assert rotation.T @ rotation == pytest.approx(np.eye(rows.shape[1]), abs=1e-4)
+    assert rows @ rotation.T == pytest.approx(expected, abs=1e-3)
+    covariance = axes.covariance if axes.covariance.ndim == 2 else np.diag(axes.covariance)
+    assert np.cov(rows.T, bias=True) == pytest.approx(covariance, abs=1e-3)
+    weights = np.random.default_rng(1).normal(0, 1, (rows.shape[1], 3)).astype(np.float32)
+    assert expected @ axes.unproject(weights) == pytest.approx(rows @ weights, abs=1e-2)
 
 
 def test_a_constant_column_is_constant_however_many_rows_there_are():
