@@ -14,6 +14,8 @@ from classify.errors import PredictionError
 from extract.files import atomic_file
 
 Row = dict[str, Any]
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
+"""How text begins that spreadsheets calculate; and the apostrophe, so that taking one away gives any text back."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,14 @@ def _csv(file: BinaryIO, rows: Iterator[Row], names: list[str]) -> None:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
     table = csv.DictWriter(text, names)
     table.writeheader()
-    table.writerows(rows)
+    table.writerows({name: _inert(value) for name, value in row.items()} for row in rows)
     text.flush()
     text.detach()
+
+
+def _inert(value: Any) -> Any:
+    """Put an apostrophe before text that a spreadsheet would take for a formula, and might run."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def _jsonl(file: BinaryIO, rows: Iterator[Row], _names: list[str]) -> None:

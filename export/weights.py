@@ -119,6 +119,7 @@ def _check_layout(path: Path) -> None:
 
     try:
         with h5py.File(path, "r") as file:
+            _check_self_contained(file, path)
             old = "layer_names" in file.attrs or "model_weights" in file
     except OSError as error:
         raise WeightsError(f"{path}: damaged or cut short ({one_line(error)}): fetch the file again") from error
@@ -129,6 +130,23 @@ def _check_layout(path: Path) -> None:
         raise WeightsError(
             f"{path}: its layout is the {layout} one, whose names end in {suffix}: call it {stem}{suffix}"
         )
+
+
+def _check_self_contained(file: Any, path: Path) -> None:
+    """Refuse links and datasets that would have HDF5 read other files."""
+    import h5py
+
+    found: list[str] = []
+
+    def collect(name: str, link: Any) -> None:
+        if isinstance(link, h5py.ExternalLink):
+            found.append(name)
+        elif isinstance(link, h5py.HardLink) and isinstance(dataset := file[name], h5py.Dataset):
+            found.extend([name] if dataset.external or dataset.is_virtual else [])
+
+    file.visititems_links(collect)
+    if found:
+        raise WeightsError(f"{path}: {found[0]!r} in it leads to another file, which is not read: fetch the file again")
 
 
 def _poison(network: Any) -> None:

@@ -56,3 +56,8 @@ class TryAgainError(DecodeError):
 
 class OutOfMemoryError(TryAgainError):
     """There was not enough memory for one image."""
+
+
+def one_line(error: Exception) -> str:
+    """Give an exception's message on one line of bounded length."""
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -104,6 +104,30 @@ def verify(path: Path) -> str:
     return digest.hexdigest()
 
 
+def own_dataset(table: h5py.File, name: str) -> h5py.Dataset:
+    """Give a dataset whose values are bytes of this very file, laid out as `write_hdf5` does.
+
+    HDF5 can also have values in other files, behind links, in filters that are loaded as plug-ins or unpack a hundred
+    bytes into a hundred gigabytes; a digest, which anybody can compute, says nothing of that.
+
+    Raises
+    ------
+    StoreError
+        Where it is laid out otherwise.
+    """
+    link, size = table.get(name, getlink=True), table.id.get_filesize()
+    dataset = table[name] if isinstance(link, h5py.HardLink) else None
+    if not isinstance(dataset, h5py.Dataset):
+        raise StoreError(f"expected a dataset {name!r} inside the file, found something else")
+    plan = dataset.id.get_create_plist()
+    plain = dataset.dtype.kind in "iufS" and not dataset.dtype.hasobject
+    if not plain or plan.get_layout() != h5py.h5d.CONTIGUOUS or plan.get_external_count() or plan.get_nfilters():
+        raise StoreError(f"expected {name!r} as plain numbers or text in one piece of the file, found another layout")
+    if dataset.nbytes and (dataset.id.get_offset() is None or dataset.id.get_offset() + dataset.nbytes > size):
+        raise StoreError(f"{name!r} claims {dataset.shape} values, more than the file holds")
+    return dataset
+
+
 def states_digest(path: Path, digest: str) -> bool:
     """Tell whether a file that was verified is still the same one, by its user block alone."""
     with open(path, "rb") as file:

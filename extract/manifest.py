@@ -39,7 +39,7 @@ def read_manifest(manifest: Path) -> Source:
             items[item.path] = item
     except SourceError:
         raise
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error, RecursionError) as error:
         message = str(error).splitlines()[0]
         raise SourceError(f"{manifest}: expected a {manifest.suffix} table, but it cannot be read: {message}") from None
     return Source(root, sorted(items.values(), key=lambda item: item.path))

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -115,7 +114,7 @@ def parse_model(data: bytes, source: str) -> Model:
         outputs = _outputs(proto)
     except ModelError as error:
         raise ModelError(f"{source}: {error}; export it again with this version") from None
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
         raise ModelError(f"{source}: its metadata or graph is incomplete ({error}); export it again") from None
     return Model(data, hashlib.sha256(data).hexdigest(), metadata, rule, outputs, source)
 
@@ -147,25 +146,19 @@ def _metadata(proto: Any) -> dict[str, Any]:
 
 
 def _check_self_contained(proto: Any) -> None:
-    """Refuse what could read another file or run anything but the standard operators."""
-    graphs = list(_graphs(proto.graph))
-    nodes = [node for graph in graphs for node in graph.node]
-    tensors = [tensor for graph in graphs for tensor in graph.initializer]
-    constants = [attribute.t for node in nodes for attribute in node.attribute]
-    if any(tensor.data_location for tensor in tensors + constants):
+    """Refuse what could read another file, never end, or run anything but the standard operators."""
+    graph = proto.graph
+    attributes = [attribute for node in graph.node for attribute in node.attribute]
+    if any(attribute.HasField("g") or len(attribute.graphs) for attribute in attributes):
+        raise ModelError("it has loops or branches, which no backbone or head needs")
+    tensors = [*graph.initializer, *(t for a in attributes for t in (a.t, *a.tensors))]
+    if any(tensor.data_location for tensor in tensors):
         raise ModelError("its weights lie in another file, which is not read")
-    foreign = {node.domain for node in nodes} - _DOMAINS
+    if len(graph.sparse_initializer) or any(a.HasField("sparse_tensor") or len(a.sparse_tensors) for a in attributes):
+        raise ModelError("it has sparse weights, which no backbone or head needs")
+    foreign = {node.domain for node in graph.node} - _DOMAINS
     if foreign or len(proto.functions):
         raise ModelError(f"it uses operators beyond the ONNX standard ({', '.join(sorted(foreign)) or 'functions'})")
-
-
-def _graphs(graph: Any) -> Iterator[Any]:
-    """Give a graph and, at any depth, the branches and loop bodies within it."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in [attribute.g, *attribute.graphs] if attribute.HasField("g") else attribute.graphs:
-                yield from _graphs(inner)
 
 
 def _check_input(proto: Any, rule: ResizeRule) -> None:

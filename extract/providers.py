@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extract.cores import cores
-from extract.errors import ProviderError
+from extract.errors import ModelError, ProviderError, one_line
 from extract.model import Model
-from extract.sessions import OnnxruntimeSession, OpenvinoSession, Session, one_line
+from extract.sessions import OnnxruntimeSession, OpenvinoSession, Session
 
 LEAST_COSINE = 0.98
 """Between a provider's embeddings and the CPU's, on made-up pictures: bf16 gives 0.99, a broken one far less."""
@@ -143,6 +143,11 @@ def _open(model: Model, name: str, output: str) -> Session:
         found = session.run(pixels)
     except Exception as error:  # the runtimes raise many types, some of them without a public name
         raise ProviderError(f"{model.source}: does not run on provider {name!r}: {one_line(error)}") from None
+    if found.shape != (len(pixels), model.outputs[output]):
+        raise ModelError(
+            f"{model.source}: its output {output!r} is {found.shape} for {len(pixels)} images, expected "
+            f"{(len(pixels), model.outputs[output])} as its graph says; export it again"
+        )
     if name != "cpu":
         _require_agreement(name, found, PROVIDERS["cpu"].open(model, output).run(pixels))
     return session

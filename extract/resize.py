@@ -6,6 +6,8 @@ from typing import Any
 from extract.errors import ModelError
 
 FITS = ("squash", "crop")
+MAX_SIDE = 4096
+"""Pixels: no backbone takes larger images, and a file that says so would fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -48,4 +50,6 @@ class ResizeRule:
         if found != expected or fit not in FITS:
             raise ModelError(f"its resize rule {metadata.get('resize')} is not one that this version implements")
         height, width = metadata["image_size"]
+        if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
+            raise ModelError(f"expected images of at most {MAX_SIDE} pixels a side, found {height} x {width}")
         return cls(int(height), int(width), fit)

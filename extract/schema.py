@@ -5,6 +5,7 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -132,8 +133,11 @@ class Header:
             raise StoreError(
                 f"expected {FORMAT} schema {SCHEMA}, found {attributes.get('format')} {attributes.get('schema')}"
             )
+        model = json.loads(attributes["model"])
+        if not isinstance(model, dict):
+            raise StoreError(f"expected a JSON object in the attribute 'model', found {str(model)[:40]!r}")
         return cls(
-            model=json.loads(attributes["model"]),
+            model=model,
             model_sha256=str(attributes["model_sha256"]),
             output=str(attributes["output"]),
             dim=int(attributes["dim"]),
@@ -169,6 +173,7 @@ class Header:
         )
 
 
+@cache
 def _versions() -> dict[str, str]:
     names = ("headstart", "onnxruntime", "onnxruntime-gpu", "pillow", "numpy", "h5py")
     found = {"python": platform.python_version()}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.errors import ProviderError
+from extract.errors import ProviderError, one_line
 from extract.model import Model
 
 
@@ -102,8 +102,3 @@ class OpenvinoSession(Session):
         self._own.request.infer([pixels], share_inputs=True)
         result: NDArray[np.float32] = self._own.request.get_tensor(self._port).data.copy()
         return result
-
-
-def one_line(error: Exception) -> str:
-    """Give an exception's message on one line of bounded length."""
-    return " ".join(str(error).split())[:300] or type(error).__name__

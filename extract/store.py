@@ -11,10 +11,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.errors import StoreError
-from extract.hdf5 import states_digest, verify
+from extract.errors import StoreError, one_line
+from extract.hdf5 import own_dataset, states_digest, verify
 from extract.model import Model, parse_model
-from extract.schema import EMBEDDED, FAILED, REMOVED, ROW_DTYPES, Header, Rows
+from extract.schema import DTYPES, EMBEDDED, FAILED, REMOVED, ROW_DTYPES, Header, Rows
 from extract.source import SPLITS
 
 PARTS = ".parts"
@@ -206,16 +206,32 @@ def _read_table(file: Path) -> tuple[str, Header, Rows]:
     try:
         with h5py.File(file, "r") as table:
             header = Header.from_attributes(table.attrs)
-            rows = Rows(**{name: table[name][:].astype(kind, copy=False) for name, kind in ROW_DTYPES.items()})
-            shape = table[header.output].shape
+            rows = Rows(**{name: _column(table, name, kind) for name, kind in ROW_DTYPES.items()})
+            vectors = own_dataset(table, header.output)
+            shape, dtype = vectors.shape, vectors.dtype
     except StoreError as error:
         raise StoreError(f"{file}: {error}; embed again with this version") from None
-    except (KeyError, OSError, ValueError, TypeError) as error:
-        raise StoreError(f"{file}: not an embedding store of this version ({error}); embed again") from None
+    except (LookupError, OSError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
+        raise StoreError(f"{file}: not an embedding store of this version ({one_line(error)}); embed again") from None
     lengths = {len(getattr(rows, name)) for name in ROW_DTYPES} | {shape[0]}
-    if lengths != {len(rows)} or shape[1:] != (header.dim,):
+    if lengths != {len(rows)} or shape[1:] != (header.dim,) or dtype != DTYPES.get(header.dtype):
         raise StoreError(f"{file}: its columns differ in length or do not fit its header; embed again")
+    for name, values, least, most in (
+        ("label", rows.label, -1, len(header.classes)),
+        ("split", rows.split, 0, len(SPLITS)),
+        ("status", rows.status, EMBEDDED, REMOVED + 1),
+    ):
+        if len(rows) and not (least <= values.min() and values.max() < most):
+            raise StoreError(f"{file}: its column {name!r} has codes that mean nothing; embed again")
     return digest, header, rows
+
+
+def _column(table: h5py.File, name: str, kind: str) -> NDArray[Any]:
+    found = own_dataset(table, name)
+    if found.dtype.kind != np.dtype(kind).kind:
+        raise StoreError(f"expected {name!r} as {kind}, found {found.dtype}")
+    values: NDArray[Any] = found[:].astype(kind, copy=False)
+    return values
 
 
 def _relabelled(rows: Rows, own: tuple[str, ...], classes: tuple[str, ...]) -> Rows:
@@ -241,7 +257,7 @@ def _read_vectors(file: Path, digest: str, output: str, positions: NDArray[np.in
         with h5py.File(file, "r") as table:
             if not states_digest(file, digest):  # asked with the file open: a later replacement does not reach it
                 raise StoreError(f"{file}: was replaced by another run since it was opened; open it again")
-            return _at_positions(table[output], positions)
+            return _at_positions(own_dataset(table, output), positions)
     except FileNotFoundError:
         raise StoreError(f"{file}: is gone since the store was opened; open it again") from None
 
@@ -265,4 +281,7 @@ def _model_bytes(place: Path) -> bytes:
     with h5py.File(place, "r") as table:
         if "model" not in table:
             raise StoreError(f"{place}: carries no model; embed again")
-        return bytes(table["model"][:])
+        try:
+            return bytes(own_dataset(table, "model")[:].tobytes())
+        except StoreError as error:
+            raise StoreError(f"{place}: {error}; embed again") from None

@@ -51,6 +51,9 @@ BatchSize = Annotated[
 class _TerminatedError(BaseException):
     """SIGTERM came."""
 
+    has_come = False
+    """Also where a library, being imported just then, made an error of its own of it."""
+
 
 def command(function: Callable[P, None]) -> Callable[P, None]:
     """Turn foreseeable faults of a command into one line on stderr and an exit code."""
@@ -64,8 +67,12 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         signal.signal(signal.SIGTERM, _on_sigterm)
         try:
             function(*args, **kwargs)
-        except (ExtractError, ClassifyError, ExportError) as error:
-            fail(str(error))
+        except Exception as error:
+            if _TerminatedError.has_come:
+                fail(f"terminated; {_what_is_kept(function)}", TERMINATED)
+            if isinstance(error, (ExtractError, ClassifyError, ExportError)):
+                fail(str(error))
+            raise
         except KeyboardInterrupt:
             fail(f"interrupted; {_what_is_kept(function)}", INTERRUPTED)
         except _TerminatedError:
@@ -188,6 +195,7 @@ def _lines(what: str) -> Iterator[Listener]:
 
 
 def _on_sigterm(_signal: int, _frame: object) -> None:
+    _TerminatedError.has_come = True
     raise _TerminatedError
 
 

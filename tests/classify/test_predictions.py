@@ -24,6 +24,7 @@ def read(path: Path) -> list[dict]:
         rows = list(csv.DictReader(file))
     for row in rows:
         for name in row:
+            row[name] = row[name].removeprefix("'")
             if name.startswith("label"):
                 row[name] = row[name] or None
             elif name.startswith("probability"):
@@ -142,3 +143,16 @@ def test_columns_depend_on_the_number_of_places_alone(probability, places, known
     row = Prediction("a", [("ash", probability)] * min(places, known)).to_row(places)
     assert list(row) == list(Prediction("b", [], "bad").to_row(places))
     assert row["probability"] == pytest.approx(probability, abs=1e-7)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "=cmd|' /C calc'!A1"])
+def test_no_cell_of_a_csv_is_a_formula(tmp_path, text):
+    row = Prediction(text, [(text, 0.5)], "")
+    for suffix in (".csv", ".jsonl"):
+        write_predictions(tmp_path / f"p{suffix}", [row, Prediction(text, [], text)], 1)
+    with open(tmp_path / "p.csv", newline="") as file:
+        ok, failed = csv.DictReader(file)
+    assert [ok["path"], ok["label"], failed["reason"]] == [f"'{text}"] * 3
+    assert ok["probability"] == "0.5"
+    first = json.loads((tmp_path / "p.jsonl").read_text().splitlines()[0])
+    assert (first["path"], first["label"]) == (text, text)

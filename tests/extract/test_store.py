@@ -240,7 +240,7 @@ def _without_classes(file):
     ("change", "reason"),
     [
         (_of_schema_2, "expected headstart-store schema 1, found headstart-store 2"),
-        (_without_labels, "not an embedding store of this version"),
+        (_without_labels, "expected a dataset 'label'"),
         (_without_classes, "not an embedding store of this version"),
         (_with_short_labels, "columns differ in length"),
         (_of_another_width, "do not fit its header"),
