@@ -15,7 +15,7 @@ HEAD ?= logreg
 CLASSIFIER ?= classifier.onnx
 PREDICTIONS ?= predictions.csv
 
-.PHONY: help setup demo export embed train-head score test check format bench bench-scale bench-accuracy bench-heads torture lock clean
+.PHONY: help setup demo export embed train-head score test check format bench bench-scale bench-accuracy bench-heads torture audit lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,10 +79,20 @@ bench-heads: setup ## Measure heads: search, features, calibration, unknown (BEN
 torture: setup ## Break it on purpose, at length (TORTURE_SCALE=0.1: a tenth)
 	$(BIN)/python -m torture
 
+# The tools of an audit stay out of the environment that is audited.
+AUDIT := build/audit
+
+audit: ## Look up every locked package among known vulnerabilities (needs a network), and write a bill of materials
+	$(PYTHON) -m venv $(AUDIT)/venv
+	$(AUDIT)/venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/audit.txt
+	for part in run gpu dev; do $(AUDIT)/venv/bin/cyclonedx-py requirements requirements/$$part.txt --output-reproducible -o $(AUDIT)/$$part.cdx.json || exit 1; done
+	for part in run gpu dev; do $(AUDIT)/venv/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r requirements/$$part.txt || exit 1; done
+
 lock: ## Resolve the locked requirements anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra export --extra openvino --extra report --group dev pyproject.toml -o requirements/dev.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links -c requirements/dev.txt pyproject.toml -o requirements/run.txt
 	sed -n 's/^onnxruntime==\([0-9.]*\).*/onnxruntime-gpu==\1/p' requirements/run.txt | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-deps --no-header --no-annotate --no-emit-index-url --no-emit-find-links - -o requirements/gpu.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group audit -o requirements/audit.txt
 
 clean: ## Delete the virtual environment and what the demo made
 	rm -rf $(VENV) demo build dist

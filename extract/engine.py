@@ -92,6 +92,23 @@ class DecoderHere:
         """There is nothing to give back."""
 
 
+def open_decoder(rule: ResizeRule, isolate: bool) -> Decoder:
+    """Give a decoder in a process of its own, or in this one.
+
+    Raises
+    ------
+    IsolationError
+        Where the system has no such processes.
+    """
+    if not isolate:
+        return DecoderHere(rule)
+    if os.name != "posix":
+        raise IsolationError("decoding in processes of their own needs a POSIX system; use --no-isolate")
+    from extract.isolation import IsolatedDecoder
+
+    return IsolatedDecoder(rule)
+
+
 @dataclass(frozen=True)
 class Engine:
     """What a run needs at hand in every thread.
@@ -157,7 +174,7 @@ class Engine:
     ) -> list[Outcome | Known]:
         if not hasattr(own, "pixels"):  # allocated once a thread: fresh pages cost as much as a copy
             own.pixels = np.empty((self.batch_size or self.session.batch_size, *self.rule.shape), np.uint8)
-            own.decoder = self._open_decoder()
+            own.decoder = open_decoder(self.rule, self.isolate)
             decoders.append(own.decoder)
         pixels: NDArray[np.uint8] = own.pixels
         results: list[Outcome | Known] = []
@@ -171,15 +188,6 @@ class Engine:
         with turn, self.clock.stage("infer"):
             vectors = iter(self.session.run(pixels[:filled]))
         return [replace(result, vector=next(vectors)) if _is_loaded(result) else result for result in results]
-
-    def _open_decoder(self) -> Decoder:
-        if not self.isolate:
-            return DecoderHere(self.rule)
-        if os.name != "posix":
-            raise IsolationError("decoding in processes of their own needs a POSIX system; use --no-isolate")
-        from extract.isolation import IsolatedDecoder
-
-        return IsolatedDecoder(self.rule)
 
     def _load(self, item: Item, decoder: Decoder, pixels: NDArray[np.uint8]) -> Outcome | Known:
         """Fill `pixels`, (H, W, 3), from an item; the outcome that comes back has no vector yet."""

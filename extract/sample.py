@@ -5,8 +5,7 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.decode import decode
-from extract.engine import read_file
+from extract.engine import open_decoder, read_file
 from extract.errors import DecodeError
 from extract.resize import ResizeRule
 from extract.source import Item, find_images
@@ -36,13 +35,17 @@ def decode_sample(images: str | os.PathLike[str], rule: ResizeRule, count: int) 
     chosen = [item for item in source.items if not item.reason]
     pixels = np.empty((min(count, len(chosen)), rule.height, rule.width, 3), np.uint8)
     filled = 0
-    for item in _spread(chosen, count):
-        try:
-            data, _ = read_file(os.path.join(root, item.path))
-            pixels[filled] = decode(data, rule)
-        except DecodeError:
-            continue
-        filled += 1
+    decoder = open_decoder(rule, isolate=os.name == "posix")
+    try:
+        for item in _spread(chosen, count):
+            try:
+                data, _ = read_file(os.path.join(root, item.path))
+                pixels[filled] = decoder.decode(data)
+            except DecodeError:
+                continue
+            filled += 1
+    finally:
+        decoder.close()
     return pixels[:filled]
 
 

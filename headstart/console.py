@@ -5,6 +5,7 @@ import math
 import signal
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
@@ -200,7 +201,9 @@ def _on_sigterm(_signal: int, _frame: object) -> None:
 
 
 def _valid(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+    """Give valid Unicode without what would command a terminal: a file may be called by an escape sequence."""
+    plain = text.encode("utf-8", "backslashreplace").decode()
+    return "".join(f"\\x{ord(c):02x}" if unicodedata.category(c) == "Cc" and c not in "\n\t" else c for c in plain)
 
 
 def _without_nan(value: Any) -> Any:

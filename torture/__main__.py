@@ -9,11 +9,14 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from torture.calls import full_disk, killed_at_calls, refused_at_calls
 from torture.damage import damage
+from torture.fuzz import fuzz
+from torture.images import images
 from torture.interrupts import COMMANDS, interrupts
 from torture.kills import kills
 from torture.long import long_run
@@ -38,6 +41,8 @@ def faults(scale: float, seed: int) -> dict[str, Callable[[Scene], Tally]]:
         "power": lambda scene: replayed_cuts(scene, times(1000), seed=seed, resume=5),
         "ext4": lambda scene: ext4_cuts(scene, times(100), seed=seed),
         "damage": lambda scene: damage(scene, times(10_000), seed=seed),
+        "images": lambda scene: _tallied("bad images", images(times(6), scene.backbone)),
+        "fuzz": lambda scene: _tallied("image fuzz", fuzz(times(100_000), seed * 1_000_000)),
         "races": lambda scene: races(scene, times(100)),
         "told": lambda scene: told_in_time(scene, times(50)),
         "reads": lambda scene: reads_while_writing(scene, times(1000)),
@@ -66,6 +71,19 @@ def main() -> int:
         (output / "torture.json").write_text(json.dumps([tally.to_json() for tally in tallies], indent=2) + "\n")
     sys.stdout.write(to_markdown(tallies))
     return int(any(tally.broken for tally in tallies))
+
+
+def _tallied(fault: str, figures: Mapping[str, Any]) -> Tally:
+    """Count numbers, and take every line of `wrong`, `escaped` and `hung` for something that did not hold."""
+    tally = Tally(fault)
+    for name, value in figures.items():
+        if isinstance(value, int | float) and name != "seconds":
+            tally.add(name, value)
+        elif isinstance(value, list):
+            tally.broken += [f"{name}: {line}" for line in value]
+    tally.hold(figures.get("slowest", 0) < 10, "a mutant took 10 s or more")
+    tally.hold(figures.get("most_memory", 0) <= 1024, "decoding took more than 1,024 MB")
+    return tally.done()
 
 
 def to_markdown(tallies: list[Tally]) -> str:

@@ -28,7 +28,7 @@ class Tally:
     seconds: float = 0.0
     _started: float = field(default_factory=time.monotonic, repr=False)
 
-    def add(self, what: str, number: int = 1) -> None:
+    def add(self, what: str, number: float = 1) -> None:
         """Count something."""
         self.counts[what] = self.counts.get(what, 0) + number
 

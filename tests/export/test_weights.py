@@ -95,6 +95,26 @@ def test_something_else_called_h5(load, tmp_path):
     refused(load, path, "expected an HDF5 file", "PK")
 
 
+@pytest.mark.parametrize("kind", ["link", "external", "virtual"])
+def test_what_leads_to_another_file_is_refused_unread(kind, load, new_layout, tmp_path):
+    import h5py
+
+    with h5py.File(new_layout, "r+") as file:
+        names = []
+        file.visititems(lambda name, node: names.append(name) if isinstance(node, h5py.Dataset) else None)
+        name, shape = names[0], file[names[0]].shape
+        del file[name]
+        if kind == "link":
+            file[name] = h5py.ExternalLink(str(tmp_path / "secret.h5"), "x")
+        elif kind == "external":
+            file.create_dataset(name, shape, "f4", external=[(str(tmp_path / "secret.bin"), 0, h5py.h5f.UNLIMITED)])
+        else:
+            layout = h5py.VirtualLayout(shape, "f4")
+            layout[:] = h5py.VirtualSource(str(tmp_path / "secret.h5"), "x", shape)
+            file.create_virtual_dataset(name, layout)
+    refused(load, new_layout, "leads to another file, which is not read")
+
+
 @pytest.mark.parametrize("layout", ["new_layout", "old_layout"])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.999])
 def test_truncated_file(layout, share, load, request):

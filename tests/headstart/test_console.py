@@ -81,6 +81,15 @@ def test_names_are_printed_as_they_are(capsys, text):
     assert capsys.readouterr() == (f"{text}\n", f"warning: {text}\nerror: {text}\n")
 
 
+def test_names_give_the_terminal_no_orders(capsys):
+    console.say("\x1b]0;mine\x07\x1b[2J\x9b31m\r.jpg")
+    console.warn("\x1b[31m.jpg")
+    found = capsys.readouterr()
+    assert found.out == "\\x1b]0;mine\\x07\\x1b[2J\\x9b31m\\x0d.jpg\n"
+    assert "\x1b[31m.jpg" not in found.err
+    assert "\\x1b[31m.jpg" in found.err
+
+
 def test_bytes_that_are_no_text_are_spelt_out(capsys):
     console.say("caf\udce9.jpg")
     assert capsys.readouterr().out == "caf\\udce9.jpg\n"
