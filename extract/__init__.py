@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from extract.errors import ExtractError
+    from extract.merging import Share, merge
     from extract.model import Model, read_model
     from extract.pipeline import EngineOptions, Progress, RunSummary, embed
     from extract.providers import PROVIDERS, open_session
@@ -21,9 +22,11 @@ _HOMES = {
     "PROVIDERS": "providers",
     "Progress": "pipeline",
     "RunSummary": "pipeline",
+    "Share": "merging",
     "Store": "store",
     "embed": "pipeline",
     "find_images": "source",
+    "merge": "merging",
     "open_session": "providers",
     "open_store": "store",
     "read_model": "model",
@@ -35,9 +38,11 @@ __all__ = [
     "Model",
     "Progress",
     "RunSummary",
+    "Share",
     "Store",
     "embed",
     "find_images",
+    "merge",
     "open_session",
     "open_store",
     "read_model",

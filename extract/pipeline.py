@@ -9,6 +9,7 @@ from pathlib import Path
 from extract.engine import Engine, Known
 from extract.errors import ModelError, OutputError, ProviderError
 from extract.files import check_outside
+from extract.merging import Share
 from extract.model import Model, read_model
 from extract.providers import open_session
 from extract.schema import DTYPES, Header
@@ -109,6 +110,7 @@ def embed(
     *,
     dtype: str = "float16",
     views: int = 1,
+    share: Share | None = None,
     options: EngineOptions | None = None,
     listener: Listener | None = None,
 ) -> tuple[Store, RunSummary]:
@@ -128,6 +130,8 @@ def embed(
         ``"float16"`` (relative error below 5e-4) or ``"float32"``.
     views
         How many views of each image its embedding is the mean of (see `extract.views`): 1 is the image as it is.
+    share
+        Which part of the images to embed, where several runs divide them up; the rows of other parts are left alone.
     listener
         Called after every row.
 
@@ -149,6 +153,8 @@ def embed(
         raise OutputError(f"{place}: expected a name that ends in .h5 (one file) or .emb (a folder of shards)")
     check_outside(place, Path(images))
     source, backbone = find_images(images), read_model(model)
+    if share is not None:
+        source = share.of_source(source)
     if "probabilities" in backbone.outputs:
         raise ModelError(f"{model}: expected a backbone, found a classifier; embed with the backbone it came from")
     backbone = with_views(backbone, views, average=True)
@@ -156,7 +162,7 @@ def embed(
     started = time.monotonic()
     with StoreWriter(place, header_for(source, backbone, session, "embedding", dtype), backbone) as writer:
         computed, stages = fill(writer, source, backbone, session, options, listener)
-        gone = writer.known.gone(source.items)
+        gone = [path for path in writer.known.gone(source.items) if share is None or share.holds(path)]
         del source  # with many images their list is the largest thing in memory, and the store is opened next
         store = writer.finish(gone)
     present = int(store.is_embedded.sum())

@@ -3,7 +3,7 @@
 import io
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -63,7 +63,7 @@ class StoreWriter:
     def __enter__(self) -> "StoreWriter":
         check_output(self.output, self.is_folder)
         try:
-            self._cleanup.enter_context(locked(self.output.with_name(f".{self.output.name}.lock"), self.output))
+            self._cleanup.enter_context(locked(lock_of(self.output), self.output))
             remove_unfinished(self.folder)
             remove_unfinished_of(self.output)
             self._read_known()
@@ -115,12 +115,15 @@ class StoreWriter:
         """Commit, drop the rows of these paths (see `KnownRows.gone`), and give the finished store."""
         self.commit()
         self.removed = len(gone)
+        if not self._files():  # no images at all fell to this run: that too is a result
+            self._write_shard(removed_rows([]), np.empty((0, self.header.dim)))
         if self.is_folder:
             if gone:
                 self._write_shard(removed_rows(gone), np.full((len(gone), self.header.dim), np.nan))
             return open_files(self.folder, shards_of(self.folder))
         if shards_of(self.folder) or gone or not self.output.exists():
-            self._compact(open_files(self.output, self._files()), set(gone))
+            store = open_files(self.output, self._files())
+            compact(self.output, store, self._model, root=self.header.root, gone=set(gone))
         self.discard()
         return open_files(self.output, [self.output])
 
@@ -169,21 +172,32 @@ class StoreWriter:
         with atomic_file(self.folder / f"part-{sequence:08d}-{digest[:16]}.h5") as file:
             write_all(file, built.getbuffer())
 
-    def _compact(self, store: Store, gone: set[bytes]) -> None:
-        """Write all rows but those that are gone into the single file, in order of path, in bounded memory."""
-        keep, rows = np.arange(len(store)), store.rows
-        if gone:
-            keep = np.array([i for i, path in enumerate(rows.path.tolist()) if path not in gone], np.int64)
-            rows = rows.take(keep)
-        header, rows = only_used_classes(replace(store.header, root=self.header.root), rows)
-        dtype, shape = DTYPES[header.dtype], (len(keep), header.dim)
-        model = np.frombuffer(self._model.data, np.uint8)
-        columns = {
-            **columns_of(rows),
-            "model": Column.of(model),
-            header.output: Column(dtype, shape, _vectors_of(store, keep, dtype)),
-        }
-        write_hdf5(self.output, header.to_attributes(), columns)
+
+def compact(output: Path, store: Store, model: Model, *, root: str | None = None, gone: Collection[bytes] = ()) -> None:
+    """Write a store's rows, but those of the paths that are gone, into one file: in order of path, in bounded memory.
+
+    Parameters
+    ----------
+    root
+        The folder of the images, if it is another by now.
+    """
+    keep, rows = np.arange(len(store)), store.rows
+    if gone:
+        keep = np.array([i for i, path in enumerate(rows.path.tolist()) if path not in gone], np.int64)
+        rows = rows.take(keep)
+    header, rows = only_used_classes(replace(store.header, root=store.header.root if root is None else root), rows)
+    dtype, shape = DTYPES[header.dtype], (len(keep), header.dim)
+    columns = {
+        **columns_of(rows),
+        "model": Column.of(np.frombuffer(model.data, np.uint8)),
+        header.output: Column(dtype, shape, _vectors_of(store, keep, dtype)),
+    }
+    write_hdf5(output, header.to_attributes(), columns)
+
+
+def lock_of(output: Path) -> Path:
+    """Name the lock that the writer of a store holds."""
+    return output.with_name(f".{output.name}.lock")
 
 
 def is_folder_store(output: Path) -> bool:

@@ -40,6 +40,9 @@ def run(
     views: Annotated[
         int, typer.Option(min=1, help="Views an image: 2 with its mirror image, 4 also enlarged; slower, better.")
     ] = 1,
+    shard: Annotated[
+        str | None, typer.Option(help="As 3/16: the third of sixteen runs that divide the images up; then merge.")
+    ] = None,
     provider: Provider = "auto",
     workers: Workers = None,
     batch_size: BatchSize = None,
@@ -48,7 +51,7 @@ def run(
     json: Json = False,
 ) -> None:
     """Embed images and keep the embeddings; what has not changed is not computed again."""
-    from extract import EngineOptions, embed
+    from extract import EngineOptions, Share, embed
 
     with progress("embedding") as listener:
         store, summary = embed(
@@ -57,6 +60,7 @@ def run(
             output,
             dtype=dtype,
             views=views,
+            share=Share.parse(shard) if shard else None,
             options=EngineOptions(provider, workers, batch_size, isolate),
             listener=listener,
         )

@@ -1,0 +1,91 @@
+"""Many stores -> one: what several runs embedded, each its share of one folder of images, side by side."""
+
+import os
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from extract.errors import OutputError, SourceError, StoreError
+from extract.files import check_output
+from extract.lock import locked
+from extract.source import Source
+from extract.store import Store, open_files, open_store
+from extract.writer import compact, lock_of
+
+
+@dataclass(frozen=True)
+class Share:
+    """One of several runs over the same images: number 1 to `of`.
+
+    Which run an image belongs to depends on its path alone, so that it stays there whatever is added.
+    """
+
+    number: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Share":
+        """Read ``3/16``.
+
+        Raises
+        ------
+        SourceError
+            Where the text says nothing of the kind.
+        """
+        number, slash, of = text.partition("/")
+        if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+            raise SourceError(f"expected a shard as 3/16, the third of sixteen, found {text!r}")
+        return cls(int(number), int(of))
+
+    def holds(self, path: bytes) -> bool:
+        """Tell whether a path belongs to this run."""
+        return zlib.crc32(path) % self.of == self.number - 1
+
+    def of_source(self, source: Source) -> Source:
+        """Give the images of this run."""
+        return Source(source.root, [item for item in source.items if self.holds(item.path)])
+
+
+def merge(stores: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str]) -> Store:
+    """Write the rows of several stores into one file.
+
+    They must be of one folder of images, by one model, of one dtype. Of a path that several have, the row of the last
+    one named is taken.
+
+    Parameters
+    ----------
+    stores
+        Files, or folders of shards.
+    output
+        A single file, ``*.h5``; a store that is there is replaced, once the new one is whole.
+
+    Raises
+    ------
+    StoreError
+        Where a store cannot be read, or two do not fit together.
+    OutputError
+        Where the output cannot be written, or is no store now.
+    """
+    place = Path(output)
+    if not stores:
+        raise StoreError("expected stores to merge, found none")
+    if place.suffix not in (".h5", ".hdf5"):
+        raise OutputError(f"{place}: expected a name that ends in .h5")
+    check_output(place)
+    with locked(lock_of(place), place):
+        if place.exists():
+            open_store(place)  # or it is no store, and not ours to replace
+        parts = [open_store(store) for store in stores]
+        first = parts[0]
+        for part in parts[1:]:
+            if part.header.root != first.header.root:
+                raise StoreError(
+                    f"{part.place}: holds the images of {part.header.root}, not of {first.header.root} as "
+                    f"{first.place}; merge joins what several runs made of one folder"
+                )
+        model = first.model()
+        files = [file for part in parts for file in part.files]
+        del parts
+        compact(place, open_files(place, files), model)
+    return open_store(place)
