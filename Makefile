@@ -15,7 +15,7 @@ HEAD ?= logreg
 CLASSIFIER ?= classifier.onnx
 PREDICTIONS ?= predictions.csv
 
-.PHONY: help setup demo export embed train-head score test check format bench bench-scale bench-accuracy bench-heads torture audit lock clean
+.PHONY: help setup demo export embed train-head score test check format bench bench-scale bench-accuracy bench-heads bench-cluster torture audit lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ bench-accuracy: setup ## Compare heads on fp32, int8 and untrained embeddings (B
 bench-heads: setup ## Measure heads: search, features, calibration, unknown (BENCH_IMAGES=, BENCH_OTHERS=, BENCH_WEIGHTS=)
 	$(BIN)/python -m bench.heads
 
+bench-cluster: setup ## Measure the Ray engine beside the local one (BENCH_IMAGES=, BENCH_WEIGHTS=)
+	$(BIN)/python -m bench.cluster
+
 torture: setup ## Break it on purpose, at length (TORTURE_SCALE=0.1: a tenth)
 	$(BIN)/python -m torture
 
@@ -89,7 +92,7 @@ audit: ## Look up every locked package among known vulnerabilities (needs a netw
 	for part in run gpu dev; do $(AUDIT)/venv/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r requirements/$$part.txt || exit 1; done
 
 lock: ## Resolve the locked requirements anew (needs uv)
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra export --extra openvino --extra report --group dev pyproject.toml -o requirements/dev.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra export --extra openvino --extra ray --extra report --group dev pyproject.toml -o requirements/dev.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links -c requirements/dev.txt pyproject.toml -o requirements/run.txt
 	sed -n 's/^onnxruntime==\([0-9.]*\).*/onnxruntime-gpu==\1/p' requirements/run.txt | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-deps --no-header --no-annotate --no-emit-index-url --no-emit-find-links - -o requirements/gpu.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group audit -o requirements/audit.txt

@@ -14,8 +14,9 @@ from classify.errors import PredictionError
 from classify.graph import PREDICTION
 from classify.predictions import Prediction, check_format, write_predictions
 from extract.files import check_output, check_outside
-from extract.pipeline import EngineOptions, Listener, fill, header_for
-from extract.providers import open_session
+from extract.options import EngineOptions
+from extract.pipeline import Listener, fill, header_for
+from extract.runners import open_runner
 from extract.schema import EMBEDDED
 from extract.source import find_images
 from extract.store import PARTS, Store, open_store
@@ -187,15 +188,16 @@ def _score_store(classifier: Classifier, store: Store) -> Iterator[_Batch]:
 def _score_images(run: _Run, images: Path, options: EngineOptions, listener: Listener | None) -> None:
     model, wanted = run.classifier.model, run.classifier.prediction
     source = find_images(images)
-    session = open_session(model, options.provider, wanted)
-    header = header_for(source, model, session, wanted, "float32")
+    runner = open_runner(model, wanted, options)
+    header = header_for(source, model, runner, wanted, "float32")
     output = run.output
     with StoreWriter(output.with_name(output.name + PARTS), header, model) as writer:
         remove_unfinished_of(output)
-        _, run.stages = fill(writer, source, model, session, options, listener)
+        fill(writer, source, runner, listener)
         gone = writer.known.gone(source.items)
         del source
         scored = writer.finish(gone)
         run.write(_Batch(scored, rows, predictions) for rows, predictions in scored.batches())
         writer.discard()
-    run.provider, run.passed_over = session.provider, session.passed_over
+    run.stages, run.passed_over = runner.seconds(), runner.passed_over
+    run.provider = ", ".join(runner.providers or scored.header.providers)

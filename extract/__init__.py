@@ -10,13 +10,14 @@ if TYPE_CHECKING:
     from extract.errors import ExtractError
     from extract.merging import Share, merge
     from extract.model import Model, read_model
-    from extract.pipeline import EngineOptions, Progress, RunSummary, embed
+    from extract.options import EngineOptions
+    from extract.pipeline import Progress, RunSummary, embed
     from extract.providers import PROVIDERS, open_session
     from extract.source import find_images
     from extract.store import Store, open_store
 
 _HOMES = {
-    "EngineOptions": "pipeline",
+    "EngineOptions": "options",
     "ExtractError": "errors",
     "Model": "model",
     "PROVIDERS": "providers",

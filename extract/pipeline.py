@@ -6,14 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from extract.engine import Engine, Known
-from extract.errors import ModelError, OutputError, ProviderError
+from extract.errors import ModelError, OutputError
 from extract.files import check_outside
 from extract.merging import Share
 from extract.model import Model, read_model
-from extract.providers import open_session
+from extract.options import EngineOptions
+from extract.runners import Runner, open_runner
 from extract.schema import DTYPES, Header
-from extract.sessions import Session
 from extract.source import Item, Source, find_images
 from extract.store import PARTS, Store
 from extract.views import with_views
@@ -64,40 +63,6 @@ class RunSummary:
     seconds: float
     stages: dict[str, float]
     bottleneck: str
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """How a run uses the machine; nothing here changes its result.
-
-    Attributes
-    ----------
-    provider
-        A name of `extract.providers.PROVIDERS`, or ``"auto"``.
-    workers
-        Threads; by default one a core.
-    batch_size
-        Images that go through the model together; by default what suits the provider.
-    isolate
-        Whether images are decoded in processes of their own, so that one which crashes its decoder or takes all memory
-        costs that image and not the run. By default where the system is a POSIX one.
-
-    Raises
-    ------
-    ProviderError
-        Where there is less than one thread or image.
-    """
-
-    provider: str = "auto"
-    workers: int | None = None
-    batch_size: int | None = None
-    isolate: bool = os.name == "posix"
-
-    def __post_init__(self) -> None:
-        for name in ("workers", "batch_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ProviderError(f"{name} must be at least 1, found {value}")
 
 
 Listener = Callable[[Progress], None]
@@ -158,10 +123,10 @@ def embed(
     if "probabilities" in backbone.outputs:
         raise ModelError(f"{model}: expected a backbone, found a classifier; embed with the backbone it came from")
     backbone = with_views(backbone, views, average=True)
-    session = open_session(backbone, options.provider)
+    runner = open_runner(backbone, "embedding", options)
     started = time.monotonic()
-    with StoreWriter(place, header_for(source, backbone, session, "embedding", dtype), backbone) as writer:
-        computed, stages = fill(writer, source, backbone, session, options, listener)
+    with StoreWriter(place, header_for(source, backbone, runner, "embedding", dtype), backbone) as writer:
+        computed = fill(writer, source, runner, listener)
         gone = [path for path in writer.known.gone(source.items) if share is None or share.holds(path)]
         del source  # with many images their list is the largest thing in memory, and the store is opened next
         store = writer.finish(gone)
@@ -173,16 +138,16 @@ def embed(
         computed=computed,
         reused=len(store) - computed,
         removed=writer.removed,
-        provider=session.provider,
-        passed_over=session.passed_over,
+        provider=", ".join(runner.providers or store.header.providers),
+        passed_over=runner.passed_over,
         seconds=time.monotonic() - started,
-        stages=stages,
+        stages=(stages := runner.seconds()),
         bottleneck=max(stages, key=lambda stage: stages[stage]) if computed else "",
     )
     return store, summary
 
 
-def header_for(source: Source, model: Model, session: Session, output: str, dtype: str) -> Header:
+def header_for(source: Source, model: Model, runner: Runner, output: str, dtype: str) -> Header:
     """Describe the rows that a run will write."""
     return Header(
         model=model.metadata,
@@ -192,35 +157,21 @@ def header_for(source: Source, model: Model, session: Session, output: str, dtyp
         dtype=dtype,
         classes=tuple(source.classes),
         root=os.path.abspath(source.root),
-        providers=(session.provider,),
+        providers=runner.providers,
     )
 
 
-def fill(
-    writer: StoreWriter,
-    source: Source,
-    model: Model,
-    session: Session,
-    options: EngineOptions,
-    listener: Listener | None,
-) -> tuple[int, dict[str, float]]:
-    """Bring a store up to date with a source; give the number of images computed, and the seconds of each stage."""
+def fill(writer: StoreWriter, source: Source, runner: Runner, listener: Listener | None) -> int:
+    """Bring a store up to date with a source; give the number of images computed."""
     writer.known.require_same_images(source.items)
     todo, failed = _reuse(writer, source)
-    how = options.workers, options.batch_size, options.isolate
-    engine = Engine(source.root, model.rule, session, writer.known.find_content, *how)
-    done, computed = len(source.items) - len(todo), 0
-    for result in engine.outcomes(todo):
-        if isinstance(result, Known):
-            result = writer.known.copied(result.row, result.item, result.size, result.mtime_ns)
-        else:
-            computed += 1
-        with engine.clock.stage("store"):
-            result = writer.add(result)
-        done, failed = done + 1, failed + (result.vector is None)
+    total, computed = len(source.items), 0
+    done = total - len(todo)
+    for step in runner.run(source.root, todo, writer):
+        done, failed, computed = done + step.rows, failed + step.failed, computed + step.computed
         if listener:
-            listener(Progress(done, len(source.items), failed))
-    return computed, engine.clock.seconds()
+            listener(Progress(done, total, failed))
+    return computed
 
 
 def _reuse(writer: StoreWriter, source: Source) -> tuple[list[Item], int]:

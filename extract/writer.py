@@ -55,7 +55,6 @@ class StoreWriter:
         self.known = KnownRows(None, header.root)
         self.removed = 0
         self._has_model = False
-        self._largest = float(np.finfo(DTYPES[header.dtype]).max)
         self._pending: list[Outcome] = []
         self._last_commit = time.monotonic()
         self._cleanup = ExitStack()
@@ -94,9 +93,7 @@ class StoreWriter:
         -------
         The row as it will be stored: a failure where the vector does not fit the store's dtype.
         """
-        if outcome.vector is not None and not np.abs(outcome.vector).max() <= self._largest:
-            reason = f"its {self.header.output} does not fit {self.header.dtype} (infinite, or too large)"
-            outcome = replace(outcome, vector=None, reason=reason)
+        outcome = fitting(outcome, self.header)
         self._pending.append(outcome)
         late = time.monotonic() - self._last_commit > SECONDS_A_SHARD
         if len(self._pending) >= ROWS_A_SHARD or late:
@@ -162,15 +159,30 @@ class StoreWriter:
 
     def _write_shard(self, rows: Rows, vectors: NDArray[np.floating]) -> None:
         """Write one shard under the name of its digest; its rows count once the name does."""
+        write_shard(self.folder, self.header, self.begin_shards(), rows, vectors)
+
+    def begin_shards(self) -> int:
+        """Make the folder ready for shards, and give the number of the next one."""
         self._place_model()
         last = shards_of(self.folder)[-1:]
-        sequence = int(last[0].name.split("-")[1]) + 1 if last else 1
-        values = vectors.astype(DTYPES[self.header.dtype])
-        columns = {**columns_of(rows), self.header.output: Column.of(values)}
-        built = io.BytesIO()
-        digest = write_into(built, self.header.to_attributes(), columns)
-        with atomic_file(self.folder / f"part-{sequence:08d}-{digest[:16]}.h5") as file:
-            write_all(file, built.getbuffer())
+        return int(last[0].name.split("-")[1]) + 1 if last else 1
+
+
+def fitting(outcome: Outcome, header: Header) -> Outcome:
+    """Give the outcome as it will be stored: a failure where its vector does not fit the store's dtype."""
+    if outcome.vector is None or np.abs(outcome.vector).max() <= np.finfo(DTYPES[header.dtype]).max:
+        return outcome
+    reason = f"its {header.output} does not fit {header.dtype} (infinite, or too large)"
+    return replace(outcome, vector=None, reason=reason)
+
+
+def write_shard(folder: Path, header: Header, sequence: int, rows: Rows, vectors: NDArray[np.floating]) -> None:
+    """Write rows and their vectors, (n, d), durably, as one shard of this number under the name of its digest."""
+    columns = {**columns_of(rows), header.output: Column.of(vectors.astype(DTYPES[header.dtype]))}
+    built = io.BytesIO()
+    digest = write_into(built, header.to_attributes(), columns)
+    with atomic_file(folder / f"part-{sequence:08d}-{digest[:16]}.h5") as file:
+        write_all(file, built.getbuffer())
 
 
 def compact(output: Path, store: Store, model: Model, *, root: str | None = None, gone: Collection[bytes] = ()) -> None:

@@ -48,6 +48,15 @@ BatchSize = Annotated[
     typer.Option(min=1, help="Images that go through the model together.", show_default="what suits the provider"),
 ]
 
+EngineName = Annotated[
+    str, typer.Option(help="local: the threads of this process; ray: the nodes of a Ray cluster (extra `ray`).")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Of a running Ray cluster (auto, ray://host:10001).", show_default="one on this machine"),
+]
+Gpus = Annotated[float, typer.Option("--gpus-per-worker", min=0, help="GPUs of each of Ray's workers.")]
+
 
 class _TerminatedError(BaseException):
     """SIGTERM came."""

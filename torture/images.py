@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from extract.pipeline import EngineOptions, embed
+from extract import EngineOptions, embed
 
 WIDTH, HEIGHT = 48, 36
 CUTS = 20

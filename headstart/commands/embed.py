@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headstart.console import (
+    Address,
     BatchSize,
+    EngineName,
+    Gpus,
     Isolate,
     Json,
     MaxFailures,
@@ -47,6 +50,9 @@ def run(
     workers: Workers = None,
     batch_size: BatchSize = None,
     isolate: Isolate = os.name == "posix",
+    engine: EngineName = "local",
+    address: Address = None,
+    gpus_per_worker: Gpus = 0,
     max_failures: MaxFailures = None,
     json: Json = False,
 ) -> None:
@@ -61,7 +67,7 @@ def run(
             dtype=dtype,
             views=views,
             share=Share.parse(shard) if shard else None,
-            options=EngineOptions(provider, workers, batch_size, isolate),
+            options=EngineOptions(provider, workers, batch_size, isolate, engine, address, gpus_per_worker),
             listener=listener,
         )
     if json:

@@ -7,7 +7,10 @@ from typing import Annotated
 import typer
 
 from headstart.console import (
+    Address,
     BatchSize,
+    EngineName,
+    Gpus,
     Isolate,
     Json,
     MaxFailures,
@@ -35,6 +38,9 @@ def run(
     workers: Workers = None,
     batch_size: BatchSize = None,
     isolate: Isolate = os.name == "posix",
+    engine: EngineName = "local",
+    address: Address = None,
+    gpus_per_worker: Gpus = 0,
     max_failures: MaxFailures = None,
     json: Json = False,
 ) -> None:
@@ -48,7 +54,7 @@ def run(
             classifier,
             output,
             top=top,
-            options=EngineOptions(provider, workers, batch_size, isolate),
+            options=EngineOptions(provider, workers, batch_size, isolate, engine, address, gpus_per_worker),
             listener=listener,
         )
     if json:

@@ -32,6 +32,7 @@ ONLY_HERE = {
         "headstart/pictures.py",
     },
     "sklearn": {"classify/heads.py", "classify/report/map.py"},
+    "ray": {"extract/ray_engine.py"},
     "cleanlab": {"classify/mislabels.py"},
     "jinja2": {"classify/report/"},
     "typer": {"headstart/"},

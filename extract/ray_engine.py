@@ -1,0 +1,207 @@
+"""The Ray engine: the local one in each of many actors, over the nodes of a cluster.
+
+The images are dealt out in blocks. An actor embeds a block with the local engine and writes its rows as one shard into
+the store, which all nodes must see under the same path, as they must see the images; what comes back to the driver is a
+receipt. A block whose node dies is done again somewhere else: its shard has the same number, and of two rows of a path
+the later is taken, so that no row is doubled.
+"""
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from extract import errors
+from extract.engine import Engine
+from extract.errors import EngineError, ExtractError, one_line
+from extract.model import parse_model
+from extract.options import EngineOptions
+from extract.outcome import Outcome, to_rows, to_vectors
+from extract.providers import open_session
+from extract.runners import Step
+from extract.schema import Header
+from extract.source import Item
+from extract.store import MODEL_FILE
+from extract.writer import ROWS_A_SHARD, StoreWriter, fitting, write_shard
+
+LEAST_BLOCK, BLOCKS_A_WORKER = 32, 8
+"""Images a block: small enough that all workers end at nearly the same time, and that a lost node costs little."""
+
+
+class RayRunner:
+    """Actors of a Ray cluster, each with the model open once.
+
+    Parameters
+    ----------
+    options
+        `address`: of a running cluster; by default one is started on this machine, and ended with the run.
+    """
+
+    def __init__(self, options: EngineOptions) -> None:
+        self._ray, self._options = _import_ray(), options
+        self.providers: tuple[str, ...] = ()
+        self.passed_over: list[str] = []
+        self._seconds: dict[str, float] = {}
+
+    def run(self, root: Path, items: Sequence[Item], writer: StoreWriter) -> Iterator[Step]:
+        """Store a row for each item, in shards that the actors write."""
+        if not items:
+            return
+        writer.commit()
+        is_ours = _connect(self._ray, self._options.address)
+        try:
+            yield from self._steps(root, items, writer)
+        except self._ray.exceptions.RayError as error:
+            raise _told(error) from None
+        finally:
+            if is_ours:
+                self._ray.shutdown()
+
+    def seconds(self) -> dict[str, float]:
+        """Give the seconds of each stage so far, over all actors."""
+        return dict(self._seconds)
+
+    def _steps(self, root: Path, items: Sequence[Item], writer: StoreWriter) -> Iterator[Step]:
+        ray, options = self._ray, self._options
+        from ray.data import DataContext
+
+        context = DataContext.get_current()
+        context.enable_progress_bars = False
+        context.print_on_execution_start = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        gpus = options.gpus_per_worker
+        available = ray.cluster_resources().get("GPU", 0) / gpus if gpus else ray.cluster_resources().get("CPU", 1)
+        workers = options.workers or max(1, int(available))
+        size = min(ROWS_A_SHARD, max(LEAST_BLOCK, -(-len(items) // (workers * BLOCKS_A_WORKER))))
+        first = writer.begin_shards()
+        blocks = [
+            {"sequence": first + number, **_columns(items[start : start + size])}
+            for number, start in enumerate(range(0, len(items), size))
+        ]
+        dataset = ray.data.from_items(blocks, override_num_blocks=len(blocks)).map_batches(
+            EmbeddingActor,
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
+            num_cpus=1,
+            num_gpus=gpus or None,
+            fn_constructor_kwargs={
+                "root": os.path.abspath(root),
+                "folder": os.path.abspath(writer.folder),
+                "header": writer.header,
+                "options": options,
+            },
+        )
+        for receipt in dataset.iter_rows():
+            for stage, seconds in zip(STAGES, receipt["seconds"], strict=True):
+                self._seconds[stage] = self._seconds.get(stage, 0.0) + float(seconds)
+            rows = int(receipt["rows"])
+            yield Step(rows, int(receipt["failed"]), rows)
+
+
+STAGES = ("read", "decode", "infer", "store")
+
+
+class EmbeddingActor:
+    """Embeds blocks of images, one after the other, on one core or GPU of a node."""
+
+    def __init__(self, root: str, folder: str, header: Header, options: EngineOptions) -> None:
+        for place, what in ((root, "images"), (folder, "store")):
+            if not os.path.isdir(place):
+                raise EngineError(
+                    f"{place}: the node {socket.gethostname()} does not see the folder of the {what}; "
+                    "every node needs it under the same path, on a shared file system"
+                )
+        opened = parse_model((Path(folder) / MODEL_FILE).read_bytes(), folder)
+        self._session = open_session(opened, options.provider, header.output)
+        self._header = replace(header, providers=(self._session.provider,))
+        self._folder = Path(folder)
+        # Each actor is given one core, so each is one of the local engine's threads.
+        self._engine = Engine(
+            Path(root), opened.rule, self._session, lambda _: None, 1, options.batch_size, options.isolate
+        )
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Embed one block, write its shard, and give a receipt."""
+        before = self._engine.clock.seconds()
+        outcomes = [fitting(o, self._header) for o in self._engine.outcomes(_items(batch)) if isinstance(o, Outcome)]
+        started = time.perf_counter()
+        rows = to_rows(outcomes, self._header.classes)
+        write_shard(self._folder, self._header, int(batch["sequence"][0]), rows, to_vectors(outcomes, self._header))
+        after = self._engine.clock.seconds() | {"store": before["store"] + time.perf_counter() - started}
+        return {
+            "rows": [len(outcomes)],
+            "failed": [sum(outcome.vector is None for outcome in outcomes)],
+            "seconds": [[after[stage] - before[stage] for stage in STAGES]],
+        }
+
+
+def _columns(items: Sequence[Item]) -> dict[str, Any]:
+    """Give plain columns for Arrow, which carries them to the nodes."""
+    return {
+        "path": [item.path for item in items],
+        "size": [item.size for item in items],
+        "mtime_ns": [item.mtime_ns for item in items],
+        "label": [None if item.label is None else os.fsencode(item.label) for item in items],
+        "split": [item.split for item in items],
+        "reason": [item.reason for item in items],
+    }
+
+
+def _items(batch: dict[str, Any]) -> list[Item]:
+    names = ("path", "size", "mtime_ns", "label", "split", "reason")
+    return [
+        Item(bytes(path), int(size), int(time_), None if label is None else os.fsdecode(label), str(split), str(reason))
+        for path, size, time_, label, split, reason in zip(*(batch[name][0] for name in names), strict=True)
+    ]
+
+
+def _import_ray() -> Any:
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise EngineError('--engine ray needs Ray, which is not installed: pip install "headstart[ray]"') from None
+    return ray
+
+
+def _connect(ray: Any, address: str | None) -> bool:
+    """Join or start a cluster; tell whether it is ours to end."""
+    if ray.is_initialized():
+        return False
+    quiet = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
+    _check_reachable(address or "")
+    try:
+        if address is None:
+            ray.init(address="local", **quiet)
+        else:
+            quiet.pop("include_dashboard")
+            ray.init(address=address, **quiet)
+    except Exception as error:  # Ray raises what its many parts do
+        where = f"the Ray cluster at {address} cannot be reached" if address else "no Ray cluster can be started here"
+        raise EngineError(f"{where}: {one_line(error)}") from None
+    return True
+
+
+def _check_reachable(address: str) -> None:
+    """Knock at a cluster's door: Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, ValueError) as error:
+        raise EngineError(f"the Ray cluster at {address} cannot be reached: {one_line(error)}") from None
+
+
+def _told(error: Exception) -> ExtractError:
+    """Give the fault of ours that an actor raised, of which Ray keeps the text, or Ray's own in one line."""
+    text = next(reversed(str(error).strip().splitlines()), type(error).__name__)
+    name, _, message = text.strip().partition(": ")
+    kind = getattr(errors, name.removeprefix("extract.errors."), None)
+    if isinstance(kind, type) and issubclass(kind, ExtractError):
+        return kind(message)
+    return EngineError(f"Ray gave up: {text}; what is finished is kept: run the same command again to go on")
