@@ -3,14 +3,14 @@
 import os
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from extract.errors import OutputError, SourceError, StoreError
 from extract.files import check_output
 from extract.lock import locked
 from extract.source import Source
-from extract.store import Store, open_files, open_store
+from extract.store import Store, files_of, open_files, open_store
 from extract.writer import compact, lock_of
 
 
@@ -76,16 +76,14 @@ def merge(stores: Sequence[str | os.PathLike[str]], output: str | os.PathLike[st
     with locked(lock_of(place), place):
         if place.exists():
             open_store(place)  # or it is no store, and not ours to replace
-        parts = [open_store(store) for store in stores]
-        first = parts[0]
-        for part in parts[1:]:
-            if part.header.root != first.header.root:
+        files = [file for store in stores for file in files_of(store)]
+        joined = open_files(place, files)
+        for file, root in zip(files, joined.roots, strict=True):
+            if root != joined.roots[0]:
                 raise StoreError(
-                    f"{part.place}: holds the images of {part.header.root}, not of {first.header.root} as "
-                    f"{first.place}; merge joins what several runs made of one folder"
+                    f"{file}: holds the images of {root}, not of {joined.roots[0]} as {files[0]}; "
+                    "merge joins what several runs made of one folder"
                 )
-        model = first.model()
-        files = [file for part in parts for file in part.files]
-        del parts
-        compact(place, open_files(place, files), model)
+        compact(place, joined, replace(joined, place=Path(stores[0])).model())
+        del joined
     return open_store(place)

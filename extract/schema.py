@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -60,11 +59,6 @@ class Rows:
     def take(self, which: NDArray[Any]) -> "Rows":
         """Give the chosen rows, in the order asked for."""
         return Rows(*(getattr(self, field.name)[which] for field in fields(self)))
-
-    @classmethod
-    def join(cls, parts: Sequence["Rows"]) -> "Rows":
-        """Put rows under one another."""
-        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
 
 ROW_DTYPES: dict[str, Any] = {

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extract.errors import StoreError, one_line
-from extract.hdf5 import own_dataset, states_digest, verify
+from extract.hdf5 import own_dataset, read_whole, states_digest, verify
 from extract.model import Model, parse_model
 from extract.schema import DTYPES, EMBEDDED, FAILED, REMOVED, ROW_DTYPES, Header, Rows
 from extract.source import SPLITS
 
 PARTS = ".parts"
 """What is added to a single file's name for the folder of its shards, while a run is under way."""
+BLOCK_ROWS, SCATTERED_BYTES = 1024, 256 << 20
 MODEL_FILE = "model.onnx"
 """The model's name in a folder of shards; in a single file it is the dataset ``model``."""
 
@@ -37,6 +38,8 @@ class Store:
         What holds for every row.
     rows
         The columns, `Rows`, of length n.
+    files, roots
+        What it consists of, and the folder of images that each file was written for.
     """
 
     place: Path
@@ -44,9 +47,9 @@ class Store:
     rows: Rows = field(repr=False)
     files: tuple[Path, ...] = field(repr=False)
     _digests: tuple[str, ...] = field(repr=False)
-    _roots: tuple[str, ...] = field(repr=False)
-    _file: NDArray[np.int64] = field(repr=False)
-    _position: NDArray[np.int64] = field(repr=False)
+    roots: tuple[str, ...] = field(repr=False)
+    _file: NDArray[np.int32] = field(repr=False)
+    _position: NDArray[np.int32] = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -85,7 +88,7 @@ class Store:
 
     def root_of(self, row: int) -> str:
         """Give the root that a row was written for; after a run that was cut off it may differ from the header's."""
-        return self._roots[int(self._file[row])]
+        return self.roots[int(self._file[row])]
 
     def embeddings(self, which: NDArray[Any] | None = None) -> NDArray[np.float32]:
         """Read vectors.
@@ -120,6 +123,17 @@ class Store:
             chosen = np.arange(start, min(start + size, len(self)))
             yield chosen, self.embeddings(chosen)
 
+    def blocks(self, which: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
+        """Give the vectors of rows a block at a time.
+
+        Of `BLOCK_ROWS`, or of `SCATTERED_BYTES` where neighbours lie in many files: each is opened for every block.
+        """
+        changes = np.count_nonzero(np.diff(self._file[which]))
+        many = SCATTERED_BYTES // (4 * self.header.dim)
+        size = BLOCK_ROWS if changes * 64 < len(which) else max(BLOCK_ROWS, many)
+        for start in range(0, len(which), size):
+            yield self.embeddings(which[start : start + size])
+
     def model(self) -> Model:
         """Give the model that made this store, which it carries.
 
@@ -144,15 +158,26 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     StoreError
         Where there is none, or a file is damaged, unfinished or of another schema.
     """
+    return open_files(Path(path), files_of(path))
+
+
+def files_of(path: str | os.PathLike[str]) -> list[Path]:
+    """Give the files that a store consists of: itself, or a folder's shards.
+
+    Raises
+    ------
+    StoreError
+        Where its run has not finished.
+    """
     place = Path(path)
     if place.is_dir():
-        return open_files(place, shards_of(place))
+        return shards_of(place)
     parts = place.with_name(place.name + PARTS)
     if not place.exists() and parts.is_dir():
         raise StoreError(
             f"{place}: its run has not finished; run the same embed command again, or read the rows so far from {parts}"
         )
-    return open_files(place, [place])
+    return [place]
 
 
 def open_files(place: Path, files: Sequence[Path]) -> Store:
@@ -167,28 +192,40 @@ def open_files(place: Path, files: Sequence[Path]) -> Store:
         raise StoreError(
             f"{place}: expected an embedding store, found a folder without finished shards; run `headstart embed`"
         )
-    tables = [_read_table(file) for file in files]
-    digests, headers, parts = zip(*tables, strict=True)
+    digests: list[str] = []
+    headers: list[Header] = []
+    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in ROW_DTYPES}
+    for file in files:
+        digest, own, part = _read_table(file)
+        digests.append(digest)
+        headers.append(own)
+        for name, values in columns.items():
+            values.append(getattr(part, name))
     header = reduce(Header.merged, headers)
-    for other in headers:
-        header.require_same_origin(other, place)
-    rows = Rows.join([_relabelled(part, own.classes, header.classes) for own, part in zip(headers, parts, strict=True)])
-    counts = [len(part) for part in parts]
-    number = np.repeat(np.arange(len(files)), counts)
-    position = np.concatenate([np.arange(count) for count in counts])
-    del tables, parts  # with many rows, every further copy of them counts
-    keep = _latest(rows)
-    is_same = len(keep) == len(rows) and bool((keep == np.arange(len(rows))).all())
-    header, rows = only_used_classes(header, rows if is_same else rows.take(keep))
+    for own in headers:
+        header.require_same_origin(own, place)
+    columns["label"] = [
+        relabelled(labels, own.classes, header.classes) for labels, own in zip(columns["label"], headers, strict=True)
+    ]
+    counts = [len(part) for part in columns["path"]]
+    # With many rows every copy of them counts: each column is joined and put in order by itself, its parts let go.
+    path, status = (np.concatenate(columns[name]) for name in ("path", "status"))
+    keep = _latest(path, status)
+    whole = slice(None) if len(keep) == len(path) and bool((keep == np.arange(len(path))).all()) else keep
+    del path, status
+    rows = Rows(**{name: np.concatenate(columns.pop(name))[whole] for name in ROW_DTYPES})
+    header, rows = only_used_classes(header, rows)
+    number = np.repeat(np.arange(len(files), dtype=np.int32), counts)[whole]
+    position = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])[whole]
     roots = tuple(own.root for own in headers)
-    return Store(place, header, rows, tuple(files), digests, roots, number[keep], position[keep])
+    return Store(place, header, rows, tuple(files), tuple(digests), roots, number, position)
 
 
 def only_used_classes(header: Header, rows: Rows) -> tuple[Header, Rows]:
     """Drop the classes that no row has, and number the others anew."""
     used = set(np.unique(rows.label).tolist())
     classes = tuple(name for code, name in enumerate(header.classes) if code in used)
-    return replace(header, classes=classes), _relabelled(rows, header.classes, classes)
+    return replace(header, classes=classes), replace(rows, label=relabelled(rows.label, header.classes, classes))
 
 
 def shards_of(folder: Path) -> list[Path]:
@@ -208,7 +245,7 @@ def _read_table(file: Path) -> tuple[str, Header, Rows]:
             header = Header.from_attributes(table.attrs)
             rows = Rows(**{name: _column(table, name, kind) for name, kind in ROW_DTYPES.items()})
             vectors = own_dataset(table, header.output)
-            shape, dtype = vectors.shape, vectors.dtype
+            shape, dtype = vectors.id.shape, vectors.id.dtype
     except StoreError as error:
         raise StoreError(f"{file}: {error}; embed again with this version") from None
     except (LookupError, OSError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
@@ -228,31 +265,33 @@ def _read_table(file: Path) -> tuple[str, Header, Rows]:
 
 def _column(table: h5py.File, name: str, kind: str) -> NDArray[Any]:
     found = own_dataset(table, name)
-    if found.dtype.kind != np.dtype(kind).kind:
-        raise StoreError(f"expected {name!r} as {kind}, found {found.dtype}")
-    values: NDArray[Any] = found[:].astype(kind, copy=False)
+    if found.id.dtype.kind != np.dtype(kind).kind:
+        raise StoreError(f"expected {name!r} as {kind}, found {found.id.dtype}")
+    values: NDArray[Any] = read_whole(found).astype(kind, copy=False)
     return values
 
 
-def _relabelled(rows: Rows, own: tuple[str, ...], classes: tuple[str, ...]) -> Rows:
+def relabelled(labels: NDArray[np.int32], own: tuple[str, ...], classes: tuple[str, ...]) -> NDArray[np.int32]:
+    """Give label codes into `classes` for codes into `own`; -1 for a class that is not there."""
     if own == classes:
-        return rows
+        return labels
     code = {name: number for number, name in enumerate(classes)}
     codes = np.array([*(code.get(name, -1) for name in own), -1], np.int32)  # the last one serves label -1
-    return replace(rows, label=codes[rows.label])
+    result: NDArray[np.int32] = codes[labels]
+    return result
 
 
-def _latest(rows: Rows) -> NDArray[np.int64]:
+def _latest(path: NDArray[np.bytes_], status: NDArray[np.int8]) -> NDArray[np.int64]:
     """Pick the rows to be seen: in order of path, the last of each, without the removed."""
-    order = np.argsort(rows.path, kind="stable")
-    paths = rows.path[order]
+    order = np.argsort(path, kind="stable")
+    paths = path[order]
     last = np.append(paths[1:] != paths[:-1], True) if len(paths) else np.zeros(0, bool)
     seen: NDArray[np.int64] = order[last]
-    present: NDArray[np.int64] = seen[rows.status[seen] != REMOVED]
+    present: NDArray[np.int64] = seen[status[seen] != REMOVED]
     return present
 
 
-def _read_vectors(file: Path, digest: str, output: str, positions: NDArray[np.int64]) -> NDArray[Any]:
+def _read_vectors(file: Path, digest: str, output: str, positions: NDArray[np.int32]) -> NDArray[Any]:
     try:
         with h5py.File(file, "r") as table:
             if not states_digest(file, digest):  # asked with the file open: a later replacement does not reach it
@@ -262,7 +301,7 @@ def _read_vectors(file: Path, digest: str, output: str, positions: NDArray[np.in
         raise StoreError(f"{file}: is gone since the store was opened; open it again") from None
 
 
-def _at_positions(vectors: h5py.Dataset, positions: NDArray[np.int64]) -> NDArray[Any]:
+def _at_positions(vectors: h5py.Dataset, positions: NDArray[np.int32]) -> NDArray[Any]:
     first, last = int(positions.min()), int(positions.max())
     if last - first < 4 * len(positions):
         block: NDArray[Any] = vectors[first : last + 1]

@@ -3,12 +3,11 @@
 import io
 import shutil
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -202,7 +201,7 @@ def compact(output: Path, store: Store, model: Model, *, root: str | None = None
     columns = {
         **columns_of(rows),
         "model": Column.of(np.frombuffer(model.data, np.uint8)),
-        header.output: Column(dtype, shape, _vectors_of(store, keep, dtype)),
+        header.output: Column(dtype, shape, (block.astype(dtype) for block in store.blocks(keep))),
     }
     write_hdf5(output, header.to_attributes(), columns)
 
@@ -232,8 +231,3 @@ def remove_unfinished_of(output: Path) -> None:
                 leftover.unlink(missing_ok=True)
             except OSError as error:
                 raise OutputError(f"{leftover}: cannot be deleted: {error.strerror or error}") from None
-
-
-def _vectors_of(store: Store, keep: NDArray[np.int64], dtype: np.dtype[Any]) -> Iterator[NDArray[np.floating]]:
-    for start in range(0, len(keep), 1024):
-        yield store.embeddings(keep[start : start + 1024]).astype(dtype)

@@ -9,7 +9,7 @@ import pytest
 from extract.errors import StoreError
 from extract.model import parse_model
 from extract.outcome import Outcome
-from extract.schema import Header, Rows
+from extract.schema import Header
 from extract.source import Item
 from extract.store import Store, open_store, shards_of
 from extract.writer import StoreWriter
@@ -251,7 +251,7 @@ def test_a_file_of_another_schema_is_refused(tmp_path, model, vectors, monkeypat
     assert reason in refusal(rewritten(store, monkeypatch, change))
 
 
-def test_rows_are_taken_and_joined(store):
-    rows = Rows.join([store.rows.take(np.array([3, 1])), store.rows.take(np.array([2]))])
-    assert rows.path.tolist() == [b"0003.jpg", b"0001.jpg", b"0002.jpg"]
-    assert len(rows) == 3
+def test_rows_are_taken(store):
+    rows = store.rows.take(np.array([3, 1]))
+    assert rows.path.tolist() == [b"0003.jpg", b"0001.jpg"]
+    assert len(rows) == 2
