@@ -118,6 +118,9 @@ def test_what_is_no_store_is_neither_read_nor_replaced(folder, backbone, tmp_pat
         merge([tmp_path / "a.h5", tmp_path / "mine.h5"], tmp_path / "merged.h5")
     with pytest.raises(OutputError, match="ends in"):
         merge([tmp_path / "a.h5"], tmp_path / "merged.emb")
+    (tmp_path / "empty.emb").mkdir()
+    with pytest.raises(StoreError, match=r"empty\.emb: expected an embedding store"):
+        merge([tmp_path / "a.h5", tmp_path / "empty.emb"], tmp_path / "merged.h5")
     with pytest.raises(StoreError, match="found none"):
         merge([], tmp_path / "merged.h5")
     assert (tmp_path / "mine.h5").read_bytes() == b"my thesis"
