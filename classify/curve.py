@@ -77,7 +77,7 @@ def _fitted(
     rows, axes = search.rows, search.axes
     if axes is None:
         return _of_any(search, options, chosen, test)
-    sets = (np.stack(chosen) * class_weights(rows, options)).astype(np.float32)
+    sets = (np.stack(chosen) * class_weights(rows.labels, rows.classes, options)).astype(np.float32)
     grid = penalties((options.c or DEFAULT_C,), 1.0, rows.classes)
     projected = axes.project(rows.embeddings)
     fits = next(solve_path(projected, rows.labels, sets, axes.covariance, grid, rows.classes))

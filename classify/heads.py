@@ -132,6 +132,32 @@ def fit_head(
             raise KeyboardInterrupt from None
 
 
+def head_from(
+    mean: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    solution: Start,
+    options: HeadOptions,
+    classes: int,
+    images: int,
+) -> Any:
+    """Give the fitted ``logreg`` pipeline that a solution found elsewhere amounts to.
+
+    Parameters
+    ----------
+    mean, scale
+        float32, (d,): what embeddings are standardised by.
+    classes, images
+        How many of each it was found on.
+    """
+    head = make_head("logreg", options)
+    scaler, model = head[0], head[-1]
+    scaler.mean_, scaler.scale_ = mean.astype(np.float64), scale.astype(np.float64)
+    scaler.var_, scaler.n_samples_seen_ = scaler.scale_**2, images
+    model.coef_, model.intercept_, model.classes_ = solution.coefficients, solution.intercepts, np.arange(classes)
+    scaler.n_features_in_ = model.n_features_in_ = len(mean)
+    return head
+
+
 def _logreg(options: HeadOptions) -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

@@ -18,6 +18,8 @@ MOST_PASSES = 100
 TOLERANCE = 1e-4
 
 Floats = NDArray[np.float32]
+Blocks = Callable[[], Iterator[tuple[slice, Floats]]]
+"""Rows on their axes, a block at a time: which of the labels they belong to, and float32 (b, r). Asked once a pass."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Fits:
 
 
 def solve_path(
-    projected: Floats,
+    projected: Floats | Blocks,
     labels: NDArray[np.integer],
     sets: Floats,
     covariance: Floats,
@@ -103,7 +105,7 @@ def solve_path(
     Parameters
     ----------
     projected
-        float32, (n, r): rows on their axes.
+        float32, (n, r): rows on their axes; or what gives them a block at a time, where they are too many for memory.
     labels
         (n,): codes 0..k-1.
     sets
@@ -119,9 +121,10 @@ def solve_path(
     tolerance
         A set is left alone once a further pass is expected to gain no more than this, in nats a row.
     """
-    m, r, k = len(sets), projected.shape[1], classes
+    m, r, k = len(sets), len(covariance), classes
     totals = sets.sum(axis=1)
-    problem = _Problem(projected, labels, (sets / totals[:, None]).T.copy(), k)
+    blocks = projected if callable(projected) else lambda: iter([(slice(None), projected)])
+    problem = _Problem(blocks, labels, (sets / totals[:, None]).T.copy(), k)
     point = np.zeros((r + 1, m, k), np.float32)  # the last row is the bias, which has no penalty
     if start is not None:
         point[:-1], point[-1] = start.weights, start.bias
@@ -136,28 +139,35 @@ def solve_path(
 
 @dataclass(frozen=True)
 class _Problem:
-    rows: Floats
+    blocks: Blocks
     labels: NDArray[np.integer]
     shares: Floats  # (n, m)
     k: int
 
     def loss(self, point: Floats, penalty: Floats, which: NDArray[np.int64]) -> tuple[NDArray[np.float64], Floats]:
         """Give loss, float64 (a,), and gradient, float32 (r + 1, a, k), of the sets `which`."""
-        n, (r, a) = len(self.rows), (self.rows.shape[1], len(which))
-        logits = (self.rows @ point[:-1].reshape(r, a * self.k)).reshape(n, a, self.k) + point[-1]
-        shares = self.shares[:, which]
+        gradient = penalty * point
+        loss = 0.5 * _dot(gradient, point)
+        for part, rows in self.blocks():
+            loss += self._add_block(rows, self.labels[part], self.shares[part][:, which], point, gradient)
+        return loss, gradient
+
+    def _add_block(
+        self, rows: Floats, labels: NDArray[np.integer], shares: Floats, point: Floats, gradient: Floats
+    ) -> NDArray[np.float64]:
+        """Give the loss of some rows, (a,), and add their part of the gradient."""
+        n, (r, a) = len(rows), (rows.shape[1], shares.shape[1])
+        logits = (rows @ point[:-1].reshape(r, a * self.k)).reshape(n, a, self.k) + point[-1]
         logits -= logits.max(axis=2, keepdims=True)
-        right = logits[np.arange(n), :, self.labels]
+        right = logits[np.arange(n), :, labels]
         np.exp(logits, out=logits)
         total = logits.sum(axis=2)
-        loss = ((np.log(total) - right) * shares).sum(axis=0, dtype=np.float64)
+        loss: NDArray[np.float64] = ((np.log(total) - right) * shares).sum(axis=0, dtype=np.float64)
         logits *= (shares / total)[:, :, None]
-        logits[np.arange(n), :, self.labels] -= shares
-        gradient = np.empty_like(point)
-        gradient[:-1] = (self.rows.T @ logits.reshape(n, a * self.k)).reshape(r, a, self.k)
-        gradient[-1] = logits.sum(axis=0)
-        gradient += penalty * point
-        return loss + 0.5 * _dot(penalty * point, point), gradient
+        logits[np.arange(n), :, labels] -= shares
+        gradient[:-1] += (rows.T @ logits.reshape(n, a * self.k)).reshape(r, a, self.k)
+        gradient[-1] += logits.sum(axis=0)
+        return loss
 
 
 @dataclass(frozen=True)

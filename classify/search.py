@@ -76,27 +76,30 @@ class Search:
     fits: Fits | None = field(default=None, repr=False)
 
 
-def search_head(name: str, rows: TrainingRows, options: HeadOptions) -> Search:
+def search_head(name: str, rows: TrainingRows, options: HeadOptions, *, of: int | None = None) -> Search:
     """Compare settings of a head (`logreg`: values of C, unless one is given), or with ``auto`` of all heads.
 
-    The least out-of-fold log loss wins.
+    The least out-of-fold log loss wins. Where `rows` are a sample themselves, `of` says of how many.
     """
     if not (rows.folds >= 0).any():
         return _unsearched(name, rows, options)
-    images = _sample(rows, options.seed)
+    images = sample_rows(rows.labels, SEARCHED_ROWS, options.seed)
     sample = rows.take(images) if len(images) < len(rows) else rows
+    whole = of or len(rows)
     names = list(SEARCHES) if name == "auto" else [name]
-    searches = [SEARCHES[each](sample, options, len(rows) / len(sample)) for each in names]
+    searches = [SEARCHES[each](sample, options, whole / len(sample)) for each in names]
     best = min(searches, key=lambda search: search.chosen.log_loss)
     candidates = [candidate for search in searches for candidate in search.candidates]
-    return replace(best, candidates=candidates, images=images, reason=_reason(best, candidates, sample is not rows))
+    return replace(best, candidates=candidates, images=images, reason=_reason(best, candidates, len(sample) < whole))
 
 
 def refined(search: Search, rows: TrainingRows, options: HeadOptions) -> Start | None:
     """Give where scikit-learn begins on all rows: what the search found, solved further where it had a sample."""
-    if search.fits is None or search.axes is None or search.rows is rows:
-        return _start(search.axes, search.fits, rows.classes)
-    sets = class_weights(rows, options)[None].astype(np.float32)
+    if search.fits is None or search.axes is None:
+        return None
+    if search.rows is rows:
+        return start_of(search.axes, search.fits, rows.classes)
+    sets = class_weights(rows.labels, rows.classes, options)[None].astype(np.float32)
     grid = penalties((options.c or DEFAULT_C,), 1.0, rows.classes)
     axes, last = search.axes, search.fits.repeated(-1)
     path = solve_path(
@@ -109,7 +112,7 @@ def refined(search: Search, rows: TrainingRows, options: HeadOptions) -> Start |
         start=last,
         tolerance=LOOSE,
     )
-    return _start(axes, next(path), rows.classes, LOOSE)
+    return start_of(axes, next(path), rows.classes, LOOSE)
 
 
 def _search_logreg(rows: TrainingRows, options: HeadOptions, ratio: float) -> Search:
@@ -136,7 +139,7 @@ def fold_sets(rows: TrainingRows, options: HeadOptions) -> NDArray[np.float32]:
     """Give the weight of each image in each fold's training set, then in that of all: float32, (f + 1, n)."""
     folds = int(rows.folds.max()) + 1
     sets = np.stack([rows.folds != fold for fold in [*range(folds), folds]]).astype(np.float32)
-    weighted: NDArray[np.float32] = (sets * class_weights(rows, options)).astype(np.float32)
+    weighted: NDArray[np.float32] = (sets * class_weights(rows.labels, rows.classes, options)).astype(np.float32)
     return weighted
 
 
@@ -173,13 +176,13 @@ SEARCHES: dict[str, Callable[[TrainingRows, HeadOptions, float], Search]] = {
 }
 
 
-def _sample(rows: TrainingRows, seed: int) -> NDArray[np.int64]:
-    """Pick at most `SEARCHED_ROWS` of the images, some of every class at the least."""
-    if len(rows) <= SEARCHED_ROWS:
-        return np.arange(len(rows))
+def sample_rows(labels: NDArray[np.int32], count: int, seed: int) -> NDArray[np.int64]:
+    """Pick at most `count` of n images, int64, rising: some of every class at the least, the rest by chance."""
+    if len(labels) <= count:
+        return np.arange(len(labels))
     rng = np.random.default_rng(seed)
-    rank = rank_within_class(rows.labels, rng.permutation(len(rows)))
-    return np.sort(np.lexsort([rng.permutation(len(rows)), np.minimum(rank, SURELY_SEARCHED)])[:SEARCHED_ROWS])
+    rank = rank_within_class(labels, rng.permutation(len(labels)))
+    return np.sort(np.lexsort([rng.permutation(len(labels)), np.minimum(rank, SURELY_SEARCHED)])[:count])
 
 
 def _unsearched(name: str, rows: TrainingRows, options: HeadOptions) -> Search:
@@ -190,12 +193,12 @@ def _unsearched(name: str, rows: TrainingRows, options: HeadOptions) -> Search:
     return Search([], chosen, 0, reason, np.arange(len(rows)), rows, logits)
 
 
-def class_weights(rows: TrainingRows, options: HeadOptions) -> NDArray[np.float64]:
+def class_weights(labels: NDArray[np.int32], classes: int, options: HeadOptions) -> NDArray[np.float64]:
     """Give the weight of each image, float64 (n,)."""
     if options.class_weight == "none":
-        return np.ones(len(rows))
-    counts = np.bincount(rows.labels, minlength=rows.classes)
-    weights: NDArray[np.float64] = (len(rows) / (rows.classes * counts))[rows.labels]
+        return np.ones(len(labels))
+    counts = np.bincount(labels, minlength=classes)
+    weights: NDArray[np.float64] = (len(labels) / (classes * counts))[labels]
     return weights
 
 
@@ -207,10 +210,8 @@ def _out_of_fold(fits: Fits, projected: NDArray[np.float32], rows: TrainingRows)
     return logits
 
 
-def _start(axes: Axes | None, fits: Fits | None, classes: int, tolerance: float = 1e-4) -> Start | None:
+def start_of(axes: Axes, fits: Fits, classes: int, tolerance: float = 1e-4) -> Start:
     """Turn the last set's fit back to the embeddings' own axes, in scikit-learn's form."""
-    if axes is None or fits is None:
-        return None
     coefficients, intercepts = axes.unproject(fits.weights[:, -1]).T, fits.bias[-1]
     if classes == 2:
         return Start(coefficients[1:] - coefficients[:1], intercepts[1:] - intercepts[:1], tolerance)

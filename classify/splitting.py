@@ -79,8 +79,11 @@ def split_rows(store: Store, fraction: float = 0.2, seed: int = 0, groups: NDArr
 
 def _check(store: Store, rows: NDArray[np.int64], draws: NDArray[np.float64], least: int) -> None:
     names = store.classes
-    different = set(zip(store.labels[rows].tolist(), draws[rows].tolist(), strict=True))
-    counts = np.bincount([label for label, _ in different], minlength=len(names)).tolist()
+    labels, drawn = store.labels[rows], draws[rows]
+    order = np.lexsort((drawn, labels))
+    is_first = np.ones(len(rows), bool)
+    is_first[1:] = (np.diff(labels[order]) != 0) | (np.diff(drawn[order]) != 0)
+    counts = np.bincount(labels[order][is_first], minlength=len(names)).tolist()
     present = [name for name, count in zip(names, counts, strict=True) if count]
     if len(present) < 2:
         found = f"only {present[0]!r}" if present else "none"

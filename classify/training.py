@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -29,8 +29,10 @@ from classify.mislabels import Suspect, find_suspects
 from classify.rows import TrainingRows, draw_folds
 from classify.search import Search, logits_of, refined, search_head
 from classify.splitting import Split, digest_of_rows, split_rows
+from classify.streaming import bytes_needed, fit_streamed, judged_sample
 from classify.threads import blas_threads
 from classify.unknown import Unknown, fit_unknown
+from extract.cores import machine_memory
 from extract.store import Store, open_store
 
 LEAST_TO_CALIBRATE = 50
@@ -112,6 +114,7 @@ def train(
     untrained: str | os.PathLike[str] | Store | None = None,
     suspects: bool = False,
     report: str | os.PathLike[str] | None = None,
+    memory: float | None = None,
     listener: Callable[[str], None] | None = None,
 ) -> TrainResult:
     """Choose and train a head on a store's labelled embeddings, judge it on images that it has not seen, and write it.
@@ -134,6 +137,10 @@ def train(
         Whether to look for likely label mistakes (a report always does). Needs the extra `report`.
     report
         Where to write a report, ``*.html``. Needs the extra `report`.
+    memory
+        Bytes that embeddings may take; half of the machine's by default. Where they need more, ``logreg`` is fitted by
+        passes over the store, near copies are not looked for, and at most `MOST_JUDGED` images are judged on; the
+        warnings say so.
     listener
         Told what is being done, in a few words.
 
@@ -156,10 +163,16 @@ def train(
     table, other = _opened(store), _untrained(untrained)
     with blas_threads(len(table)):
         tell("looking for copies")
-        duplicates = find_duplicates(table)
+        memory = machine_memory() / 2 if memory is None else memory
+        duplicates = find_duplicates(table, near=4 * table.header.dim * len(table) <= memory)
         split = split_rows(table, holdout, options.seed, duplicates.group_of_rows(len(table)))
         tell("searching and fitting")
-        search, fitted, options = fit_chosen(training_rows(table, split), head, options)
+        is_streamed, offered = bytes_needed(table, split) > memory, len(split.test)
+        if is_streamed:
+            search, fitted, options = fit_streamed(table, split, head, options)
+            split = judged_sample(table, split, options.seed)
+        else:
+            search, fitted, options = fit_chosen(training_rows(table, split), head, options)
         tell("judging")
         answer = _Answer.of(search, fitted, split, false_alarms, options.seed)
         test, labels = table.embeddings(split.test), table.labels[split.test]
@@ -205,7 +218,10 @@ def train(
             duplicates=duplicates,
             suspects=suspected,
             split=split,
-            warnings=caveats(table, split, evaluation, duplicates, options, classifier.model.is_trained),
+            warnings=[
+                *caveats(table, split, evaluation, duplicates, options, classifier.model.is_trained),
+                *(_of_streaming(table, split, offered, duplicates, memory) if is_streamed else ()),
+            ],
             seconds=time.monotonic() - started,
         )
     if report is not None:
@@ -214,6 +230,17 @@ def train(
         tell("writing the report")
         write_report(report, table, result)
     return result
+
+
+def _of_streaming(table: Store, split: Split, offered: int, duplicates: Duplicates, memory: float) -> Iterator[str]:
+    yield (
+        f"the embeddings do not fit in {memory / 1e9:.1f} GB: the penalty was searched for on a sample, and the head "
+        f"fitted on all {len(split.train)} images by passes over the store"
+    )
+    if len(split.test) < offered:
+        yield f"judged on a sample of {len(split.test)} of {offered} images"
+    if np.isnan(duplicates.threshold) and len(table) >= 20:
+        yield "near copies were not looked for, for want of memory: they may stand on both sides of the judgement"
 
 
 def training_rows(table: Store, split: Split) -> TrainingRows:

@@ -111,8 +111,10 @@ class Store:
         if chosen.dtype == bool:
             chosen = np.flatnonzero(chosen)
         result = np.empty((len(chosen), self.header.dim), np.float32)
-        for number in np.unique(self._file[chosen]):
-            mine = np.flatnonzero(self._file[chosen] == number)
+        files = self._file[chosen]
+        order = np.argsort(files, kind="stable")  # one file after the other, each looked at once
+        for mine in np.split(order, np.flatnonzero(np.diff(files[order])) + 1) if len(order) else ():
+            number = int(files[mine[0]])
             file, digest = self.files[number], self._digests[number]
             result[mine] = _read_vectors(file, digest, self.header.output, self._position[chosen[mine]])
         return result

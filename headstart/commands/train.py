@@ -37,6 +37,12 @@ def run(
     ] = None,
     suspects: Annotated[bool, typer.Option(help="List likely label mistakes (needs the extra `report`).")] = False,
     report: Annotated[Path | None, typer.Option(help="Write a report: NAME.html (needs the extra `report`).")] = None,
+    memory_gb: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Memory for embeddings; more of them are streamed.", show_default="half of what is there"
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the hold-out and of the head.")] = 0,
     json: Json = False,
 ) -> None:
@@ -55,6 +61,7 @@ def run(
             untrained=untrained,
             suspects=suspects,
             report=report,
+            memory=None if memory_gb is None else memory_gb * 1e9,
             listener=listener,
         )
     if json:
