@@ -15,7 +15,7 @@ HEAD ?= logreg
 CLASSIFIER ?= classifier.onnx
 PREDICTIONS ?= predictions.csv
 
-.PHONY: help setup demo export embed train-head score test check format bench bench-scale bench-accuracy bench-heads bench-cluster torture audit lock clean
+.PHONY: help setup demo export embed train-head score test check format bench bench-scale bench-accuracy bench-heads bench-passes bench-cluster torture audit lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ bench-accuracy: setup ## Compare heads on fp32, int8 and untrained embeddings (B
 
 bench-heads: setup ## Measure heads: search, features, calibration, unknown (BENCH_IMAGES=, BENCH_OTHERS=, BENCH_WEIGHTS=)
 	$(BIN)/python -m bench.heads
+
+bench-passes: setup ## Measure training by passes over a store that does not fit in memory (BENCH_ROWS=)
+	$(BIN)/python -m bench.passes
 
 bench-cluster: setup ## Measure the Ray engine beside the local one (BENCH_IMAGES=, BENCH_WEIGHTS=)
 	$(BIN)/python -m bench.cluster

@@ -11,7 +11,7 @@ from classify.errors import HeadError
 from classify.heads import DEFAULT_C, HeadOptions, head_from
 from classify.path import Axes, solve_path
 from classify.rows import TrainingRows, draw_folds
-from classify.search import LOOSE, SEARCHED_ROWS, Search, class_weights, penalties, sample_rows, search_head, start_of
+from classify.search import SEARCHED_ROWS, Search, class_weights, penalties, sample_rows, search_head, start_of
 from classify.splitting import Split
 from extract.store import Store
 
@@ -19,6 +19,8 @@ COPIES = 4
 """How often the embeddings are in memory, as float32, while a head is fitted without streaming: read, standardised by
 the search, standardised by scikit-learn, and the images to judge on."""
 BLOCK_BYTES = 32 << 20
+TOLERANCE = 2e-4
+"""In nats an image: no solver of scikit-learn's comes after."""
 MOST_JUDGED = 20_000
 """On as many images the accuracy is known to half a point, and they are in memory at once."""
 
@@ -64,7 +66,7 @@ def fit_streamed(table: Store, split: Split, head: str, options: HeadOptions) ->
     sets = class_weights(labels, classes, options)[None].astype(np.float32)
     grid = penalties((options.c or DEFAULT_C,), 1.0, classes)
     last = search.fits.repeated(-1) if search.fits else None
-    fits = next(solve_path(blocks, labels, sets, axes.covariance, grid, classes, start=last, tolerance=LOOSE))
+    fits = next(solve_path(blocks, labels, sets, axes.covariance, grid, classes, start=last, tolerance=TOLERANCE))
     return (
         search,
         head_from(axes.mean, axes.scale, start_of(axes, fits, classes), options, classes, len(labels)),

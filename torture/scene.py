@@ -38,13 +38,13 @@ def draw_photos(folder: Path, count: int, seed: int = 0) -> Path:
     return folder
 
 
-def tiny_backbone() -> bytes:
-    """Give a backbone of one convolution: uint8, (n, 16, 16, 3) -> float32, (n, 8)."""
+def tiny_backbone(dim: int = DIM) -> bytes:
+    """Give a backbone of one convolution: uint8, (n, 16, 16, 3) -> float32, (n, dim)."""
     rng = np.random.default_rng(0)
     constants = {
         "scale": np.float32(1 / 127.5),
-        "kernel": rng.normal(0, 0.4, (DIM, 3, 3, 3)).astype(np.float32),
-        "bias": rng.normal(0, 0.1, DIM).astype(np.float32),
+        "kernel": rng.normal(0, 0.4, (dim, 3, 3, 3)).astype(np.float32),
+        "bias": rng.normal(0, 0.1, dim).astype(np.float32),
     }
     nodes = [
         helper.make_node("Cast", ["image"], ["floats"], to=TensorProto.FLOAT),
@@ -59,12 +59,12 @@ def tiny_backbone() -> bytes:
         nodes,
         "tiny",
         [helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", SIDE, SIDE, 3])],
-        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", DIM])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", dim])],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     said = {
-        "format": "headstart-backbone", "schema": 1, "backbone": "tiny", "image_size": [SIDE, SIDE], "dim": DIM,
+        "format": "headstart-backbone", "schema": 1, "backbone": "tiny", "image_size": [SIDE, SIDE], "dim": dim,
         "weights": {"source": "random", "seed": 0, "trained": True}, "precision": "fp32", "sealed": True,
         "resize": {"version": 1, "interpolation": "bilinear-antialias", "fit": "squash", "exif_transpose": True,
                    "alpha": "white"},

@@ -42,7 +42,7 @@ def test_the_fit_is_that_of_memory(store, class_weight):
     assert streamed.predict_proba(test) == pytest.approx(expected.predict_proba(test), abs=0.05)
     right = store.labels[split.test]
     losses = [-np.log(head.predict_proba(test)[np.arange(len(test)), right]).mean() for head in (streamed, expected)]
-    assert losses[0] == pytest.approx(losses[1], rel=0.01)
+    assert losses[0] == pytest.approx(losses[1], rel=0.03)  # 200 images tell the scale of a feature to a few percent
 
 
 def test_too_little_memory_is_told_and_the_classifier_is_whole(store, tmp_path):
