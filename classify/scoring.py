@@ -16,6 +16,7 @@ from classify.predictions import Prediction, check_format, write_predictions
 from extract.files import check_output, check_outside
 from extract.options import EngineOptions
 from extract.pipeline import Listener, fill, header_for
+from extract.reading import is_url
 from extract.runners import open_runner
 from extract.schema import EMBEDDED
 from extract.source import find_images
@@ -94,15 +95,14 @@ def score(
     model = read_classifier(classifier)
     if top < 1:
         raise PredictionError(f"the number of classes to write must be at least 1, found {top}")
-    check_outside(place, Path(images))
+    check_outside(place, images)
     if any(place.exists() and os.path.exists(given) and place.samefile(given) for given in (images, classifier)):
         raise PredictionError(f"{place}: is what is being read; write the predictions to another file with -o")
     run = _Run(model, place, min(top, len(model.classes)))
-    source = Path(images)
-    if _is_store(source):
-        run.write(_score_store(model, open_store(source)))
+    if is_url(images) or not _is_store(Path(images)):
+        _score_images(run, images, options or EngineOptions(), listener)
     else:
-        _score_images(run, source, options or EngineOptions(), listener)
+        run.write(_score_store(model, open_store(images)))
     return run.summary(time.monotonic() - started)
 
 
@@ -185,7 +185,7 @@ def _score_store(classifier: Classifier, store: Store) -> Iterator[_Batch]:
         yield _Batch(store, rows, classifier.predictions(embeddings))
 
 
-def _score_images(run: _Run, images: Path, options: EngineOptions, listener: Listener | None) -> None:
+def _score_images(run: _Run, images: str | os.PathLike[str], options: EngineOptions, listener: Listener | None) -> None:
     model, wanted = run.classifier.model, run.classifier.prediction
     source = find_images(images)
     runner = open_runner(model, wanted, options)

@@ -7,7 +7,6 @@ go on decoding. With `isolate` each thread has a process that decodes for it.
 
 import hashlib
 import os
-import stat
 import threading
 import time
 from collections import deque
@@ -25,12 +24,11 @@ from extract.cores import cores
 from extract.decode import decode
 from extract.errors import DecodeError, IsolationError, TryAgainError
 from extract.outcome import NO_DIGEST, Outcome
+from extract.reading import File, Reader, open_reader
 from extract.resize import ResizeRule
 from extract.sessions import Session
 from extract.source import Item
 
-MAX_FILE_BYTES = 256 << 20
-"""A larger file is not read: no photo is, and a film would fill the memory."""
 STAGES = ("read", "decode", "infer", "store")
 AHEAD = 256
 """Images that may be embedded ahead of the one that is being stored, so that a slow disk keeps no thread waiting."""
@@ -116,7 +114,7 @@ class Engine:
     Attributes
     ----------
     root
-        The folder of the items' paths.
+        The folder or URL of the items' paths.
     rule
         Size and manner of decoding.
     session
@@ -132,7 +130,7 @@ class Engine:
         How long each stage took.
     """
 
-    root: Path
+    root: Path | str
     rule: ResizeRule
     session: Session
     find_content: Callable[[bytes], int | None]
@@ -144,6 +142,7 @@ class Engine:
     def outcomes(self, items: Sequence[Item]) -> Iterator[Outcome | Known]:
         """Embed the items, reading ahead only as far as the threads need."""
         workers, size = self.workers or cores(), self.batch_size or self.session.batch_size
+        reader = open_reader(self.root)
         turn = threading.Lock() if self.session.exclusive else nullcontext()
         own = threading.local()
         decoders: list[Decoder] = []
@@ -153,7 +152,8 @@ class Engine:
             with ThreadPoolExecutor(workers, thread_name_prefix="embed") as pool:
                 try:
                     for batch in batches:
-                        running.append(pool.submit(self._embed, batch, turn, own, decoders))
+                        begun = reader.begin(batch)
+                        running.append(pool.submit(self._embed, batch, begun, reader, turn, own, decoders))
                         if len(running) > workers + max(workers, AHEAD // size):
                             yield from running.popleft().result()
                     while running:
@@ -162,12 +162,15 @@ class Engine:
                     for future in running:
                         future.cancel()
         finally:
+            reader.close()
             for decoder in decoders:
                 decoder.close()
 
     def _embed(
         self,
         batch: Sequence[Item],
+        begun: Sequence[Future[File] | None],
+        reader: Reader,
         turn: AbstractContextManager[object],
         own: threading.local,
         decoders: list[Decoder],
@@ -179,8 +182,8 @@ class Engine:
         pixels: NDArray[np.uint8] = own.pixels
         results: list[Outcome | Known] = []
         filled = 0
-        for item in batch:
-            result = self._load(item, own.decoder, pixels[filled])
+        for item, reading in zip(batch, begun, strict=True):
+            result = self._load(item, reading, reader, own.decoder, pixels[filled])
             results.append(result)
             filled += _is_loaded(result)
         if not filled:
@@ -189,46 +192,30 @@ class Engine:
             vectors = iter(self.session.run(pixels[:filled]))
         return [replace(result, vector=next(vectors)) if _is_loaded(result) else result for result in results]
 
-    def _load(self, item: Item, decoder: Decoder, pixels: NDArray[np.uint8]) -> Outcome | Known:
+    def _load(
+        self, item: Item, reading: Future[File] | None, reader: Reader, decoder: Decoder, pixels: NDArray[np.uint8]
+    ) -> Outcome | Known:
         """Fill `pixels`, (H, W, 3), from an item; the outcome that comes back has no vector yet."""
         if item.reason:
             return Outcome(item, NO_DIGEST, item.size, item.mtime_ns, None, item.reason)
         try:
             with self.clock.stage("read"):
-                data, found = read_file(os.path.join(os.fsencode(self.root), item.path))
+                data, size, mtime_ns = reading.result() if reading else reader.read(item)
                 digest = hashlib.sha256(data).digest()
         except DecodeError as error:
             return Outcome(item, NO_DIGEST, item.size, item.mtime_ns, None, str(error))
         row = self.find_content(digest)
         if row is not None:
-            return Known(row, item, found.st_size, found.st_mtime_ns)
+            return Known(row, item, size, mtime_ns)
         try:
             with self.clock.stage("decode"):
                 pixels[:] = decoder.decode(data)
         except TryAgainError as error:
-            return Outcome(item, NO_DIGEST, found.st_size, found.st_mtime_ns, None, str(error))
+            return Outcome(item, NO_DIGEST, size, mtime_ns, None, str(error))
         except DecodeError as error:
-            return Outcome(item, digest, found.st_size, found.st_mtime_ns, None, str(error))
-        return Outcome(item, digest, found.st_size, found.st_mtime_ns, None)
+            return Outcome(item, digest, size, mtime_ns, None, str(error))
+        return Outcome(item, digest, size, mtime_ns, None)
 
 
 def _is_loaded(result: Outcome | Known) -> TypeGuard[Outcome]:
     return isinstance(result, Outcome) and not result.reason
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
-def read_file(path: bytes) -> tuple[bytes, os.stat_result]:
-    """Read a regular file whole; a pipe put in its place meanwhile is not waited for."""
-    try:
-        with open(path, "rb", opener=_open_at_once) as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise DecodeError("not a regular file")
-            if found.st_size > MAX_FILE_BYTES:
-                raise DecodeError(f"{found.st_size:,} bytes; more than {MAX_FILE_BYTES:,} are not read")
-            return file.read(), found
-    except OSError as error:
-        raise DecodeError(f"cannot be read: {(error.strerror or str(error)).lower()}") from None

@@ -12,7 +12,7 @@ TEMPORARY = ".tmp-"
 """How the names of unfinished files begin; whoever holds the lock of their folder may delete them."""
 
 
-def check_outside(path: Path, images: Path) -> None:
+def check_outside(path: Path, images: str | os.PathLike[str]) -> None:
     """Refuse an output inside the folder of images, where the next run would take it for one of them.
 
     Raises

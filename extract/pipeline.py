@@ -116,7 +116,7 @@ def embed(
         raise OutputError(f"unknown dtype {dtype!r}; expected one of {', '.join(DTYPES)}")
     if place.suffix == PARTS or not (is_folder_store(place) or place.suffix in (".h5", ".hdf5")):
         raise OutputError(f"{place}: expected a name that ends in .h5 (one file) or .emb (a folder of shards)")
-    check_outside(place, Path(images))
+    check_outside(place, images)
     source, backbone = find_images(images), read_model(model)
     if share is not None:
         source = share.of_source(source)
@@ -156,7 +156,7 @@ def header_for(source: Source, model: Model, runner: Runner, output: str, dtype:
         dim=model.outputs[output],
         dtype=dtype,
         classes=tuple(source.classes),
-        root=os.path.abspath(source.root),
+        root=source.place,
         providers=runner.providers,
     )
 

@@ -22,6 +22,7 @@ from extract.model import parse_model
 from extract.options import EngineOptions
 from extract.outcome import Outcome, to_rows, to_vectors
 from extract.providers import open_session
+from extract.reading import is_url
 from extract.runners import Step
 from extract.schema import Header
 from extract.source import Item
@@ -47,7 +48,7 @@ class RayRunner:
         self.passed_over: list[str] = []
         self._seconds: dict[str, float] = {}
 
-    def run(self, root: Path, items: Sequence[Item], writer: StoreWriter) -> Iterator[Step]:
+    def run(self, root: Path | str, items: Sequence[Item], writer: StoreWriter) -> Iterator[Step]:
         """Store a row for each item, in shards that the actors write."""
         if not items:
             return
@@ -65,7 +66,7 @@ class RayRunner:
         """Give the seconds of each stage so far, over all actors."""
         return dict(self._seconds)
 
-    def _steps(self, root: Path, items: Sequence[Item], writer: StoreWriter) -> Iterator[Step]:
+    def _steps(self, root: Path | str, items: Sequence[Item], writer: StoreWriter) -> Iterator[Step]:
         ray, options = self._ray, self._options
         from ray.data import DataContext
 
@@ -89,7 +90,7 @@ class RayRunner:
             num_cpus=1,
             num_gpus=gpus or None,
             fn_constructor_kwargs={
-                "root": os.path.abspath(root),
+                "root": root if is_url(root) else os.path.abspath(root),
                 "folder": os.path.abspath(writer.folder),
                 "header": writer.header,
                 "options": options,
@@ -110,7 +111,7 @@ class EmbeddingActor:
 
     def __init__(self, root: str, folder: str, header: Header, options: EngineOptions) -> None:
         for place, what in ((root, "images"), (folder, "store")):
-            if not os.path.isdir(place):
+            if not is_url(place) and not os.path.isdir(place):
                 raise EngineError(
                     f"{place}: the node {socket.gethostname()} does not see the folder of the {what}; "
                     "every node needs it under the same path, on a shared file system"
@@ -120,9 +121,7 @@ class EmbeddingActor:
         self._header = replace(header, providers=(self._session.provider,))
         self._folder = Path(folder)
         # Each actor is given one core, so each is one of the local engine's threads.
-        self._engine = Engine(
-            Path(root), opened.rule, self._session, lambda _: None, 1, options.batch_size, options.isolate
-        )
+        self._engine = Engine(root, opened.rule, self._session, lambda _: None, 1, options.batch_size, options.isolate)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Embed one block, write its shard, and give a receipt."""

@@ -42,7 +42,7 @@ class Runner(Protocol):
     providers: tuple[str, ...]
     passed_over: list[str]
 
-    def run(self, root: Path, items: Sequence[Item], writer: StoreWriter) -> Iterator[Step]:
+    def run(self, root: Path | str, items: Sequence[Item], writer: StoreWriter) -> Iterator[Step]:
         """Store a row for each item."""
 
     def seconds(self) -> dict[str, float]:
@@ -59,7 +59,7 @@ class LocalRunner:
         self.passed_over = self._session.passed_over
         self._engine: Engine | None = None
 
-    def run(self, root: Path, items: Sequence[Item], writer: StoreWriter) -> Iterator[Step]:
+    def run(self, root: Path | str, items: Sequence[Item], writer: StoreWriter) -> Iterator[Step]:
         """Store a row for each item, in the order of the items."""
         how = self._options.workers, self._options.batch_size, self._options.isolate
         self._engine = engine = Engine(root, self._rule, self._session, writer.known.find_content, *how)

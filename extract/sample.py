@@ -5,8 +5,9 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.engine import open_decoder, read_file
+from extract.engine import open_decoder
 from extract.errors import DecodeError
+from extract.reading import open_reader
 from extract.resize import ResizeRule
 from extract.source import Item, find_images
 
@@ -31,21 +32,21 @@ def decode_sample(images: str | os.PathLike[str], rule: ResizeRule, count: int) 
         Where there is no such folder or manifest.
     """
     source = find_images(images)
-    root = os.fsencode(source.root)
     chosen = [item for item in source.items if not item.reason]
     pixels = np.empty((min(count, len(chosen)), rule.height, rule.width, 3), np.uint8)
     filled = 0
-    decoder = open_decoder(rule, isolate=os.name == "posix")
+    reader, decoder = open_reader(source.root), open_decoder(rule, isolate=os.name == "posix")
     try:
         for item in _spread(chosen, count):
             try:
-                data, _ = read_file(os.path.join(root, item.path))
+                data, _, _ = reader.read(item)
                 pixels[filled] = decoder.decode(data)
             except DecodeError:
                 continue
             filled += 1
     finally:
         decoder.close()
+        reader.close()
     return pixels[:filled]
 
 

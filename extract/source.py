@@ -8,7 +8,7 @@ below. Files at the top have no label. Names that begin with a dot, and what des
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,13 +61,18 @@ class Source:
     Attributes
     ----------
     root
-        The folder that the items' paths are relative to.
+        The folder, or as text the URL, that the items' paths are relative to.
     items
         Sorted by the bytes of their paths; no path stands twice.
     """
 
-    root: Path
+    root: Path | str
     items: list[Item] = field(repr=False)
+
+    @property
+    def place(self) -> str:
+        """The root in full, whatever folder a reader of it works in."""
+        return self.root if isinstance(self.root, str) else os.path.abspath(self.root)
 
     @property
     def classes(self) -> list[str]:
@@ -76,7 +81,7 @@ class Source:
 
 
 def find_images(images: str | os.PathLike[str]) -> Source:
-    """List a folder of images, or what a manifest (.csv, .jsonl, .parquet) names.
+    """List a folder of images, what lies below a URL, or what a manifest (.csv, .jsonl, .parquet) names.
 
     Raises
     ------
@@ -84,7 +89,10 @@ def find_images(images: str | os.PathLike[str]) -> Source:
         Where there is no such folder or manifest, or it names no file.
     """
     from extract.manifest import MANIFESTS, read_manifest
+    from extract.reading import find_remote_images, is_url
 
+    if is_url(images):
+        return find_remote_images(os.fspath(images))
     place = Path(images)
     if os.path.isdir(place):
         source = Source(place, list(_folder_items(place)))
@@ -136,7 +144,7 @@ def _folder_items(root: Path) -> Iterator[Item]:
     paths: list[bytes] = []
     unreadable: list[Item] = []
     _walk(top, b"", paths, unreadable)
-    items = [regular_item(root, path, *_place(path, has_splits)) for path in paths]
+    items = [regular_item(root, path, *place_of(path, has_splits)) for path in paths]
     yield from sorted(items + unreadable, key=lambda item: item.path)
 
 
@@ -158,19 +166,30 @@ def _walk(folder: bytes, prefix: bytes, paths: list[bytes], unreadable: list[Ite
 
 def _entries(folder: bytes) -> list[os.DirEntry[bytes]]:
     with os.scandir(folder) as entries:
-        return [entry for entry in entries if not _is_hidden(entry.name)]
+        return [entry for entry in entries if not is_hidden(entry.name)]
 
 
 def _has_splits(top: bytes) -> bool:
-    folders = [e for e in _entries(top) if e.is_dir(follow_symlinks=False)]
-    splits = [entry for entry in folders if os.fsdecode(entry.name).lower() in SPLIT_NAMES]
-    if not any(_holds_folder(entry.path) for entry in splits):
+    folders = {e.name: e.path for e in _entries(top) if e.is_dir(follow_symlinks=False)}
+    return _are_splits(os.fsdecode(top), list(folders), lambda name: _holds_folder(folders[name]))
+
+
+def has_splits_at(where: str, paths: Sequence[bytes]) -> bool:
+    """Tell of a list of files whether the folders at its top are splits that hold classes."""
+    parts = [path.split(b"/", 2) for path in paths]
+    holding = {part[0] for part in parts if len(part) > 2}
+    return _are_splits(where, sorted({part[0] for part in parts if len(part) > 1}), holding.__contains__)
+
+
+def _are_splits(where: str, folders: list[bytes], holds_folder: Callable[[bytes], bool]) -> bool:
+    splits = [name for name in folders if os.fsdecode(name).lower() in SPLIT_NAMES]
+    if not any(holds_folder(name) for name in splits):
         return False
-    others = [os.fsdecode(entry.name) for entry in folders if entry not in splits]
+    others = [os.fsdecode(name) for name in folders if name not in splits]
     if others and len(splits) > 1:
-        names = ", ".join(os.fsdecode(entry.name) for entry in splits)
+        names = ", ".join(os.fsdecode(name) for name in splits)
         raise SourceError(
-            f"{os.fsdecode(top)}: holds the splits {names}, but also the folder {others[0]!r}, which is none; "
+            f"{where}: holds the splits {names}, but also the folder {others[0]!r}, which is none; "
             "move it elsewhere, or rename the splits if they are classes"
         )
     return not others
@@ -183,7 +202,8 @@ def _holds_folder(folder: bytes) -> bool:
         return False
 
 
-def _place(path: bytes, has_splits: bool) -> tuple[str | None, str]:
+def place_of(path: bytes, has_splits: bool) -> tuple[str | None, str]:
+    """Give the label and the split that a path says."""
     parts = path.split(b"/")
     split = ""
     if has_splits and len(parts) > 1:
@@ -192,7 +212,8 @@ def _place(path: bytes, has_splits: bool) -> tuple[str | None, str]:
     return (sys.intern(os.fsdecode(parts[0])) if len(parts) > 1 else None), split
 
 
-def _is_hidden(name: bytes) -> bool:
+def is_hidden(name: bytes) -> bool:
+    """Tell whether files and folders of this name are passed over."""
     return name.startswith(b".") or name in LEFT_BY_DESKTOPS
 
 

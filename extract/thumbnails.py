@@ -8,8 +8,8 @@ from pathlib import Path
 from PIL import Image
 
 from extract.decode import FORMATS, decode
-from extract.engine import read_file
 from extract.errors import DecodeError
+from extract.reading import read_file
 from extract.resize import ResizeRule
 from extract.source import leads_below
 

@@ -34,7 +34,9 @@ SHOWN_FAILURES = 10
 
 @command
 def run(
-    images: Annotated[Path, typer.Argument(help="A folder of images, or a manifest (.csv, .jsonl, .parquet).")],
+    images: Annotated[
+        str, typer.Argument(help="A folder or URL (s3://...) of images, or a manifest (.csv, .jsonl, .parquet).")
+    ],
     model: Annotated[Path, typer.Option(help="The backbone, made by `headstart export`.")] = Path("backbone.onnx"),
     output: Annotated[
         Path, typer.Option("-o", "--output", help="NAME.h5 for one file, NAME.emb for a folder of shards.")

@@ -28,7 +28,7 @@ from headstart.console import (
 
 @command
 def run(
-    images: Annotated[Path, typer.Argument(help="A folder or manifest of images, or an embedding store.")],
+    images: Annotated[str, typer.Argument(help="A folder, URL or manifest of images, or an embedding store.")],
     classifier: Annotated[Path, typer.Option(help="The classifier, made by `headstart train`.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="NAME.csv, NAME.jsonl or NAME.parquet.")] = Path(
         "predictions.csv"

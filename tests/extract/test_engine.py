@@ -198,7 +198,7 @@ def test_an_unreadable_file_is_a_failure(engine, monkeypatch):
 
 
 def test_a_file_that_is_too_large_is_not_read(engine, monkeypatch):
-    monkeypatch.setattr("extract.engine.MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr("extract.reading.MAX_FILE_BYTES", 1000)
     (engine().root / "film.mp4").write_bytes(bytes(1001))
     results = {result.item.path: result.reason for result in run(engine())}
     assert results[b"film.mp4"] == "1,001 bytes; more than 1,000 are not read"

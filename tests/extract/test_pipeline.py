@@ -138,7 +138,7 @@ def test_progress_counts_the_failures_that_were_there_already(run, photos, pictu
 
 def test_nothing_is_computed_twice(run, monkeypatch):
     first = contents(run()[0])
-    monkeypatch.setattr("extract.engine.read_file", None)  # would fail if anything were even read
+    monkeypatch.setattr("extract.reading.read_file", None)  # would fail if anything were even read
     again, summary = run()
     assert counts(summary) == (0, INPUTS, 0)
     assert contents(again) == first
@@ -278,7 +278,7 @@ def test_files_that_vanish_during_the_run_are_failed_rows(run, photos):
 
 
 def test_a_file_that_is_too_large_fails_by_its_row(run, photos, monkeypatch):
-    monkeypatch.setattr("extract.engine.MAX_FILE_BYTES", 100_000)
+    monkeypatch.setattr("extract.reading.MAX_FILE_BYTES", 100_000)
     (photos / "owl/film.mp4").write_bytes(bytes(100_001))
     store, summary = run()
     assert summary.failed == FAILED + 1
@@ -400,7 +400,7 @@ def test_a_moved_folder_is_known_by_its_content(run, photos, tmp_path, monkeypat
     assert counts(summary) == (0, INPUTS, 0)
     assert contents(store) == before
     assert store.header.root == str(moved)
-    monkeypatch.setattr("extract.engine.read_file", None)
+    monkeypatch.setattr("extract.reading.read_file", None)
     assert counts(run(moved)[1]) == (0, INPUTS, 0)
 
 

@@ -1,0 +1,241 @@
+"""Images at URLs: a real S3 server on this machine, behind a door that fails as networks do."""
+
+import http.client
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+from extract import EngineOptions, embed, find_images
+from extract.errors import SourceError
+from extract.schema import ROW_DTYPES
+
+boto3 = pytest.importorskip("boto3")
+pytest.importorskip("s3fs")
+pytestmark = pytest.mark.filterwarnings("ignore")  # of boto and its kin
+
+
+class Door(ThreadingHTTPServer):
+    """Passes requests on to a server; of those for objects, some fail: every third of its kind in turn."""
+
+    daemon_threads = True
+
+    def __init__(self, behind: int) -> None:
+        super().__init__(("127.0.0.1", 0), Passing)
+        self.behind, self.faults = behind, ()
+        self.seen, self.sent, self.lock = Counter(), 0, threading.Lock()
+
+    def fault_of(self, path: str) -> str:
+        """Let each object fail the first time that it is asked for, in one way or another, two of three times."""
+        with self.lock:
+            self.seen[path] += 1
+            if not self.faults or self.seen[path] > 1:
+                return ""
+            return self.faults[len(self.seen) % len(self.faults)]
+
+
+class Passing(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Door
+
+    def log_message(self, *_) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._pass_on()
+
+    do_PUT = do_HEAD = do_POST = do_DELETE = do_GET
+
+    def _pass_on(self) -> None:
+        fault = self.server.fault_of(self.path) if self.command == "GET" and ".png" in self.path else ""
+        if fault == "reset":
+            self.close_connection = True
+            return
+        if fault == "throttled":
+            body = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+            self._answer(503, {"Content-Type": "application/xml"}, body)
+            return
+        if fault == "slow":
+            time.sleep(0.5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.behind, timeout=60)
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
+        connection.request(self.command, self.path, body, headers)
+        found = connection.getresponse()
+        data = found.read()
+        if fault == "cut":
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data[: len(data) // 2])
+            self.close_connection = True
+            return
+        kept = {name: value for name, value in found.getheaders() if name.lower() not in ("transfer-encoding", "date")}
+        self._answer(found.status, kept, data)
+        connection.close()
+
+    def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            if name.lower() not in ("content-length", "connection", "server"):
+                self.send_header(name, value)
+        length = headers.get("Content-Length") if self.command == "HEAD" else None
+        self.send_header("Content-Length", length or str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+            with self.server.lock:
+                self.server.sent += len(body) if ".png" in self.path else 0
+
+
+@pytest.fixture(scope="module")
+def server():
+    from moto.server import ThreadedMotoServer
+
+    running = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    running.start()
+    yield running.get_host_and_port()[1]
+    running.stop()
+
+
+@pytest.fixture
+def door(server, monkeypatch):
+    import s3fs
+
+    with Door(server) as door:
+        threading.Thread(target=door.serve_forever, daemon=True).start()
+        for name, value in {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{door.server_address[1]}",
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_MAX_ATTEMPTS": "1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        s3fs.S3FileSystem.clear_instance_cache()
+        yield door
+        s3fs.S3FileSystem.clear_instance_cache()
+        door.shutdown()
+
+
+@pytest.fixture
+def photos(picture, tmp_path):
+    for number in range(60):
+        split = "train" if number % 4 else "val"
+        path = tmp_path / "photos" / split / ("ash", "oak")[number % 2] / f"{number:02} é.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture(number, size=(120, 90)) if number != 13 else b"no image")
+    (tmp_path / "photos" / "train" / "ash" / ".hidden.png").write_bytes(picture(0))
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def bucket(door, photos):
+    client = boto3.client("s3")
+    name = f"photos-{time.time_ns()}"
+    client.create_bucket(Bucket=name)
+    for path in photos.rglob("*.png"):
+        client.put_object(Bucket=name, Key=f"some/where/{path.relative_to(photos).as_posix()}", Body=path.read_bytes())
+    client.put_object(Bucket=name, Key="some/where/train/", Body=b"")  # as consoles leave for a folder
+    door.seen.clear()
+    return f"s3://{name}/some/where"
+
+
+def assert_same(one, other) -> None:
+    for name in set(ROW_DTYPES) - {"mtime_ns"}:
+        assert getattr(one.rows, name).tolist() == getattr(other.rows, name).tolist(), name
+    assert np.array_equal(one.embeddings(), other.embeddings(), equal_nan=True)
+
+
+@pytest.mark.parametrize("faults", [(), ("throttled", "reset", "slow", "cut", "")], ids=["well", "ill"])
+def test_rows_are_those_of_the_folder(door, bucket, photos, backbone, tmp_path, faults):
+    local, _ = embed(photos, backbone, tmp_path / "local.h5")
+    door.faults = faults
+    door.sent = 0
+    store, summary = embed(bucket, backbone, tmp_path / "remote.h5")
+    assert_same(store, local)
+    assert (summary.inputs, summary.failed) == (60, 1)
+    assert store.header.root == bucket
+    size = sum(path.stat().st_size for path in photos.rglob("*.png") if not path.name.startswith("."))
+    assert door.sent <= 1.05 * size
+    if faults:
+        assert max(door.seen.values()) == 2
+    door.seen.clear()
+    _, again = embed(bucket, backbone, tmp_path / "remote.h5")
+    assert (again.computed, again.reused) == (0, 60)
+    assert not any(".png" in path for path in door.seen)
+
+
+def test_what_is_changed_is_read_and_what_is_gone_goes(door, bucket, backbone, picture, tmp_path):
+    embed(bucket, backbone, tmp_path / "a.h5")
+    client, (name, _, prefix) = boto3.client("s3"), bucket.removeprefix("s3://").partition("/")
+    client.put_object(Bucket=name, Key=f"{prefix}/val/ash/00 é.png", Body=picture(500))
+    client.delete_object(Bucket=name, Key=f"{prefix}/train/oak/01 é.png")
+    store, summary = embed(bucket, backbone, tmp_path / "a.h5")
+    assert (summary.computed, summary.removed, len(store)) == (1, 1, 59)
+
+
+def test_an_object_that_stays_out_of_reach_is_a_failure_and_tried_again(door, bucket, backbone, tmp_path, monkeypatch):
+    monkeypatch.setattr("extract.reading.FIRST_WAIT", 0.001)
+    monkeypatch.setattr("extract.reading.TRIES", 2)
+    monkeypatch.setattr(Door, "fault_of", lambda self, path: "throttled" if "/02" in path else "")
+    store, summary = embed(bucket, backbone, tmp_path / "a.h5", options=EngineOptions(isolate=False))
+    assert summary.failed == 2
+    ((reason,),) = [[why for path, why in store.failures.items() if "02" in path]]
+    assert reason.startswith("cannot be read: ")
+    monkeypatch.undo()
+
+
+def test_scoring_and_ray_read_urls_too(door, bucket, tiny_classifier, tmp_path):
+    from classify import score
+
+    for engine in ("local", "ray"):
+        if engine == "ray":
+            pytest.importorskip("ray")
+        summary = score(bucket, tiny_classifier, tmp_path / f"{engine}.csv", options=EngineOptions(engine=engine))
+        assert (summary.inputs, summary.failed) == (60, 1)
+    assert (tmp_path / "ray.csv").read_text() == (tmp_path / "local.csv").read_text()
+
+
+def test_memory_is_a_store_as_well(photos, backbone, tmp_path):
+    import fsspec
+
+    files = fsspec.filesystem("memory")
+    files.put(str(photos / "val"), "/pictures", recursive=True)
+    found = find_images("memory://pictures")
+    assert {item.label for item in found.items} == {"ash"}
+    store, _ = embed("memory://pictures", backbone, tmp_path / "a.h5")
+    assert len(store) == 15
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("s3://no-such-bucket-of-ours/photos", "cannot be listed|found no files"),
+        ("nothing://a/b", "cannot be opened"),
+        ("memory://empty", "found no files"),
+    ],
+)
+def test_what_cannot_be_listed_is_told_in_one_line(door, monkeypatch, url, said):
+    monkeypatch.setattr("extract.reading.FIRST_WAIT", 0.001)
+    with pytest.raises(SourceError, match=said) as caught:
+        find_images(url)
+    assert str(caught.value).startswith(f"{url}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_wrong_credentials_are_told_in_one_line(door, bucket, backbone, tmp_path, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    command = [sys.executable, "-m", "headstart", "embed", bucket, "--model", str(backbone), "-o", tmp_path / "a.h5"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {bucket}: cannot be listed: ")
+    assert "credentials" in done.stderr
+    assert done.stderr.count("\n") == 1
