@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from extract import errors
-from extract.engine import Engine
+from extract.engine import STAGES, Engine
 from extract.errors import EngineError, ExtractError, one_line
 from extract.model import parse_model
 from extract.options import EngineOptions
@@ -99,11 +99,11 @@ class RayRunner:
         for receipt in dataset.iter_rows():
             for stage, seconds in zip(STAGES, receipt["seconds"], strict=True):
                 self._seconds[stage] = self._seconds.get(stage, 0.0) + float(seconds)
+            for reason in receipt["passed_over"]:
+                if reason not in self.passed_over:
+                    self.passed_over.append(str(reason))
             rows = int(receipt["rows"])
             yield Step(rows, int(receipt["failed"]), rows)
-
-
-STAGES = ("read", "decode", "infer", "store")
 
 
 class EmbeddingActor:
@@ -134,6 +134,7 @@ class EmbeddingActor:
         return {
             "rows": [len(outcomes)],
             "failed": [sum(outcome.vector is None for outcome in outcomes)],
+            "passed_over": [self._session.passed_over],
             "seconds": [[after[stage] - before[stage] for stage in STAGES]],
         }
 
