@@ -182,12 +182,19 @@ class _Inverse:
         if covariance.ndim == 1:
             diagonal = (share * covariance + np.float32(penalty))[:, None]
             return cls(lambda weights: weights / diagonal, 1 / share)
-        from scipy.linalg import cho_factor, cho_solve
+        from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
         hessian: Floats = share * covariance
         entries = np.einsum("ii->i", hessian)
-        entries += np.float32(penalty + 1e-5 * entries.mean())  # the latter: or rounding might make it indefinite
-        factor = cho_factor(hessian, lower=True, overwrite_a=True, check_finite=False)
+        more = float(np.finfo(np.float32).eps) * float(entries.sum())  # or rounding might make it indefinite
+        entries += np.float32(penalty + more)
+        while True:
+            try:
+                factor = cho_factor(hessian, lower=True, check_finite=False)
+                break
+            except LinAlgError:
+                more *= 10
+                entries += np.float32(more)
         return cls(lambda weights: cho_solve(factor, weights, check_finite=False), 1 / share)
 
     def times(self, point: Floats) -> Floats:

@@ -20,7 +20,7 @@ from extract.reading import is_url
 from extract.runners import open_runner
 from extract.schema import EMBEDDED
 from extract.source import find_images
-from extract.store import PARTS, Store, open_store
+from extract.store import PARTS, Store, open_store, shards_of
 from extract.writer import StoreWriter, remove_unfinished_of
 
 
@@ -175,7 +175,7 @@ class _Batch:
 
 def _is_store(place: Path) -> bool:
     if place.is_dir():
-        return any(place.glob("part-*.h5"))
+        return bool(shards_of(place))
     return place.suffix in (".h5", ".hdf5")
 
 
@@ -193,6 +193,7 @@ def _score_images(run: _Run, images: str | os.PathLike[str], options: EngineOpti
     output = run.output
     with StoreWriter(output.with_name(output.name + PARTS), header, model) as writer:
         remove_unfinished_of(output)
+        writer.known.require_same_images(source.items)
         fill(writer, source, runner, listener)
         gone = writer.known.gone(source.items)
         del source

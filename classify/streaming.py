@@ -36,6 +36,12 @@ def judged_sample(table: Store, split: Split, seed: int) -> Split:
     return replace(split, test=split.test[chosen])
 
 
+def sampled_for_search(table: Store, split: Split, seed: int) -> Split:
+    """Give the split with at most `SEARCHED_ROWS` images to train on."""
+    chosen = sample_rows(table.labels[split.train], SEARCHED_ROWS, seed)
+    return replace(split, train=split.train[chosen], draws=split.draws[chosen])
+
+
 def fit_streamed(table: Store, split: Split, head: str, options: HeadOptions) -> tuple[Search, Any, HeadOptions]:
     """Search on a sample of the training images, and fit the chosen setting on all of them, read block by block.
 

@@ -21,7 +21,7 @@ from classify.classifier import (
     write_classifier,
 )
 from classify.curve import LearningCurve, learning_curve
-from classify.duplicates import Duplicates, find_duplicates
+from classify.duplicates import LEAST, Duplicates, find_duplicates
 from classify.errors import LabelError
 from classify.evaluation import Evaluation, judge_rows
 from classify.heads import HeadOptions, check_head, fit_head, import_ahead, make_head
@@ -29,7 +29,7 @@ from classify.mislabels import Suspect, find_suspects
 from classify.rows import TrainingRows, draw_folds
 from classify.search import Search, logits_of, refined, search_head
 from classify.splitting import Split, digest_of_rows, split_rows
-from classify.streaming import bytes_needed, fit_streamed, judged_sample
+from classify.streaming import bytes_needed, fit_streamed, judged_sample, sampled_for_search
 from classify.threads import blas_threads
 from classify.unknown import Unknown, fit_unknown
 from extract.cores import machine_memory
@@ -139,8 +139,8 @@ def train(
         Where to write a report, ``*.html``. Needs the extra `report`.
     memory
         Bytes that embeddings may take; half of the machine's by default. Where they need more, ``logreg`` is fitted by
-        passes over the store, near copies are not looked for, and at most `MOST_JUDGED` images are judged on; the
-        warnings say so.
+        passes over the store and at most `MOST_JUDGED` images are judged on; where a single copy of them does, near
+        copies are not looked for. The warnings say so.
     listener
         Told what is being done, in a few words.
 
@@ -179,7 +179,8 @@ def train(
         probabilities, answer = answer.measured_on(test)
         evaluation = judge_rows(table, probabilities, split.test, table.classes)
         if other is not None:
-            evaluation = replace(evaluation, untrained=baseline_accuracy(table, other, split, head, options))
+            few = sampled_for_search(table, split, options.seed) if is_streamed else split
+            evaluation = replace(evaluation, untrained=baseline_accuracy(table, other, few, head, options))
         curve = learning_curve(search, options, test, labels)
         suspected = None
         if suspects or report is not None:
@@ -220,7 +221,8 @@ def train(
             split=split,
             warnings=[
                 *caveats(table, split, evaluation, duplicates, options, classifier.model.is_trained),
-                *(_of_streaming(table, split, offered, duplicates, memory) if is_streamed else ()),
+                *(_of_streaming(split, offered, memory) if is_streamed else ()),
+                *_of_near_copies(table, duplicates),
             ],
             seconds=time.monotonic() - started,
         )
@@ -232,14 +234,17 @@ def train(
     return result
 
 
-def _of_streaming(table: Store, split: Split, offered: int, duplicates: Duplicates, memory: float) -> Iterator[str]:
+def _of_streaming(split: Split, offered: int, memory: float) -> Iterator[str]:
     yield (
         f"the embeddings do not fit in {memory / 1e9:.1f} GB: the penalty was searched for on a sample, and the head "
         f"fitted on all {len(split.train)} images by passes over the store"
     )
     if len(split.test) < offered:
         yield f"judged on a sample of {len(split.test)} of {offered} images"
-    if np.isnan(duplicates.threshold) and len(table) >= 20:
+
+
+def _of_near_copies(table: Store, duplicates: Duplicates) -> Iterator[str]:
+    if np.isnan(duplicates.threshold) and int(table.is_embedded.sum()) >= LEAST:
         yield "near copies were not looked for, for want of memory: they may stand on both sides of the judgement"
 
 

@@ -200,7 +200,11 @@ class Engine:
             return Outcome(item, NO_DIGEST, item.size, item.mtime_ns, None, item.reason)
         try:
             with self.clock.stage("read"):
-                data, size, mtime_ns = reading.result() if reading else reader.read(item)
+                try:
+                    data, size, mtime_ns = reading.result() if reading else reader.read(item)
+                finally:
+                    if reading:
+                        reader.taken(item)
                 digest = hashlib.sha256(data).digest()
         except DecodeError as error:
             return Outcome(item, NO_DIGEST, item.size, item.mtime_ns, None, str(error))

@@ -117,18 +117,18 @@ def embed(
     if place.suffix == PARTS or not (is_folder_store(place) or place.suffix in (".h5", ".hdf5")):
         raise OutputError(f"{place}: expected a name that ends in .h5 (one file) or .emb (a folder of shards)")
     check_outside(place, images)
-    source, backbone = find_images(images), read_model(model)
-    if share is not None:
-        source = share.of_source(source)
+    listing, backbone = find_images(images), read_model(model)
+    source = listing if share is None else share.of_source(listing)
     if "probabilities" in backbone.outputs:
         raise ModelError(f"{model}: expected a backbone, found a classifier; embed with the backbone it came from")
     backbone = with_views(backbone, views, average=True)
     runner = open_runner(backbone, "embedding", options)
     started = time.monotonic()
     with StoreWriter(place, header_for(source, backbone, runner, "embedding", dtype), backbone) as writer:
+        writer.known.require_same_images(listing.items)
         computed = fill(writer, source, runner, listener)
-        gone = [path for path in writer.known.gone(source.items) if share is None or share.holds(path)]
-        del source  # with many images their list is the largest thing in memory, and the store is opened next
+        gone = [path for path in writer.known.gone(listing.items) if share is None or share.holds(path)]
+        del source, listing  # with many images their list is the largest thing in memory, and the store is opened next
         store = writer.finish(gone)
     present = int(store.is_embedded.sum())
     summary = RunSummary(
@@ -163,7 +163,6 @@ def header_for(source: Source, model: Model, runner: Runner, output: str, dtype:
 
 def fill(writer: StoreWriter, source: Source, runner: Runner, listener: Listener | None) -> int:
     """Bring a store up to date with a source; give the number of images computed."""
-    writer.known.require_same_images(source.items)
     todo, failed = _reuse(writer, source)
     total, computed = len(source.items), 0
     done = total - len(todo)

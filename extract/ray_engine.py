@@ -8,7 +8,9 @@ the later is taken, so that no row is doubled.
 
 import logging
 import os
+import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -26,11 +28,14 @@ from extract.reading import is_url
 from extract.runners import Step
 from extract.schema import Header
 from extract.source import Item
-from extract.store import MODEL_FILE
+from extract.store import MODEL_FILE, shards_of
 from extract.writer import ROWS_A_SHARD, StoreWriter, fitting, write_shard
 
 LEAST_BLOCK, BLOCKS_A_WORKER = 32, 8
 """Images a block: small enough that all workers end at nearly the same time, and that a lost node costs little."""
+
+SECONDS_TO_SEE = 90.0
+"""How long a file that another node wrote may stay unseen: network file systems keep a listing for up to a minute."""
 
 
 class RayRunner:
@@ -76,6 +81,10 @@ class RayRunner:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         gpus = options.gpus_per_worker
         available = ray.cluster_resources().get("GPU", 0) / gpus if gpus else ray.cluster_resources().get("CPU", 1)
+        if gpus and available < 1:
+            raise EngineError(
+                f"the Ray cluster has no node with {gpus:g} GPUs for a worker; leave --gpus-per-worker out"
+            )
         workers = options.workers or max(1, int(available))
         size = min(ROWS_A_SHARD, max(LEAST_BLOCK, -(-len(items) // (workers * BLOCKS_A_WORKER))))
         first = writer.begin_shards()
@@ -96,14 +105,33 @@ class RayRunner:
                 "options": options,
             },
         )
+        shards: set[str] = set()
+        stored = 0
         for receipt in dataset.iter_rows():
+            shards.add(receipt["shard"])
             for stage, seconds in zip(STAGES, receipt["seconds"], strict=True):
                 self._seconds[stage] = self._seconds.get(stage, 0.0) + float(seconds)
             for reason in receipt["passed_over"]:
                 if reason not in self.passed_over:
                     self.passed_over.append(str(reason))
             rows = int(receipt["rows"])
+            stored += rows
             yield Step(rows, int(receipt["failed"]), rows)
+        _require_seen(writer.folder, shards)
+        if stored != len(items):
+            raise EngineError(f"the workers stored {stored} rows for {len(items)} images; run the same command again")
+
+
+def _require_seen(folder: Path, names: set[str]) -> None:
+    """Wait until this machine sees what the nodes wrote: a shared file system may show it late."""
+    end = time.monotonic() + SECONDS_TO_SEE
+    while missing := names - {shard.name for shard in shards_of(folder)}:
+        if time.monotonic() > end:
+            raise EngineError(
+                f"{folder}: {len(missing)} of {len(names)} shards that the workers wrote are not seen here; is it the "
+                "same file system on every node? What is seen is kept: run the same command again"
+            )
+        time.sleep(0.5)
 
 
 class EmbeddingActor:
@@ -129,9 +157,11 @@ class EmbeddingActor:
         outcomes = [fitting(o, self._header) for o in self._engine.outcomes(_items(batch)) if isinstance(o, Outcome)]
         started = time.perf_counter()
         rows = to_rows(outcomes, self._header.classes)
-        write_shard(self._folder, self._header, int(batch["sequence"][0]), rows, to_vectors(outcomes, self._header))
+        vectors = to_vectors(outcomes, self._header)
+        shard = write_shard(self._folder, self._header, int(batch["sequence"][0]), rows, vectors)
         after = self._engine.clock.seconds() | {"store": before["store"] + time.perf_counter() - started}
         return {
+            "shard": [shard.name],
             "rows": [len(outcomes)],
             "failed": [sum(outcome.vector is None for outcome in outcomes)],
             "passed_over": [self._session.passed_over],
@@ -174,6 +204,7 @@ def _connect(ray: Any, address: str | None) -> bool:
         return False
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
     _check_reachable(address or "")
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         if address is None:
             ray.init(address="local", **quiet)
@@ -183,6 +214,9 @@ def _connect(ray: Any, address: str | None) -> bool:
     except Exception as error:  # Ray raises what its many parts do
         where = f"the Ray cluster at {address} cannot be reached" if address else "no Ray cluster can be started here"
         raise EngineError(f"{where}: {one_line(error)}") from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts its own in place, which ends without a word
     return True
 
 

@@ -5,10 +5,12 @@ import os
 import random
 import re
 import stat
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
+from itertools import count
 from typing import Any, Protocol
 
 from extract.errors import DecodeError, SourceError, TryAgainError, one_line
@@ -16,7 +18,7 @@ from extract.source import Item, Source, has_splits_at, is_hidden, place_of
 
 MAX_FILE_BYTES = 256 << 20
 """A larger file is not read: no photo is, and a film would fill the memory."""
-REQUESTS_AT_ONCE = 32
+REQUESTS_AT_ONCE, BYTES_AHEAD = 32, 256 << 20
 TRIES, FIRST_WAIT, LONGEST_WAIT = 4, 0.2, 10.0
 """A request that fails is made again after waiting, twice as long each time, give or take a half by chance. (The tools
 of most stores have tried a few times themselves by then.)"""
@@ -33,6 +35,9 @@ class Reader(Protocol):
 
     def read(self, item: Item) -> File:
         """Read an item now, or raise `DecodeError`."""
+
+    def taken(self, item: Item) -> None:
+        """Note that what was begun for an item is used, or will not be."""
 
     def close(self) -> None:
         """Give back what it holds."""
@@ -53,8 +58,42 @@ class LocalReader:
         data, found = read_file(os.path.join(self._root, item.path))
         return data, found.st_size, found.st_mtime_ns
 
+    def taken(self, item: Item) -> None:
+        """There is nothing to note."""
+
     def close(self) -> None:
         """There is nothing to give back."""
+
+
+class _Budget:
+    """So many bytes may be held at once, given out in order of number; one alone always gets what it asks for.
+
+    What is given first is used first, so that nobody waits for what comes after.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size, self._held, self._next, self._ended = size, 0, 0, False
+        self._changed = threading.Condition()
+
+    def take(self, number: int, size: int) -> None:
+        def may() -> bool:
+            return self._ended or (number == self._next and (not self._held or self._held + size <= self._size))
+
+        with self._changed:
+            self._changed.wait_for(may)
+            self._held += size
+            self._next += 1
+            self._changed.notify_all()
+
+    def give(self, size: int) -> None:
+        with self._changed:
+            self._held -= size
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
 
 
 class RemoteReader:
@@ -62,27 +101,42 @@ class RemoteReader:
 
     def __init__(self, root: str) -> None:
         self._files, self._root = _opened(root)
+        self._budget, self._numbers = _Budget(BYTES_AHEAD), count()
         self._pool = ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="fetch")
 
     def begin(self, items: Sequence[Item]) -> Sequence["Future[File] | None"]:
         """Begin to read items."""
-        return [None if item.reason else self._pool.submit(self.read, item) for item in items]
+        return [
+            None if item.reason else self._pool.submit(self._read_ahead, next(self._numbers), item) for item in items
+        ]
+
+    def _read_ahead(self, number: int, item: Item) -> File:
+        self._budget.take(number, item.size)
+        return self.read(item)
+
+    def taken(self, item: Item) -> None:
+        """Note that what was begun for an item is used."""
+        self._budget.give(item.size)
 
     def read(self, item: Item) -> File:
         """Read an object."""
         if item.size > MAX_FILE_BYTES:
             raise DecodeError(f"{item.size:,} bytes; more than {MAX_FILE_BYTES:,} are not read")
         name = f"{self._root}/{os.fsdecode(item.path)}"
+        part = {} if item.size else {"start": 0, "end": MAX_FILE_BYTES + 1}  # nobody said how long it is
         try:
-            data: bytes = again_and_again(lambda: self._files.cat_file(name))
+            data: bytes = again_and_again(lambda: self._files.cat_file(name, **part))
         except FileNotFoundError:
             raise DecodeError("no such file") from None
         except Exception as error:  # each kind of store raises its own
             raise TryAgainError(f"cannot be read: {one_line(error)}") from None
+        if len(data) > MAX_FILE_BYTES:
+            raise DecodeError(f"more than {MAX_FILE_BYTES:,} bytes are not read")
         return data, len(data), item.mtime_ns
 
     def close(self) -> None:
         """End its threads."""
+        self._budget.end()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -98,8 +152,14 @@ def open_reader(root: str | os.PathLike[str]) -> Reader:
 
 
 def is_url(place: str | os.PathLike[str]) -> bool:
-    """Tell a URL from a path."""
+    """Tell a URL of another place from a path."""
     return "://" in os.fspath(place)
+
+
+def without_scheme(url: str) -> str:
+    """Give the path that a URL of this machine's own files means, and any other URL as it is."""
+    scheme, _, path = url.partition("://")
+    return path if scheme in ("file", "local") else url
 
 
 def find_remote_images(url: str) -> Source:
@@ -112,7 +172,8 @@ def find_remote_images(url: str) -> Source:
     """
     files, root = _opened(url)
     try:
-        found = again_and_again(lambda: files.find(root, detail=True))
+        files.invalidate_cache()
+        found = again_and_again(lambda: _listed(files, root))
     except Exception as error:  # each kind of store raises its own
         raise SourceError(
             f"{url}: cannot be listed: {one_line(error)}; credentials are taken from where its own tools find them"
@@ -124,6 +185,15 @@ def find_remote_images(url: str) -> Source:
         raise SourceError(f"{url}: expected images, found no files at all; give the URL that holds your images")
     has_splits = has_splits_at(url, shown)
     return Source(url.rstrip("/"), [_item(path, paths[path], has_splits) for path in shown])
+
+
+def _listed(files: Any, root: str) -> dict[str, dict[str, Any]]:
+    """List everything below a place; what cannot be listed is an error, and never an empty folder."""
+    try:
+        found: dict[str, dict[str, Any]] = files.find(root, detail=True, on_error="raise")
+    except TypeError:  # a kind of store that lists in a way of its own, which raises by itself
+        found = files.find(root, detail=True)
+    return found
 
 
 def again_and_again(request: Callable[[], Any]) -> Any:
@@ -140,6 +210,11 @@ def again_and_again(request: Callable[[], Any]) -> Any:
 
 
 def _opened(url: str) -> tuple[Any, str]:
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise SourceError(
+            f"{url.partition('://')[0]}://: expected a URL without a name or password in it; let the store's own tools "
+            "find the credentials"
+        )
     try:
         from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
@@ -159,15 +234,15 @@ def _item(path: bytes, entry: dict[str, Any], has_splits: bool) -> Item:
 
 
 def _changed(entry: dict[str, Any]) -> int:
-    """Give a number that changes with an object: when it was changed, or where nobody says that, its tag's digest."""
-    for name in ("LastModified", "last_modified", "mtime", "updated", "created"):
+    """Give a number that changes with an object: when it was changed, or a digest of all that is said of it."""
+    for name in ("LastModified", "last_modified", "mtime", "updated"):
         value = entry.get(name)
         if isinstance(value, datetime):
             return int(value.timestamp() * 1e9)
         if isinstance(value, int | float):
             return int(value * 1e9)
-    tag = str(entry.get("ETag") or entry.get("etag") or value or "")
-    return int.from_bytes(hashlib.sha256(tag.encode()).digest()[:7], "big")
+    said = repr(sorted((name, repr(value)) for name, value in entry.items()))
+    return int.from_bytes(hashlib.sha256(said.encode("utf-8", "surrogatepass")).digest()[:7], "big")
 
 
 def _open_at_once(path: str, flags: int) -> int:

@@ -89,10 +89,11 @@ def find_images(images: str | os.PathLike[str]) -> Source:
         Where there is no such folder or manifest, or it names no file.
     """
     from extract.manifest import MANIFESTS, read_manifest
-    from extract.reading import find_remote_images, is_url
+    from extract.reading import find_remote_images, is_url, without_scheme
 
+    images = without_scheme(os.fspath(images))
     if is_url(images):
-        return find_remote_images(os.fspath(images))
+        return find_remote_images(images)
     place = Path(images)
     if os.path.isdir(place):
         source = Source(place, list(_folder_items(place)))

@@ -1,6 +1,7 @@
 """Reading an embedding store: one HDF5 file, or a folder of them, seen as one table in order of path."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -17,6 +18,7 @@ from extract.model import Model, parse_model
 from extract.schema import DTYPES, EMBEDDED, FAILED, REMOVED, ROW_DTYPES, Header, Rows
 from extract.source import SPLITS
 
+SHARD = re.compile(r"part-\d{8,}-([0-9a-f]{16})\.h5")
 PARTS = ".parts"
 """What is added to a single file's name for the folder of its shards, while a run is under way."""
 BLOCK_ROWS, SCATTERED_BYTES = 1024, 256 << 20
@@ -233,14 +235,15 @@ def only_used_classes(header: Header, rows: Rows) -> tuple[Header, Rows]:
 def shards_of(folder: Path) -> list[Path]:
     """List a folder's finished shards, in the order in which they were written."""
     try:
-        return sorted(folder.glob("part-*.h5"))
+        return sorted(path for path in folder.iterdir() if SHARD.fullmatch(path.name))
     except FileNotFoundError:  # a run that finishes deletes it
         return []
 
 
 def _read_table(file: Path) -> tuple[str, Header, Rows]:
     digest = verify(file)
-    if file.name.startswith("part-") and digest[:16] not in file.name:
+    named = SHARD.fullmatch(file.name)
+    if named and named[1] != digest[:16]:
         raise StoreError(f"{file}: its name does not match its digest; delete it and embed again")
     try:
         with h5py.File(file, "r") as table:

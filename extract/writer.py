@@ -175,13 +175,15 @@ def fitting(outcome: Outcome, header: Header) -> Outcome:
     return replace(outcome, vector=None, reason=reason)
 
 
-def write_shard(folder: Path, header: Header, sequence: int, rows: Rows, vectors: NDArray[np.floating]) -> None:
+def write_shard(folder: Path, header: Header, sequence: int, rows: Rows, vectors: NDArray[np.floating]) -> Path:
     """Write rows and their vectors, (n, d), durably, as one shard of this number under the name of its digest."""
     columns = {**columns_of(rows), header.output: Column.of(vectors.astype(DTYPES[header.dtype]))}
     built = io.BytesIO()
     digest = write_into(built, header.to_attributes(), columns)
-    with atomic_file(folder / f"part-{sequence:08d}-{digest[:16]}.h5") as file:
+    place = folder / f"part-{sequence:08d}-{digest[:16]}.h5"
+    with atomic_file(place) as file:
         write_all(file, built.getbuffer())
+    return place
 
 
 def compact(output: Path, store: Store, model: Model, *, root: str | None = None, gone: Collection[bytes] = ()) -> None:

@@ -117,3 +117,12 @@ def test_a_constant_column_is_constant_however_many_rows_there_are():
     axes = Axes.of(points)
     assert (axes.mean[1], axes.scale[1]) == (np.float32(3.3), 1)
     assert axes.scale == pytest.approx(StandardScaler().fit(points.astype(np.float64)).scale_, rel=1e-3)
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_columns_that_all_say_the_same_are_solved(rank):
+    rng, codes = np.random.default_rng(0), (np.arange(600) % 3).astype(np.int32)
+    points = (rng.normal(0, 1, (600, rank)) @ rng.normal(0, 1, (rank, 400))).astype(np.float32)
+    axes = Axes.of(points)
+    (found,) = solve(axes, points, codes, np.ones(600), (100.0,), tolerance=1e-4)
+    assert np.isfinite(found.weights).all()

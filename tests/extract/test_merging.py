@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extract import Share, embed, find_images, merge, open_store
+from extract import Share, embed, find_images, merge, open_store, source
 from extract.errors import OutputError, SourceError, StoreError
 from extract.schema import ROW_DTYPES
 
@@ -38,6 +38,28 @@ def test_shares_put_together_are_the_whole(folder, backbone, tmp_path, suffix):
     assert (tmp_path / "merged.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
     _, again = embed(folder, backbone, tmp_path / "merged.h5")
     assert (again.computed, again.reused) == (0, 23)
+
+
+def test_parts_may_be_called_parts(folder, backbone, tmp_path):
+    parts = [tmp_path / f"part-{number}.h5" for number in (1, 2)]
+    for number, part in enumerate(parts, start=1):
+        embed(folder, backbone, part, share=Share(number, 2))
+    assert len(merge(parts, tmp_path / "photos.h5")) == 23
+
+
+def test_a_share_keeps_what_it_cannot_look_at(folder, backbone, tmp_path, monkeypatch):
+    embed(folder, backbone, tmp_path / "all.h5")
+    entries = source._entries
+
+    def refuse(place):
+        if place.endswith(b"/oak"):
+            raise PermissionError(13, "Permission denied")
+        return entries(place)
+
+    monkeypatch.setattr(source, "_entries", refuse)
+    for number in (1, 2, 3):
+        _, summary = embed(folder, backbone, tmp_path / "all.h5", share=Share(number, 3))
+        assert summary.removed == 0
 
 
 def test_shares_may_follow_one_another_into_one_store(folder, backbone, tmp_path):

@@ -13,6 +13,7 @@ import pytest
 
 from extract import EngineOptions, embed, find_images
 from extract.errors import SourceError
+from extract.reading import RemoteReader
 from extract.schema import ROW_DTYPES
 
 boto3 = pytest.importorskip("boto3")
@@ -183,12 +184,56 @@ def test_what_is_changed_is_read_and_what_is_gone_goes(door, bucket, backbone, p
 def test_an_object_that_stays_out_of_reach_is_a_failure_and_tried_again(door, bucket, backbone, tmp_path, monkeypatch):
     monkeypatch.setattr("extract.reading.FIRST_WAIT", 0.001)
     monkeypatch.setattr("extract.reading.TRIES", 2)
-    monkeypatch.setattr(Door, "fault_of", lambda self, path: "throttled" if "/02" in path else "")
-    store, summary = embed(bucket, backbone, tmp_path / "a.h5", options=EngineOptions(isolate=False))
+    with monkeypatch.context() as ill:
+        ill.setattr(Door, "fault_of", lambda self, path: "throttled" if "/02" in path else "")
+        store, summary = embed(bucket, backbone, tmp_path / "a.h5", options=EngineOptions(isolate=False))
     assert summary.failed == 2
     ((reason,),) = [[why for path, why in store.failures.items() if "02" in path]]
     assert reason.startswith("cannot be read: ")
-    monkeypatch.undo()
+    _, again = embed(bucket, backbone, tmp_path / "a.h5", options=EngineOptions(isolate=False))
+    assert (again.computed, again.failed) == (1, 1)
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error_and_not_empty(photos, monkeypatch):
+    from fsspec import AbstractFileSystem
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    MemoryFileSystem().put(str(photos), "/listed", recursive=True)
+    known = MemoryFileSystem.ls
+
+    def ls(self, path, detail=True, **options):
+        if "oak" in path:
+            raise TimeoutError("timed out")
+        return known(self, path, detail=detail, **options)
+
+    monkeypatch.setattr("extract.reading.FIRST_WAIT", 0.001)
+    monkeypatch.setattr(MemoryFileSystem, "ls", ls)
+    monkeypatch.setattr(MemoryFileSystem, "find", AbstractFileSystem.find)  # as most kinds of store have it
+    with pytest.raises(SourceError, match="cannot be listed: timed out"):
+        find_images("memory://listed")
+
+
+def test_no_more_is_held_ahead_than_is_allowed(door, bucket, backbone, tmp_path, monkeypatch):
+    monkeypatch.setattr("extract.reading.BYTES_AHEAD", 30_000)
+    most, taken = [0], RemoteReader._read_ahead
+
+    def read_ahead(self, number, item):
+        found = taken(self, number, item)
+        most[0] = max(most[0], self._budget._held)
+        return found
+
+    monkeypatch.setattr(RemoteReader, "_read_ahead", read_ahead)
+    store, _ = embed(bucket, backbone, tmp_path / "a.h5", options=EngineOptions(isolate=False, batch_size=16))
+    assert len(store) == 60
+    assert 0 < most[0] <= 30_000
+
+
+def test_a_url_of_this_machine_is_a_folder_and_one_with_a_password_is_refused(photos, tmp_path):
+    found = find_images(f"file://{photos}")
+    assert [item.path for item in found.items] == [item.path for item in find_images(photos).items]
+    with pytest.raises(SourceError, match="without a name or password") as caught:
+        find_images("ftp://me:secret@host/photos")
+    assert "secret" not in str(caught.value)
 
 
 def test_scoring_and_ray_read_urls_too(door, bucket, tiny_classifier, tmp_path):
