@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from itertools import count
 from typing import Any, Protocol
 
@@ -173,7 +174,7 @@ def find_remote_images(url: str) -> Source:
     files, root = _opened(url)
     try:
         files.invalidate_cache()
-        found = again_and_again(lambda: _listed(files, root))
+        found = _listed(files, root)
     except Exception as error:  # each kind of store raises its own
         raise SourceError(
             f"{url}: cannot be listed: {one_line(error)}; credentials are taken from where its own tools find them"
@@ -189,10 +190,25 @@ def find_remote_images(url: str) -> Source:
 
 def _listed(files: Any, root: str) -> dict[str, dict[str, Any]]:
     """List everything below a place; what cannot be listed is an error, and never an empty folder."""
-    try:
-        found: dict[str, dict[str, Any]] = files.find(root, detail=True, on_error="raise")
-    except TypeError:  # a kind of store that lists in a way of its own, which raises by itself
-        found = files.find(root, detail=True)
+    from fsspec import AbstractFileSystem
+    from fsspec.asyn import AsyncFileSystem
+
+    if isinstance(files, AsyncFileSystem):
+        is_general = type(files)._find is AsyncFileSystem._find
+    else:
+        is_general = type(files).find is AbstractFileSystem.find
+    found: dict[str, dict[str, Any]] = {}
+    if not is_general:
+        found |= again_and_again(lambda: files.find(root, detail=True))
+        return found
+    pending = [root]  # fsspec's own walk passes over what it cannot list
+    while pending:
+        folder = pending.pop()
+        for entry in again_and_again(partial(files.ls, folder, detail=True)):
+            if entry["type"] == "directory":
+                pending.append(entry["name"])
+            elif entry["name"] != folder:
+                found[entry["name"]] = entry
     return found
 
 
@@ -216,7 +232,7 @@ def _opened(url: str) -> tuple[Any, str]:
             "find the credentials"
         )
     try:
-        from fsspec.core import url_to_fs  # type: ignore[import-untyped]
+        from fsspec.core import url_to_fs
 
         files, root = url_to_fs(url)
     except ImportError as error:
