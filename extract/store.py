@@ -253,6 +253,10 @@ def _read_table(file: Path) -> tuple[str, Header, Rows]:
             shape, dtype = vectors.id.shape, vectors.id.dtype
     except StoreError as error:
         raise StoreError(f"{file}: {error}; embed again with this version") from None
+    except FileNotFoundError:
+        raise StoreError(
+            f"{file}: is gone since it was listed, as its run has finished; open the store again"
+        ) from None
     except (LookupError, OSError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
         raise StoreError(f"{file}: not an embedding store of this version ({one_line(error)}); embed again") from None
     lengths = {len(getattr(rows, name)) for name in ROW_DTYPES} | {shape[0]}

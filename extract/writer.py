@@ -126,12 +126,16 @@ class StoreWriter:
     def discard(self) -> None:
         """Delete the shards, once something else holds what was in them.
 
+        The last first: whoever reads them meanwhile sees a beginning of the rows, or misses a shard that it has listed.
+
         Raises
         ------
         OutputError
             Where the system refuses.
         """
         try:
+            for shard in reversed(shards_of(self.folder)):
+                shard.unlink()
             shutil.rmtree(self.folder)
         except OSError as error:
             raise OutputError(f"{self.folder}: cannot be deleted: {error.strerror or error}") from None
