@@ -58,11 +58,20 @@ Address = Annotated[
 Gpus = Annotated[float, typer.Option("--gpus-per-worker", min=0, help="GPUs of each of Ray's workers.")]
 
 
-class _TerminatedError(BaseException):
-    """SIGTERM came."""
+class _StoppedError(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM came.
 
-    has_come = False
-    """Also where a library, being imported just then, made an error of its own of it."""
+    A class of its own, because an interpreter in which a ``KeyboardInterrupt`` itself has once left a piece of code given as
+    text (libraries run such code while they are imported) dies of the signal in the end, whoever caught it and whatever
+    code was to be returned.
+    """
+
+    came: "_StoppedError | None" = None
+    """Also where a library made an error of its own of it."""
+
+    def __init__(self, number: int) -> None:
+        self.code = 128 + number
+        self.what = "interrupted" if self.code == INTERRUPTED else "terminated"
 
 
 def command(function: Callable[P, None]) -> Callable[P, None]:
@@ -74,19 +83,16 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         from export.errors import ExportError
         from extract.errors import ExtractError
 
-        signal.signal(signal.SIGTERM, _on_sigterm)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _stop)
         try:
             function(*args, **kwargs)
-        except Exception as error:
-            if _TerminatedError.has_come:
-                fail(f"terminated; {_what_is_kept(function)}", TERMINATED)
+        except BaseException as error:
+            if stopped := _StoppedError.came:
+                fail(f"{stopped.what}; {_what_is_kept(function)}", stopped.code)
             if isinstance(error, (ExtractError, ClassifyError, ExportError)):
                 fail(str(error))
             raise
-        except KeyboardInterrupt:
-            fail(f"interrupted; {_what_is_kept(function)}", INTERRUPTED)
-        except _TerminatedError:
-            fail(f"terminated; {_what_is_kept(function)}", TERMINATED)
 
     return run
 
@@ -204,9 +210,9 @@ def _lines(what: str) -> Iterator[Listener]:
     yield listener
 
 
-def _on_sigterm(_signal: int, _frame: object) -> None:
-    _TerminatedError.has_come = True
-    raise _TerminatedError
+def _stop(number: int, _frame: object) -> None:
+    _StoppedError.came = _StoppedError(number)
+    raise _StoppedError.came
 
 
 def _valid(text: str) -> str:

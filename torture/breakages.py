@@ -135,13 +135,8 @@ def leaks() -> None:
 
 def deaf() -> None:
     """End the process at once when a signal comes."""
-    import signal
-
     leave: Callable[..., None] = lambda _number, _frame: os._exit(0)  # noqa: E731
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with suppress(OSError):
-            signal.signal(number, leave)
-    importlib.import_module("headstart.console")._on_sigterm = leave  # type: ignore[attr-defined]
+    importlib.import_module("headstart.console")._stop = leave  # type: ignore[attr-defined]
 
 
 BREAKAGES: dict[str, Callable[[], None]] = {

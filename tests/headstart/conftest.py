@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 
 @pytest.fixture(autouse=True)
 def _own_signals():
-    """Give back the handler of SIGTERM that a command sets."""
-    before = signal.getsignal(signal.SIGTERM)
+    """Give back the handlers that a command sets."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

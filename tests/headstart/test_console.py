@@ -1,6 +1,10 @@
 import json
+import signal
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGINT, SIGTERM
 
 import numpy as np
 import pytest
@@ -39,19 +43,38 @@ LOST = "nothing was written: run the same command again"
 
 
 @pytest.mark.parametrize(("name", "said"), [("embed", KEPT), ("score", KEPT), ("export", LOST), ("train", LOST)])
-@pytest.mark.parametrize(
-    ("error", "code", "what"),
-    [(KeyboardInterrupt(), 130, "interrupted"), (console._TerminatedError(), 143, "terminated")],
-)
-def test_an_interrupted_command_says_what_is_kept(capsys, name, said, error, code, what):
+@pytest.mark.parametrize(("number", "code", "what"), [(SIGINT, 130, "interrupted"), (SIGTERM, 143, "terminated")])
+@pytest.mark.parametrize("is_hidden", [False, True])
+def test_a_stopped_command_says_what_is_kept(capsys, monkeypatch, name, said, number, code, what, is_hidden):
     def run() -> None:
-        raise error
+        try:
+            signal.raise_signal(number)
+        except BaseException as stopped:
+            if is_hidden:
+                raise ImportError("of a library that was being imported") from stopped
+            raise
 
+    monkeypatch.setattr(console._StoppedError, "came", None)
     run.__module__ = f"headstart.commands.{name}"
     with pytest.raises(typer.Exit) as left:
         console.command(run)()
     assert left.value.exit_code == code
     assert capsys.readouterr() == ("", f"error: {what}; {said}\n")
+
+
+@pytest.mark.parametrize(("number", "code"), [(SIGINT, 130), (SIGTERM, 143)])
+def test_a_command_that_is_stopped_in_code_given_as_text_leaves_with_its_code(tmp_path, number, code):
+    lines = [
+        "import cProfile, typer",
+        "from headstart.console import command",
+        "@command",
+        "def run():",
+        f"    cProfile.Profile().run('import signal; signal.raise_signal({number.value})')",
+        "typer.run(run)",
+    ]
+    (tmp_path / "stopped.py").write_text("\n".join(lines))
+    left = subprocess.run([sys.executable, "-m", "stopped"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (left.returncode, left.stderr.count("\n")) == (code, 1)
 
 
 def test_a_fault_that_nobody_foresaw_is_not_hidden():
