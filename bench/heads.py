@@ -141,10 +141,10 @@ def _quality(stores: dict[str, Any], seconds: dict[str, float], console: Any) ->
 
 def _folds(store: Any) -> tuple[float, float, float, float]:
     from classify.calibration import fit_temperature, log_loss, reliability, softmax
+    from classify.fitting import fit_chosen
     from classify.heads import HeadOptions
     from classify.rows import TrainingRows, draw_folds
     from classify.search import logits_of
-    from classify.training import fit_chosen
 
     found, answers, spent = [], [], []
     for train, test in _split(store):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from classify.duplicates import Duplicates
+from classify.duplicates import LEAST, Duplicates
 from classify.evaluation import Evaluation
 from classify.heads import HeadOptions
 from classify.splitting import Split
@@ -30,6 +30,7 @@ def caveats(
         *_of_small_classes(evaluation),
         *_of_imbalance(table, split, options),
         *_of_copies(duplicates, split),
+        *_of_near_copies(table, duplicates),
     ]
 
 
@@ -84,3 +85,8 @@ def _of_copies(duplicates: Duplicates, split: Split) -> Iterator[str]:
             f"{split.left_out} training images were left out, because the split holds copies of them to judge on "
             f"({crossing} images are in more than one split)"
         )
+
+
+def _of_near_copies(table: Store, duplicates: Duplicates) -> Iterator[str]:
+    if np.isnan(duplicates.threshold) and int(table.is_embedded.sum()) >= LEAST:
+        yield "near copies were not looked for, for want of memory: they may stand on both sides of the judgement"

@@ -2,16 +2,14 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from classify.calibration import Calibration, fit_temperature, softmax
+from classify.answer import Answer, suspects_of
+from classify.calibration import Calibration
 from classify.caveats import caveats
 from classify.classifier import (
     Classifier,
@@ -21,22 +19,18 @@ from classify.classifier import (
     write_classifier,
 )
 from classify.curve import LearningCurve, learning_curve
-from classify.duplicates import LEAST, Duplicates, find_duplicates
+from classify.duplicates import Duplicates, find_duplicates
 from classify.errors import LabelError
 from classify.evaluation import Evaluation, judge_rows
-from classify.heads import HeadOptions, check_head, fit_head, import_ahead, make_head
-from classify.mislabels import Suspect, find_suspects
-from classify.rows import TrainingRows, draw_folds
-from classify.search import Search, logits_of, refined, search_head
+from classify.fitting import Fitted, fit, opened, opened_untrained, untrained_accuracy
+from classify.heads import HeadOptions, check_head, import_ahead
+from classify.mislabels import Suspect
+from classify.search import Search
 from classify.splitting import Split, digest_of_rows, split_rows
-from classify.streaming import bytes_needed, fit_streamed, judged_sample, sampled_for_search
 from classify.threads import blas_threads
-from classify.unknown import Unknown, fit_unknown
+from classify.unknown import Unknown
 from extract.cores import machine_memory
-from extract.store import Store, open_store
-
-LEAST_TO_CALIBRATE = 50
-"""On fewer images a temperature would be noise."""
+from extract.store import Store
 
 
 @dataclass(frozen=True)
@@ -160,72 +154,43 @@ def train(
 
         check_report_output(report)
     import_ahead()
-    table, other = _opened(store), _untrained(untrained)
+    table, other = opened(store), opened_untrained(untrained)
     with blas_threads(len(table)):
         tell("looking for copies")
         memory = machine_memory() / 2 if memory is None else memory
         duplicates = find_duplicates(table, near=4 * table.header.dim * len(table) <= memory)
         split = split_rows(table, holdout, options.seed, duplicates.group_of_rows(len(table)))
         tell("searching and fitting")
-        is_streamed, offered = bytes_needed(table, split) > memory, len(split.test)
-        if is_streamed:
-            search, fitted, options = fit_streamed(table, split, head, options)
-            split = judged_sample(table, split, options.seed)
-        else:
-            search, fitted, options = fit_chosen(training_rows(table, split), head, options)
+        fitted = fit(table, split, head, options, memory)
+        search, split = fitted.search, fitted.split
         tell("judging")
-        answer = _Answer.of(search, fitted, split, false_alarms, options.seed)
-        test, labels = table.embeddings(split.test), table.labels[split.test]
+        answer = Answer.of(search, fitted.head, split, false_alarms, options.seed)
+        test = table.embeddings(split.test)
         probabilities, answer = answer.measured_on(test)
-        evaluation = judge_rows(table, probabilities, split.test, table.classes)
+        evaluation = replace(judge_rows(table, probabilities, split.test, table.classes), judged_on=split.origin)
         if other is not None:
-            few = sampled_for_search(table, split, options.seed) if is_streamed else split
-            evaluation = replace(evaluation, untrained=baseline_accuracy(table, other, few, head, options))
-        curve = learning_curve(search, options, test, labels)
+            evaluation = replace(evaluation, untrained=untrained_accuracy(table, other, fitted, head))
+        curve = learning_curve(search, fitted.options, test, table.labels[split.test])
         suspected = None
         if suspects or report is not None:
             tell("looking for label mistakes")
-            suspected = _suspects(table, search, answer, split, probabilities)
+            suspected = suspects_of(table, search, answer, split, probabilities)
         tell("writing")
         classifier = write_classifier(
             place,
-            fitted,
+            fitted.head,
             table,
             check_rows=spread(split.test),
             temperature=answer.temperature,
             unknown=answer.unknown,
-            provenance=Provenance(
-                head={"name": search.chosen.head, **asdict(options)},
-                calibration=_said_of(answer.calibration),
-                trained_on={
-                    **_origin(table), "images": len(split.train), "judged_on": split.origin, "holdout": holdout,
-                    "copies": [group.rows for group in duplicates.groups],
-                },
-                measured={
-                    "images": evaluation.images, "accuracy": evaluation.accuracy, "log_loss": evaluation.log_loss,
-                    "calibration_error": evaluation.reliability.error,
-                },
-            ),
-        )  # fmt: skip
-        result = TrainResult(
-            classifier=classifier,
-            path=place,
-            head=fitted,
-            evaluation=replace(evaluation, judged_on=split.origin),
-            search=search,
-            calibration=answer.calibration,
-            unknown=answer.unknown,
-            curve=curve,
-            duplicates=duplicates,
-            suspects=suspected,
-            split=split,
-            warnings=[
-                *caveats(table, split, evaluation, duplicates, options, classifier.model.is_trained),
-                *(_of_streaming(split, offered, memory) if is_streamed else ()),
-                *_of_near_copies(table, duplicates),
-            ],
-            seconds=time.monotonic() - started,
+            provenance=_provenance(table, fitted, answer, evaluation, duplicates, holdout),
         )
+        is_trained = classifier.model.is_trained
+        warnings = [*caveats(table, split, evaluation, duplicates, fitted.options, is_trained), *fitted.warnings]
+        result = TrainResult(
+            classifier, place, fitted.head, evaluation, search, answer.calibration, answer.unknown, curve, duplicates,
+            suspected, split, warnings, time.monotonic() - started,
+        )  # fmt: skip
     if report is not None:
         from classify.report import write_report
 
@@ -234,105 +199,22 @@ def train(
     return result
 
 
-def _of_streaming(split: Split, offered: int, memory: float) -> Iterator[str]:
-    yield (
-        f"the embeddings do not fit in {memory / 1e9:.1f} GB: the penalty was searched for on a sample, and the head "
-        f"fitted on all {len(split.train)} images by passes over the store"
-    )
-    if len(split.test) < offered:
-        yield f"judged on a sample of {len(split.test)} of {offered} images"
-
-
-def _of_near_copies(table: Store, duplicates: Duplicates) -> Iterator[str]:
-    if np.isnan(duplicates.threshold) and int(table.is_embedded.sum()) >= LEAST:
-        yield "near copies were not looked for, for want of memory: they may stand on both sides of the judgement"
-
-
-def training_rows(table: Store, split: Split) -> TrainingRows:
-    """Give what a split trains on."""
-    labels = table.labels[split.train]
-    return TrainingRows(table.embeddings(split.train), labels, draw_folds(labels, split.draws), len(table.classes))
-
-
-def baseline_accuracy(table: Store, other: Store, split: Split, head: str, options: HeadOptions) -> float:
-    """Train on another store of the same images, and give the accuracy on the same test images.
-
-    Raises
-    ------
-    LabelError
-        Where an image is missing from the other store.
-    """
-    row_of = {path: row for row, path in enumerate(other.rows.path.tolist()) if other.is_embedded[row]}
-    paths = table.rows.path.tolist()
-    missing = [paths[row] for row in (*split.train, *split.test) if paths[row] not in row_of]
-    if missing:
-        raise LabelError(
-            f"{other.place}: expected the same images as {table.place}, but {os.fsdecode(missing[0])} is not among "
-            "them; embed the same folder with both backbones"
-        )
-    train, test = (np.array([row_of[paths[row]] for row in side]) for side in (split.train, split.test))
-    labels = table.labels[split.train]
-    folds = draw_folds(labels, split.draws)
-    rows = TrainingRows(other.embeddings(train), labels, folds, len(table.classes))
-    _, fitted, _ = fit_chosen(rows, head, replace(options, c=None))
-    answers = logits_of(fitted, other.embeddings(test)).argmax(axis=1)
-    return float((answers == table.labels[split.test]).mean())
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """What turns the head's logits into an answer."""
-
-    head: Any
-    calibration: Calibration | None
-    unknown: Unknown | None
-
-    @property
-    def temperature(self) -> float:
-        return self.calibration.temperature if self.calibration else 1.0
-
-    @classmethod
-    def of(cls, search: Search, head: Any, split: Split, false_alarms: float, seed: int) -> "_Answer":
-        judged = search.rows.folds >= 0
-        calibration = None
-        if judged.sum() >= LEAST_TO_CALIBRATE:
-            calibration = fit_temperature(search.logits[judged], search.rows.labels[judged])
-        answer = cls(head, calibration, None)
-        if not false_alarms:
-            return answer
-        probabilities = softmax(search.logits / answer.temperature)
-        draws = split.draws[search.images]
-        return replace(answer, unknown=fit_unknown(search.rows, draws, probabilities, false_alarms, seed))
-
-    def measured_on(self, test: NDArray[np.float32]) -> tuple[NDArray[np.float64], "_Answer"]:
-        """Give probabilities, (m, k), of images (m, d), and how many of them would be marked unknown."""
-        probabilities = softmax(logits_of(self.head, test) / self.temperature)
-        if self.unknown is None:
-            return probabilities, self
-        share = float(self.unknown.marks(test, probabilities).mean())
-        return probabilities, replace(self, unknown=replace(self.unknown, measured=share))
-
-
-def fit_chosen(rows: TrainingRows, head: str, options: HeadOptions) -> tuple[Search, Any, HeadOptions]:
-    """Search, fit the chosen setting on all rows, and give the options that were chosen."""
-    search = search_head(head, rows, options)
-    options = replace(options, c=search.chosen.c)
-    start = refined(search, rows, options)
-    return (
-        search,
-        fit_head(make_head(search.chosen.head, options), rows.embeddings, rows.labels, options, start),
-        options,
-    )
-
-
-def _suspects(
-    table: Store, search: Search, answer: _Answer, split: Split, probabilities: NDArray[np.float64]
-) -> list[Suspect]:
-    """Ask of every image a head that has not seen it: its fold's, or for the test images the final one."""
-    judged = search.rows.folds >= 0
-    out_of_fold = softmax(search.logits[judged] / answer.temperature)
-    rows = np.concatenate([split.train[search.images[judged]], split.test])
-    return find_suspects(table, rows, table.labels[rows], np.concatenate([out_of_fold, probabilities]))
+def _provenance(
+    table: Store, fitted: Fitted, answer: Answer, evaluation: Evaluation, duplicates: Duplicates, holdout: float
+) -> Provenance:
+    split = fitted.split
+    return Provenance(
+        head={"name": fitted.search.chosen.head, **asdict(fitted.options)},
+        calibration=_said_of(answer.calibration),
+        trained_on={
+            **_origin(table), "images": len(split.train), "judged_on": split.origin, "holdout": holdout,
+            "copies": [group.rows for group in duplicates.groups],
+        },
+        measured={
+            "images": evaluation.images, "accuracy": evaluation.accuracy, "log_loss": evaluation.log_loss,
+            "calibration_error": evaluation.reliability.error,
+        },
+    )  # fmt: skip
 
 
 def _check(head: str, options: HeadOptions, holdout: float, false_alarms: float, place: Path) -> None:
@@ -342,22 +224,6 @@ def _check(head: str, options: HeadOptions, holdout: float, false_alarms: float,
     if not 0 <= false_alarms < 1:
         raise LabelError(f"the share of false alarms must be at least 0 and below 1, found {false_alarms}")
     check_classifier_output(place)
-
-
-def _opened(store: str | os.PathLike[str] | Store) -> Store:
-    return store if isinstance(store, Store) else open_store(store)
-
-
-def _untrained(store: str | os.PathLike[str] | Store | None) -> Store | None:
-    if store is None:
-        return None
-    other = _opened(store)
-    if other.header.model.get("weights", {}).get("trained"):
-        raise LabelError(
-            f"{other.place}: expected a store by an untrained backbone, found a trained one; make one with "
-            "`headstart export --weights random` and embed the same images with it"
-        )
-    return other
 
 
 def _said_of(calibration: Calibration | None) -> dict[str, float]:

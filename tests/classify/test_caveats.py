@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,11 +10,11 @@ from classify.heads import HeadOptions
 from classify.splitting import split_rows
 
 
-def said(store, right: float = 1.0, *, untrained: float | None = None, is_trained: bool = True, **options) -> list[str]:
+def said(
+    store, right: float = 1.0, *, untrained: float | None = None, is_trained: bool = True, threshold=1.0, **options
+) -> list[str]:
     """List the caveats of a store, with this share of its test images judged rightly."""
-    from dataclasses import replace
-
-    duplicates = find_duplicates(store, near=False)
+    duplicates = replace(find_duplicates(store, near=False), threshold=threshold)
     split = split_rows(store, groups=duplicates.group_of_rows(len(store)))
     labels, k = store.labels[split.test], len(store.classes)
     wrong = np.arange(len(labels)) >= right * len(labels)
@@ -25,6 +27,12 @@ def said(store, right: float = 1.0, *, untrained: float | None = None, is_traine
 def test_of_plenty_of_good_images_nothing_is_to_be_said(clustered):
     assert said(clustered(300)) == []
     assert said(clustered(300), untrained=0.4) == []
+
+
+def test_near_copies_that_nobody_looked_for_are_said(clustered):
+    text = "near copies were not looked for, for want of memory: they may stand on both sides of the judgement"
+    assert said(clustered(300), threshold=float("nan")) == [text]
+    assert text not in said(clustered(19), threshold=float("nan"))
 
 
 def test_untrained_weights_are_a_baseline(clustered):

@@ -16,11 +16,12 @@ from sklearn.model_selection import StratifiedKFold
 
 from classify.calibration import fit_temperature, reliability, softmax
 from classify.classifier import read_classifier
+from classify.fitting import fit_chosen
 from classify.heads import HeadOptions, fit_head, make_head
 from classify.rows import TrainingRows, draw_folds
 from classify.scoring import score
 from classify.search import logits_of
-from classify.training import fit_chosen, train
+from classify.training import train
 from extract import embed
 from extract.decode import decode
 from extract.store import open_store

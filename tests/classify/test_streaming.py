@@ -5,9 +5,9 @@ import pytest
 
 from classify import HeadOptions, train
 from classify.errors import HeadError
+from classify.fitting import fit_chosen, training_rows
 from classify.splitting import split_rows
 from classify.streaming import bytes_needed, fit_streamed, judged_sample
-from classify.training import fit_chosen, training_rows
 
 pytestmark = pytest.mark.usefixtures("small")
 

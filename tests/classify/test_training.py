@@ -48,11 +48,11 @@ def test_an_open_store_serves_like_its_path(tiny_store, tmp_path):
 
 
 def test_the_rows_judged_are_not_trained_on(clustered, tmp_path, monkeypatch):
-    import classify.training
+    import classify.fitting
 
     fitted = []
-    fit = classify.training.fit_head
-    monkeypatch.setattr(classify.training, "fit_head", lambda head, x, *rest: fitted.append(x) or fit(head, x, *rest))
+    fit = classify.fitting.fit_head
+    monkeypatch.setattr(classify.fitting, "fit_head", lambda head, x, *rest: fitted.append(x) or fit(head, x, *rest))
     store = clustered(90, splits=["train"] * 60 + ["val"] * 30)
     result = train(store, tmp_path / "classifier.onnx")
     assert np.array_equal(fitted[0], store.embeddings(np.arange(60)))
