@@ -61,9 +61,9 @@ Gpus = Annotated[float, typer.Option("--gpus-per-worker", min=0, help="GPUs of e
 class _StoppedError(KeyboardInterrupt):
     """Ctrl-C or SIGTERM came.
 
-    A class of its own, because an interpreter in which a ``KeyboardInterrupt`` itself has once left a piece of code given as
-    text (libraries run such code while they are imported) dies of the signal in the end, whoever caught it and whatever
-    code was to be returned.
+    A class of its own, because an interpreter in which a ``KeyboardInterrupt`` itself has once left a piece of code
+    given as text (libraries run such code while they are imported) dies of the signal in the end, whoever caught it
+    and whatever code was to be returned.
     """
 
     came: "_StoppedError | None" = None
