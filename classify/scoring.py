@@ -16,11 +16,12 @@ from classify.predictions import Prediction, check_format, write_predictions
 from extract.files import check_output, check_outside
 from extract.options import EngineOptions
 from extract.pipeline import Listener, fill, header_for
-from extract.reading import is_url
+from extract.remote import is_url
 from extract.runners import open_runner
 from extract.schema import EMBEDDED
 from extract.source import find_images
-from extract.store import PARTS, Store, open_store, shards_of
+from extract.store import Store, open_store
+from extract.tables import PARTS, shards_of
 from extract.writer import StoreWriter, remove_unfinished_of
 
 

@@ -24,7 +24,8 @@ from extract.cores import cores
 from extract.decode import decode
 from extract.errors import DecodeError, IsolationError, TryAgainError
 from extract.outcome import NO_DIGEST, Outcome
-from extract.reading import File, Reader, open_reader
+from extract.reading import File, Reader
+from extract.remote import open_reader
 from extract.resize import ResizeRule
 from extract.sessions import Session
 from extract.source import Item

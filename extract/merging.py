@@ -10,7 +10,8 @@ from extract.errors import OutputError, SourceError, StoreError
 from extract.files import check_output
 from extract.lock import locked
 from extract.source import Source
-from extract.store import Store, files_of, open_files, open_store
+from extract.store import Store, open_files, open_store
+from extract.tables import files_of
 from extract.writer import compact, lock_of
 
 

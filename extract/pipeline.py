@@ -14,7 +14,8 @@ from extract.options import EngineOptions
 from extract.runners import Runner, open_runner
 from extract.schema import DTYPES, Header
 from extract.source import Item, Source, find_images
-from extract.store import PARTS, Store
+from extract.store import Store
+from extract.tables import PARTS
 from extract.views import with_views
 from extract.writer import StoreWriter, is_folder_store
 

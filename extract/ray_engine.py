@@ -24,11 +24,11 @@ from extract.model import parse_model
 from extract.options import EngineOptions
 from extract.outcome import Outcome, to_rows, to_vectors
 from extract.providers import open_session
-from extract.reading import is_url
+from extract.remote import is_url
 from extract.runners import Step
 from extract.schema import Header
 from extract.source import Item
-from extract.store import MODEL_FILE, shards_of
+from extract.tables import MODEL_FILE, shards_of
 from extract.writer import ROWS_A_SHARD, StoreWriter, fitting, write_shard
 
 LEAST_BLOCK, BLOCKS_A_WORKER = 32, 8

@@ -1,28 +1,16 @@
-"""Bytes of images, from a folder or from what lies behind a URL (s3://, gs://, hdfs://, memory://, by fsspec)."""
+"""Bytes of images: what gives them, and that for a folder."""
 
-import hashlib
 import os
-import random
-import re
 import stat
-import threading
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import datetime
-from functools import partial
-from itertools import count
-from typing import Any, Protocol
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Protocol
 
-from extract.errors import DecodeError, SourceError, TryAgainError, one_line
-from extract.source import Item, Source, has_splits_at, is_hidden, place_of
+from extract.errors import DecodeError
+from extract.source import Item
 
 MAX_FILE_BYTES = 256 << 20
 """A larger file is not read: no photo is, and a film would fill the memory."""
-REQUESTS_AT_ONCE, BYTES_AHEAD = 32, 256 << 20
-TRIES, FIRST_WAIT, LONGEST_WAIT = 4, 0.2, 10.0
-"""A request that fails is made again after waiting, twice as long each time, give or take a half by chance. (The tools
-of most stores have tried a few times themselves by then.)"""
 
 File = tuple[bytes, int, int]
 """An image's bytes, how many they are, and when they were changed (ns since the epoch)."""
@@ -64,201 +52,6 @@ class LocalReader:
 
     def close(self) -> None:
         """There is nothing to give back."""
-
-
-class _Budget:
-    """So many bytes may be held at once, given out in order of number; one alone always gets what it asks for.
-
-    What is given first is used first, so that nobody waits for what comes after.
-    """
-
-    def __init__(self, size: int) -> None:
-        self._size, self._held, self._next, self._ended = size, 0, 0, False
-        self._changed = threading.Condition()
-
-    def take(self, number: int, size: int) -> None:
-        def may() -> bool:
-            return self._ended or (number == self._next and (not self._held or self._held + size <= self._size))
-
-        with self._changed:
-            self._changed.wait_for(may)
-            self._held += size
-            self._next += 1
-            self._changed.notify_all()
-
-    def give(self, size: int) -> None:
-        with self._changed:
-            self._held -= size
-            self._changed.notify_all()
-
-    def end(self) -> None:
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
-
-
-class RemoteReader:
-    """Reads objects below a URL, many at a time, each again and again while the other side is out of order."""
-
-    def __init__(self, root: str) -> None:
-        self._files, self._root = _opened(root)
-        self._budget, self._numbers = _Budget(BYTES_AHEAD), count()
-        self._pool = ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="fetch")
-
-    def begin(self, items: Sequence[Item]) -> Sequence["Future[File] | None"]:
-        """Begin to read items."""
-        return [
-            None if item.reason else self._pool.submit(self._read_ahead, next(self._numbers), item) for item in items
-        ]
-
-    def _read_ahead(self, number: int, item: Item) -> File:
-        self._budget.take(number, item.size)
-        return self.read(item)
-
-    def taken(self, item: Item) -> None:
-        """Note that what was begun for an item is used."""
-        self._budget.give(item.size)
-
-    def read(self, item: Item) -> File:
-        """Read an object."""
-        if item.size > MAX_FILE_BYTES:
-            raise DecodeError(f"{item.size:,} bytes; more than {MAX_FILE_BYTES:,} are not read")
-        name = f"{self._root}/{os.fsdecode(item.path)}"
-        part = {} if item.size else {"start": 0, "end": MAX_FILE_BYTES + 1}  # nobody said how long it is
-        try:
-            data: bytes = again_and_again(lambda: self._files.cat_file(name, **part))
-        except FileNotFoundError:
-            raise DecodeError("no such file") from None
-        except Exception as error:  # each kind of store raises its own
-            raise TryAgainError(f"cannot be read: {one_line(error)}") from None
-        if len(data) > MAX_FILE_BYTES:
-            raise DecodeError(f"more than {MAX_FILE_BYTES:,} bytes are not read")
-        return data, len(data), item.mtime_ns
-
-    def close(self) -> None:
-        """End its threads."""
-        self._budget.end()
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-def open_reader(root: str | os.PathLike[str]) -> Reader:
-    """Give what reads below a folder or URL.
-
-    Raises
-    ------
-    SourceError
-        Where fsspec, or what it needs for this kind of URL, is not installed.
-    """
-    return RemoteReader(os.fspath(root)) if is_url(root) else LocalReader(root)
-
-
-def is_url(place: str | os.PathLike[str]) -> bool:
-    """Tell a URL of another place from a path."""
-    return "://" in os.fspath(place)
-
-
-def without_scheme(url: str) -> str:
-    """Give the path that a URL of this machine's own files means, and any other URL as it is."""
-    scheme, _, path = url.partition("://")
-    return path if scheme in ("file", "local") else url
-
-
-def find_remote_images(url: str) -> Source:
-    """List the images below a URL; names are read as those in a folder are.
-
-    Raises
-    ------
-    SourceError
-        Where it cannot be listed, or nothing is there.
-    """
-    files, root = _opened(url)
-    try:
-        files.invalidate_cache()
-        found = _listed(files, root)
-    except Exception as error:  # each kind of store raises its own
-        raise SourceError(
-            f"{url}: cannot be listed: {one_line(error)}; credentials are taken from where its own tools find them"
-        ) from None
-    paths = {os.fsencode(name[len(root) :].strip("/")): entry for name, entry in found.items()}
-    folders = {path[: at.start()] for path in paths for at in re.finditer(b"/", path)}  # some leave an object for each
-    shown = sorted(path for path in paths.keys() - folders if path and not any(map(is_hidden, path.split(b"/"))))
-    if not shown:
-        raise SourceError(f"{url}: expected images, found no files at all; give the URL that holds your images")
-    has_splits = has_splits_at(url, shown)
-    return Source(url.rstrip("/"), [_item(path, paths[path], has_splits) for path in shown])
-
-
-def _listed(files: Any, root: str) -> dict[str, dict[str, Any]]:
-    """List everything below a place; what cannot be listed is an error, and never an empty folder."""
-    from fsspec import AbstractFileSystem
-    from fsspec.asyn import AsyncFileSystem
-
-    if isinstance(files, AsyncFileSystem):
-        is_general = type(files)._find is AsyncFileSystem._find
-    else:
-        is_general = type(files).find is AbstractFileSystem.find
-    found: dict[str, dict[str, Any]] = {}
-    if not is_general:
-        found |= again_and_again(lambda: files.find(root, detail=True))
-        return found
-    pending = [root]  # fsspec's own walk passes over what it cannot list
-    while pending:
-        folder = pending.pop()
-        for entry in again_and_again(partial(files.ls, folder, detail=True)):
-            if entry["type"] == "directory":
-                pending.append(entry["name"])
-            elif entry["name"] != folder:
-                found[entry["name"]] = entry
-    return found
-
-
-def again_and_again(request: Callable[[], Any]) -> Any:
-    """Make a request until it succeeds, is refused for good, or has failed `TRIES` times."""
-    for number in range(1, TRIES):
-        try:
-            return request()
-        except (FileNotFoundError, PermissionError, NotADirectoryError, ImportError):
-            raise
-        except Exception:
-            wait = min(FIRST_WAIT * 2**number, LONGEST_WAIT)
-        time.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311  not a secret
-    return request()
-
-
-def _opened(url: str) -> tuple[Any, str]:
-    if "@" in url.partition("://")[2].partition("/")[0]:
-        raise SourceError(
-            f"{url.partition('://')[0]}://: expected a URL without a name or password in it; let the store's own tools "
-            "find the credentials"
-        )
-    try:
-        from fsspec.core import url_to_fs
-
-        files, root = url_to_fs(url)
-    except ImportError as error:
-        raise SourceError(
-            f'{url}: needs a package that is not installed ({one_line(error)}): pip install "headstart[remote]" for s3'
-        ) from None
-    except Exception as error:
-        raise SourceError(f"{url}: cannot be opened: {one_line(error)}") from None
-    return files, root.rstrip("/")
-
-
-def _item(path: bytes, entry: dict[str, Any], has_splits: bool) -> Item:
-    label, split = place_of(path, has_splits)
-    return Item(path, int(entry.get("size") or 0), _changed(entry), label, split)
-
-
-def _changed(entry: dict[str, Any]) -> int:
-    """Give a number that changes with an object: when it was changed, or a digest of all that is said of it."""
-    for name in ("LastModified", "last_modified", "mtime", "updated"):
-        value = entry.get(name)
-        if isinstance(value, datetime):
-            return int(value.timestamp() * 1e9)
-        if isinstance(value, int | float):
-            return int(value * 1e9)
-    said = repr(sorted((name, repr(value)) for name, value in entry.items()))
-    return int.from_bytes(hashlib.sha256(said.encode("utf-8", "surrogatepass")).digest()[:7], "big")
 
 
 def _open_at_once(path: str, flags: int) -> int:

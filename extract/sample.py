@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from extract.engine import open_decoder
 from extract.errors import DecodeError
-from extract.reading import open_reader
+from extract.remote import open_reader
 from extract.resize import ResizeRule
 from extract.source import Item, find_images
 

@@ -89,7 +89,7 @@ def find_images(images: str | os.PathLike[str]) -> Source:
         Where there is no such folder or manifest, or it names no file.
     """
     from extract.manifest import MANIFESTS, read_manifest
-    from extract.reading import find_remote_images, is_url, without_scheme
+    from extract.remote import find_remote_images, is_url, without_scheme
 
     images = without_scheme(os.fspath(images))
     if is_url(images):

@@ -20,7 +20,8 @@ from extract.lock import locked
 from extract.model import Model
 from extract.outcome import Outcome, columns_of, removed_rows, to_rows, to_vectors
 from extract.schema import DTYPES, Header, Rows
-from extract.store import MODEL_FILE, PARTS, Store, only_used_classes, open_files, shards_of
+from extract.store import Store, open_files
+from extract.tables import MODEL_FILE, PARTS, only_used_classes, shards_of
 
 ROWS_A_SHARD = 512
 SECONDS_A_SHARD = 5.0

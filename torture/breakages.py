@@ -75,7 +75,7 @@ def no_digest() -> None:
         head = path.read_bytes()[:512]
         return head[25:89].decode("ascii", "replace")
 
-    _replace("verify", verify, ("extract.store", "extract.hdf5"))
+    _replace("verify", verify, ("extract.tables", "extract.hdf5"))
     _replace("states_digest", lambda _path, _digest: True, ("extract.store", "extract.hdf5"))
 
 

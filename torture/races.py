@@ -149,7 +149,8 @@ def _shown(row: Any) -> str:
 def read_on(output: str, log: str, most: int) -> None:
     """Read a store over and over, and note what was seen; runs in a child."""
     from extract.errors import StoreError
-    from extract.store import PARTS, open_files, open_store, shards_of
+    from extract.store import open_files, open_store
+    from extract.tables import PARTS, shards_of
 
     place, count, looked = Path(output), 0, 0
     with open(log, "w") as file:

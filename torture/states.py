@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from extract.errors import StoreError
-from extract.store import PARTS, Store, open_files, open_store, shards_of
+from extract.store import Store, open_files, open_store
+from extract.tables import PARTS, shards_of
 
 Row = tuple[Any, ...]
 

@@ -13,7 +13,7 @@ import pytest
 
 from extract import EngineOptions, embed, find_images
 from extract.errors import SourceError
-from extract.reading import RemoteReader
+from extract.remote import RemoteReader
 from extract.schema import ROW_DTYPES
 
 boto3 = pytest.importorskip("boto3")
@@ -182,8 +182,8 @@ def test_what_is_changed_is_read_and_what_is_gone_goes(door, bucket, backbone, p
 
 
 def test_an_object_that_stays_out_of_reach_is_a_failure_and_tried_again(door, bucket, backbone, tmp_path, monkeypatch):
-    monkeypatch.setattr("extract.reading.FIRST_WAIT", 0.001)
-    monkeypatch.setattr("extract.reading.TRIES", 2)
+    monkeypatch.setattr("extract.remote.FIRST_WAIT", 0.001)
+    monkeypatch.setattr("extract.remote.TRIES", 2)
     with monkeypatch.context() as ill:
         ill.setattr(Door, "fault_of", lambda self, path: "throttled" if "/02" in path else "")
         store, summary = embed(bucket, backbone, tmp_path / "a.h5", options=EngineOptions(isolate=False))
@@ -206,7 +206,7 @@ def test_a_folder_that_cannot_be_listed_is_an_error_and_not_empty(photos, monkey
             raise TimeoutError("timed out")
         return known(self, path, detail=detail, **options)
 
-    monkeypatch.setattr("extract.reading.FIRST_WAIT", 0.001)
+    monkeypatch.setattr("extract.remote.FIRST_WAIT", 0.001)
     monkeypatch.setattr(MemoryFileSystem, "ls", ls)
     monkeypatch.setattr(MemoryFileSystem, "find", AbstractFileSystem.find)  # as most kinds of store have it
     with pytest.raises(SourceError, match="cannot be listed: timed out"):
@@ -214,7 +214,7 @@ def test_a_folder_that_cannot_be_listed_is_an_error_and_not_empty(photos, monkey
 
 
 def test_no_more_is_held_ahead_than_is_allowed(door, bucket, backbone, tmp_path, monkeypatch):
-    monkeypatch.setattr("extract.reading.BYTES_AHEAD", 30_000)
+    monkeypatch.setattr("extract.remote.BYTES_AHEAD", 30_000)
     most, taken = [0], RemoteReader._read_ahead
 
     def read_ahead(self, number, item):
@@ -267,7 +267,7 @@ def test_memory_is_a_store_as_well(photos, backbone, tmp_path):
     ],
 )
 def test_what_cannot_be_listed_is_told_in_one_line(door, monkeypatch, url, said):
-    monkeypatch.setattr("extract.reading.FIRST_WAIT", 0.001)
+    monkeypatch.setattr("extract.remote.FIRST_WAIT", 0.001)
     with pytest.raises(SourceError, match=said) as caught:
         find_images(url)
     assert str(caught.value).startswith(f"{url}: ")

@@ -11,7 +11,8 @@ from extract.model import parse_model
 from extract.outcome import Outcome
 from extract.schema import Header
 from extract.source import Item
-from extract.store import Store, open_store, shards_of
+from extract.store import Store, open_store
+from extract.tables import shards_of
 from extract.writer import StoreWriter
 
 DIM, ROWS = 16, 200
@@ -211,7 +212,7 @@ def rewritten(store: Store, monkeypatch, change) -> Path:
     """Alter a file through h5py, as another program would, past the check of its digest."""
     with h5py.File(store.place, "r+") as file:
         change(file)
-    monkeypatch.setattr("extract.store.verify", lambda path: "0" * 64)
+    monkeypatch.setattr("extract.tables.verify", lambda path: "0" * 64)
     return store.place
 
 
