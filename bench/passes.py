@@ -71,7 +71,7 @@ def draw_store(path: Path, n: int) -> None:
     model = parse_model(tiny_backbone(DIM), "drawn")
     names = tuple(f"class {number}" for number in range(CLASSES))
     header = Header(
-        model.metadata, model.sha256, "embedding", DIM, "float16", names, "/drawn", ("CPUExecutionProvider",)
+        model.metadata, model.sha256, "embedding", (DIM,), "float16", names, "/drawn", ("CPUExecutionProvider",)
     )
     columns = {
         **columns_of(rows),

@@ -121,7 +121,7 @@ def read_classifier(path: str | os.PathLike[str]) -> Classifier:
             f"{path}: expected a classifier, found a backbone; train one with `headstart train photos.h5 -o NAME.onnx`"
         )
     classes = model.metadata.get("classes", [])
-    if model.outputs.get("probabilities") != len(classes) or "embedding" not in model.outputs:
+    if model.outputs.get("probabilities") != (len(classes),) or "embedding" not in model.outputs:
         raise ClassifierError(
             f"{path}: its graph does not give one probability for each of its classes; train it again"
         )

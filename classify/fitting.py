@@ -53,7 +53,7 @@ def fit(table: Store, split: Split, head: str, options: HeadOptions, memory: flo
 def training_rows(table: Store, split: Split) -> TrainingRows:
     """Give what a split trains on."""
     labels = table.labels[split.train]
-    return TrainingRows(table.embeddings(split.train), labels, draw_folds(labels, split.draws), len(table.classes))
+    return TrainingRows(table.embeddings(split.train), labels, split.folds(labels), len(table.classes))
 
 
 def fit_chosen(rows: TrainingRows, head: str, options: HeadOptions) -> tuple[Search, Any, HeadOptions]:

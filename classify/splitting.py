@@ -1,13 +1,13 @@
 """Which rows train, and which judge."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from classify.errors import LabelError
-from classify.rows import is_contradictory
+from classify.rows import ALWAYS_TRAINED, draw_folds, is_contradictory
 from extract.store import Store
 
 
@@ -25,6 +25,9 @@ class Split:
         Where the division came from, in words.
     left_out
         How many training images were left out because the user's own split had put a copy of them on the other side.
+    fresh
+        bool, one for each row of `train`: whether the backbone has not been tuned on it; None where it is not a tuned
+        one.
     """
 
     train: NDArray[np.int64]
@@ -32,6 +35,18 @@ class Split:
     draws: NDArray[np.float64]
     origin: str
     left_out: int = 0
+    fresh: NDArray[np.bool_] | None = None
+
+    def take(self, which: NDArray[np.int64]) -> "Split":
+        """Give the same split with some of the rows of `train` alone, by their places in it."""
+        fresh = None if self.fresh is None else self.fresh[which]
+        return replace(self, train=self.train[which], draws=self.draws[which], fresh=fresh)
+
+    def folds(self, labels: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Deal the rows of `train`, with these labels, into folds; those that a backbone was tuned on into none."""
+        if self.fresh is None:
+            return draw_folds(labels, self.draws)
+        return np.where(self.fresh & ~is_contradictory(labels, self.draws), 0, ALWAYS_TRAINED)
 
 
 def split_rows(store: Store, fraction: float = 0.2, seed: int = 0, groups: NDArray[np.int64] | None = None) -> Split:
@@ -55,7 +70,7 @@ def split_rows(store: Store, fraction: float = 0.2, seed: int = 0, groups: NDArr
         Where there are too few classes, or too few images of one.
     """
     usable = store.is_embedded & (store.labels >= 0)
-    draws = _draws(store, seed, groups)
+    draws = draws_of(store, seed, groups)
     splits = store.splits
     for name in ("val", "test"):
         test = np.flatnonzero(usable & (splits == name))
@@ -112,7 +127,7 @@ def _hold_out(labels: NDArray[np.int32], draws: NDArray[np.float64], fraction: f
     return held_out
 
 
-def _draws(store: Store, seed: int, groups: NDArray[np.int64] | None) -> NDArray[np.float64]:
+def draws_of(store: Store, seed: int, groups: NDArray[np.int64] | None) -> NDArray[np.float64]:
     """Give a number in [0, 1) for each row; the rows of a group have the least of theirs."""
     draws = np.array([_draw(content.tobytes(), seed) for content in store.rows.sha256])
     if groups is None:

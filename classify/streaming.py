@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from classify.errors import HeadError
 from classify.heads import DEFAULT_C, HeadOptions, head_from
 from classify.path import Axes, solve_path
-from classify.rows import TrainingRows, draw_folds
+from classify.rows import TrainingRows
 from classify.search import SEARCHED_ROWS, Search, class_weights, penalties, sample_rows, search_head, start_of
 from classify.splitting import Split
 from extract.store import Store
@@ -39,7 +39,7 @@ def judged_sample(table: Store, split: Split, seed: int) -> Split:
 def sampled_for_search(table: Store, split: Split, seed: int) -> Split:
     """Give the split with at most `SEARCHED_ROWS` images to train on."""
     chosen = sample_rows(table.labels[split.train], SEARCHED_ROWS, seed)
-    return replace(split, train=split.train[chosen], draws=split.draws[chosen])
+    return split.take(chosen)
 
 
 def fit_streamed(table: Store, split: Split, head: str, options: HeadOptions) -> tuple[Search, Any, HeadOptions]:
@@ -57,7 +57,7 @@ def fit_streamed(table: Store, split: Split, head: str, options: HeadOptions) ->
         )
     labels, classes = table.labels[split.train], len(table.classes)
     images = sample_rows(labels, SEARCHED_ROWS, options.seed)
-    folds = draw_folds(labels[images], split.draws[images])
+    folds = split.take(images).folds(labels[images])
     sample = TrainingRows(table.embeddings(split.train[images]), labels[images], folds, classes)
     search = replace(search_head(head, sample, options, of=len(labels)), images=images)
     options = replace(options, c=search.chosen.c)

@@ -26,8 +26,9 @@ from classify.fitting import Fitted, fit, opened, opened_untrained, untrained_ac
 from classify.heads import HeadOptions, check_head, import_ahead
 from classify.mislabels import Suspect
 from classify.search import Search
-from classify.splitting import Split, digest_of_rows, split_rows
+from classify.splitting import Split, digest_of_rows, draws_of, split_rows
 from classify.threads import blas_threads
+from classify.tuned import without_tuned
 from classify.unknown import Unknown
 from extract.cores import machine_memory
 from extract.store import Store
@@ -159,7 +160,9 @@ def train(
         tell("looking for copies")
         memory = machine_memory() / 2 if memory is None else memory
         duplicates = find_duplicates(table, near=4 * table.header.dim * len(table) <= memory)
-        split = split_rows(table, holdout, options.seed, duplicates.group_of_rows(len(table)))
+        groups = duplicates.group_of_rows(len(table))
+        split = split_rows(table, holdout, options.seed, groups)
+        split = without_tuned(table, split, draws_of(table, options.seed, groups))
         tell("searching and fitting")
         fitted = fit(table, split, head, options, memory)
         search, split = fitted.search, fitted.split

@@ -154,6 +154,8 @@ class Plan:
         ``squash`` or ``crop``, how an image is brought to `image_size`.
     features : str
         ``top``, or ``all-blocks``: also what every block gives.
+    cut : str or None
+        The block after which the network is cut, so that what lies behind can be tuned.
     """
 
     backbone: Backbone
@@ -161,6 +163,7 @@ class Plan:
     width: float
     fit: str
     features: str = "top"
+    cut: str | None = None
 
     def describe(self) -> str:
         """Name the network for a message, e.g. ``mobilenet_v2 at width 1.0``."""
@@ -168,7 +171,12 @@ class Plan:
 
 
 def make_plan(
-    backbone: str, image_size: int | tuple[int, int] | None, width: float, fit: str, features: str = "top"
+    backbone: str,
+    image_size: int | tuple[int, int] | None,
+    width: float,
+    fit: str,
+    features: str = "top",
+    cut: str | None = None,
 ) -> Plan:
     """Check the choices against the backbone's record.
 
@@ -180,15 +188,17 @@ def make_plan(
         The width, the fit, the features, or the image size is not one that the backbone has.
     """
     if backbone not in BACKBONES:
-        raise UnknownBackboneError(f"backbone {backbone!r} is unknown: choose one of {_listed(BACKBONES)}")
+        raise UnknownBackboneError(f"backbone {backbone!r} is unknown: choose one of {listed(BACKBONES)}")
     record = BACKBONES[backbone]
     if width not in (record.widths or (1.0,)):
-        raise OptionError(f"width {width!r} is not one of {backbone}'s: choose {_listed(record.widths or (1.0,))}")
+        raise OptionError(f"width {width!r} is not one of {backbone}'s: choose {listed(record.widths or (1.0,))}")
     if fit not in FITS:
-        raise OptionError(f"fit {fit!r} is unknown: choose one of {_listed(FITS)}")
+        raise OptionError(f"fit {fit!r} is unknown: choose one of {listed(FITS)}")
     if features not in FEATURES:
-        raise OptionError(f"features {features!r} are unknown: choose one of {_listed(FEATURES)}")
-    return Plan(record, _checked_size(record, image_size), float(width), fit, features)
+        raise OptionError(f"features {features!r} are unknown: choose one of {listed(FEATURES)}")
+    if cut is not None and features != "top":
+        raise OptionError("a network that is cut has the features of its top alone: leave --features or --cut out")
+    return Plan(record, _checked_size(record, image_size), float(width), fit, features, cut)
 
 
 def _checked_size(record: Backbone, image_size: int | tuple[int, int] | None) -> tuple[int, int]:
@@ -203,5 +213,6 @@ def _checked_size(record: Backbone, image_size: int | tuple[int, int] | None) ->
     return pair[0], pair[1]
 
 
-def _listed(names: Iterable[object]) -> str:
+def listed(names: Iterable[object]) -> str:
+    """Name what there is to choose from."""
     return ", ".join(str(name) for name in names)

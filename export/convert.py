@@ -8,10 +8,10 @@ from onnx import TensorProto, helper
 
 from export.backbones import Pixels, Plan
 from export.errors import ConversionError
-from export.features import pool_blocks
+from export.features import TO_CHANNELS_LAST, channels_first, pool_blocks
 from export.frameworks import Frameworks, quiet
 from export.graph import add_constant, constant, consumers_of
-from export.network import OUTPUT, layout
+from export.network import OUTPUT, TENSOR, cut_shape, layout
 from export.optimize import clean, drop_unused, rename
 
 OPSET: Final = 17
@@ -44,12 +44,26 @@ def convert(network: Any, plan: Plan, frameworks: Frameworks) -> onnx.ModelProto
     graph = _translate(network, plan, frameworks).graph
     clean(graph)
     attach_pixels(graph, plan.backbone.pixels)
-    groups = layout(network)
-    pool_blocks(graph, OUTPUT, groups)
-    rename(graph, keep=(INPUT, OUTPUT))
-    model = _finished(graph, plan, dim=sum(group.size for group in groups))
+    groups, shape = layout(network), cut_shape(network)
+    outputs: dict[str, tuple[int, ...]] = {OUTPUT: (sum(group.size for group in groups),)}
+    if shape is None:
+        pool_blocks(graph, OUTPUT, groups)
+    else:
+        expose_cut(graph)
+        outputs[TENSOR] = shape
+    rename(graph, keep=(INPUT, *outputs))
+    model = _finished(graph, plan, outputs)
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def expose_cut(graph: onnx.GraphProto) -> None:
+    """Give what lies at the cut as an output with the channels last, in place, at the end of the nodes.
+
+    The rest of the network reads it as it lies inside, so that the cut changes nothing of the embedding.
+    """
+    source = channels_first(graph, TENSOR, single_pixel=False)
+    graph.node.append(helper.make_node("Transpose", [source], [TENSOR], perm=TO_CHANNELS_LAST))
 
 
 def _translate(network: Any, plan: Plan, frameworks: Frameworks) -> onnx.ModelProto:
@@ -108,13 +122,13 @@ def _entry(graph: onnx.GraphProto) -> tuple[onnx.NodeProto, onnx.NodeProto]:
     return first[0], second[0]
 
 
-def _finished(graph: onnx.GraphProto, plan: Plan, dim: int) -> onnx.ModelProto:
+def _finished(graph: onnx.GraphProto, plan: Plan, outputs: dict[str, tuple[int, ...]]) -> onnx.ModelProto:
     """Make a model of the graph's nodes with declared shapes, and nothing else that the translation left behind."""
     fresh = helper.make_graph(
         list(graph.node),
         plan.backbone.name,
         [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["n", *plan.image_size, 3])],
-        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n", dim])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *shape]) for name, shape in outputs.items()],
         list(graph.initializer),
     )
     model = helper.make_model(fresh, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="headstart")

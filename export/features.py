@@ -91,7 +91,7 @@ def pool_blocks(graph: onnx.GraphProto, output: str, groups: Sequence[Group]) ->
     producer.output[0] = "top"
     spread = {group.name for group in groups if group.pooling == "deviation"}
     names = dict.fromkeys(group.name for group in groups[1:])
-    sources = {name: _channels_first(graph, name, single_pixel=name not in spread) for name in names}
+    sources = {name: channels_first(graph, name, single_pixel=name not in spread) for name in names}
     parts = [_POOLINGS[group.pooling](graph, sources[group.name]) for group in groups[1:]]
     graph.node.append(helper.make_node("Concat", ["top", *parts], [output], axis=1))
     del graph.output[:]
@@ -99,7 +99,7 @@ def pool_blocks(graph: onnx.GraphProto, output: str, groups: Sequence[Group]) ->
     drop_unused(graph)
 
 
-def _channels_first(graph: onnx.GraphProto, name: str, *, single_pixel: bool) -> str:
+def channels_first(graph: onnx.GraphProto, name: str, *, single_pixel: bool) -> str:
     """Give the tensor before a block's Transpose to channels last; what transposes it back reads that instead."""
     transpose = producer_of(graph, name)
     if not _transposes(transpose, TO_CHANNELS_LAST, single_pixel):

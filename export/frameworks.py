@@ -44,8 +44,8 @@ def require(name: str, package: str) -> ModuleType:
         raise MissingExtraError(f"cannot import {name} ({one_line(error)}): {install}") from error
 
 
-def load_frameworks() -> Frameworks:
-    """Import what an export needs, on the CPU alone.
+def load_frameworks(*, with_gpu: bool = False) -> Frameworks:
+    """Import what an export needs, on the CPU alone; for a tuning `with_gpu` where there is one.
 
     Raises
     ------
@@ -58,8 +58,9 @@ def load_frameworks() -> Frameworks:
     with quiet():
         tensorflow, keras, tf2onnx = (require(name, "headstart[export]") for name in ("tensorflow", "keras", "tf2onnx"))
     # The user's GPU is for embedding: TensorFlow would reserve nearly all of its memory, and compute in TF32.
-    with contextlib.suppress(RuntimeError):
-        tensorflow.config.set_visible_devices([], "GPU")
+    if not with_gpu:
+        with contextlib.suppress(RuntimeError):
+            tensorflow.config.set_visible_devices([], "GPU")
     _check_settings(keras)
     return Frameworks(tensorflow, keras, tf2onnx)
 

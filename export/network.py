@@ -8,11 +8,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from export.backbones import Plan
+from export.backbones import Plan, listed
+from export.errors import OptionError
 from export.features import Group, groups_of
 from export.frameworks import Frameworks
 
 OUTPUT: Final = "embedding"
+TENSOR: Final = "tensor"
 POOLINGS: Final[dict[str, Callable[..., Any]]] = {"mean": np.mean, "deviation": np.std}
 
 
@@ -33,9 +35,10 @@ def build_network(plan: Plan, frameworks: Frameworks) -> Any:
 
 
 def with_blocks(network: Any, plan: Plan, frameworks: Frameworks) -> Any:
-    """Give a backbone's outputs by name: the embedding, and for the features ``all-blocks`` what each block gives.
+    """Give a backbone's outputs by name: the embedding, and what the plan wants of the blocks before it.
 
-    What the top itself pools is left out: it is in the embedding already.
+    For the features ``all-blocks`` that is what each block gives, but for what the top itself pools, which is in the
+    embedding already; for a cut what its block gives.
 
     Parameters
     ----------
@@ -49,22 +52,40 @@ def with_blocks(network: Any, plan: Plan, frameworks: Frameworks) -> Any:
     Returns
     -------
     keras.Model
-        To a dict, from ``embedding`` to float32 (n, d), and from each block's name to float32 (n, h, w, c).
+        To a dict, from ``embedding`` to float32 (n, d), and from each block's name, or from ``tensor`` for the cut, to
+        float32 (n, h, w, c).
+
+    Raises
+    ------
+    OptionError
+        The backbone has no block of the cut's name.
     """
     ends = {}
-    for layer in network.layers[:-1] if plan.features == "all-blocks" else []:
+    for layer in network.layers[:-1]:
         within = re.match(plan.backbone.blocks, layer.name)
         if within:
             ends[within[1]] = layer
-    blocks = {name: layer.output for name, layer in ends.items() if layer is not network.layers[-2]}
-    return frameworks.keras.Model(network.input, {OUTPUT: network.output, **blocks})
+    ends = {name: layer.output for name, layer in ends.items() if layer is not network.layers[-2]}
+    wanted = ends if plan.features == "all-blocks" else {}
+    if plan.cut is not None:
+        if plan.cut not in ends:
+            raise OptionError(
+                f"{plan.describe()} has no block {plan.cut!r} to be cut after: choose one of {listed(ends)}"
+            )
+        wanted = {TENSOR: ends[plan.cut]}
+    return frameworks.keras.Model(network.input, {OUTPUT: network.output, **wanted})
 
 
 def layout(network: Any) -> list[Group]:
     """Give the columns of the embedding that becomes of a network of `with_blocks`."""
-    shapes = {name: tuple(tensor.shape[1:]) for name, tensor in network.output.items()}
+    shapes = {name: tuple(tensor.shape[1:]) for name, tensor in network.output.items() if name != TENSOR}
     (top,) = shapes.pop(OUTPUT)
     return groups_of(top, shapes)
+
+
+def cut_shape(network: Any) -> tuple[int, ...] | None:
+    """Give the height, width and channels of what a network of `with_blocks` gives at its cut; None without one."""
+    return tuple(network.output[TENSOR].shape[1:]) if TENSOR in network.output else None
 
 
 def preprocess(images: NDArray[np.uint8], plan: Plan) -> Any:
@@ -93,3 +114,9 @@ def keras_embeddings(network: Any, images: NDArray[np.uint8], plan: Plan) -> NDA
     blocks = layout(network)[1:]
     parts = [POOLINGS[group.pooling](found[group.name], axis=(1, 2), dtype=np.float64) for group in blocks]
     return np.concatenate([found[OUTPUT], *parts], axis=1).astype(np.float32)
+
+
+def keras_tensors(network: Any, images: NDArray[np.uint8], plan: Plan) -> NDArray[np.float32]:
+    """Give what a network gives at its cut, float32 (n, h, w, c), the way Keras computes it."""
+    tensors: NDArray[np.float32] = network(preprocess(images, plan), training=False)[TENSOR].numpy()
+    return tensors

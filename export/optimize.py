@@ -4,6 +4,7 @@ One function a rewrite; each leaves the graph's meaning alone, up to the roundin
 folding has by then made ``scale = gamma / sqrt(variance + epsilon)`` of each batch norm; products here are in float64.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -84,18 +85,17 @@ def drop_unused(graph: onnx.GraphProto) -> None:
     graph.initializer.extend(kept)
 
 
-def rename(graph: onnx.GraphProto, keep: tuple[str, str]) -> None:
+def rename(graph: onnx.GraphProto, keep: Sequence[str]) -> None:
     """Name nodes by kind and number and tensors by their node: TensorFlow's names count what was built before.
 
     Parameters
     ----------
     graph : onnx.GraphProto
-        Changed in place; ends with one output.
-    keep : tuple of 2 str
-        The graph's input and output, which keep these names.
+        Changed in place.
+    keep : sequence of str
+        The graph's inputs and outputs, which keep their names.
     """
-    source, sink = keep
-    names = {source: source, graph.output[0].name: sink}
+    names = {name: name for name in keep}
     counts: dict[str, int] = {}
     for node in graph.node:
         number = counts[node.op_type] = counts.get(node.op_type, -1) + 1

@@ -44,7 +44,7 @@ class Parity:
         }
 
 
-def run_onnx(model: bytes, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def run_onnx(model: bytes, images: NDArray[np.uint8], output: str = "embedding") -> NDArray[np.float32]:
     """Embed images with onnxruntime on the CPU: the first one alone, the rest as one batch.
 
     Parameters
@@ -53,10 +53,12 @@ def run_onnx(model: bytes, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         A serialised backbone.
     images : ndarray of uint8, (n, h, w, 3), RGB, 0-255
         At least two.
+    output : str
+        Which of its outputs.
 
     Returns
     -------
-    ndarray of float32, (n, d)
+    ndarray of float32, (n, d), or (n, h, w, c) of a cut
 
     Raises
     ------
@@ -67,7 +69,7 @@ def run_onnx(model: bytes, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     options = runtime.SessionOptions()
     options.log_severity_level = 3
     session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    parts: list[Any] = [session.run(["embedding"], {"image": part})[0] for part in (images[:1], images[1:])]
+    parts: list[Any] = [session.run([output], {"image": part})[0] for part in (images[:1], images[1:])]
     return np.concatenate(parts)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from export.backbones import Plan, make_plan
-from export.errors import QuantizationError
+from export.errors import OptionError, QuantizationError
 from export.output import check_output, write_atomically
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def export_backbone(
     width: float = 1.0,
     fit: str = "squash",
     features: str = "top",
+    cut: str | None = None,
     seed: int = 0,
     calibration: "NDArray[np.uint8] | None" = None,
 ) -> ExportSummary:
@@ -88,6 +89,9 @@ def export_backbone(
     features : {"top", "all-blocks"}
         What an embedding consists of: the top's channels, pooled, or those and the mean and standard deviation of every
         block's.
+    cut : str or None
+        A block, such as ``block_12``. The file then also gives what this block does, as ``tensor``, float32
+        (n, h, w, c): `embed` keeps that, and what lies behind it can be tuned.
     seed : int
         Seed of random weights.
     calibration : ndarray of uint8, (n, h, w, 3), RGB, 0-255, or None
@@ -114,8 +118,10 @@ def export_backbone(
     >>> export_backbone("backbone.onnx", weights="random").metadata["dim"]  # doctest: +SKIP
     1280
     """
-    plan, path = make_plan(backbone, image_size, width, fit, features), Path(output)
+    plan, path = make_plan(backbone, image_size, width, fit, features, cut), Path(output)
     check_output(path)
+    if calibration is not None and cut is not None:
+        raise OptionError("a network that is cut stays in fp32: tune it, and make int8 of what comes out")
     if calibration is not None and len(calibration) < LEAST_CALIBRATION:
         raise QuantizationError(
             f"int8 needs at least {LEAST_CALIBRATION} images to calibrate on, found {len(calibration)}: give more"
@@ -136,8 +142,8 @@ def _make(
     from export.convert import convert
     from export.frameworks import load_frameworks, require
     from export.images import probe_images
-    from export.network import build_network, keras_embeddings, layout, with_blocks
-    from export.parity import compare_groups, run_onnx
+    from export.network import TENSOR, build_network, cut_shape, keras_embeddings, keras_tensors, layout, with_blocks
+    from export.parity import compare, compare_groups, run_onnx
     from export.weights import check_weights, find_weights, load_weights
 
     check_weights(weights)
@@ -151,6 +157,12 @@ def _make(
     reference = keras_embeddings(network, images, plan)
     model = convert(network, plan, frameworks)
     parity = compare_groups(run_onnx(model.SerializeToString(), images), reference, groups)
+    said_of_cut: dict[str, Any] = {}
+    shape = cut_shape(network)
+    if shape is not None:
+        compare(run_onnx(model.SerializeToString(), images, TENSOR), keras_tensors(network, images, plan))
+        at = next(node.input[0] for node in model.graph.node if TENSOR in node.output)
+        said_of_cut = {"cut": {"block": plan.cut, "shape": list(shape), "at": at}}
     agreement = None
     if calibration is not None:
         from export.quantize import LEAST_COSINE, LEAST_COSINE_UNTRAINED, quantize
@@ -158,7 +170,7 @@ def _make(
         least = LEAST_COSINE_UNTRAINED if source.source == "random" else LEAST_COSINE
         is_held_back = np.arange(len(calibration)) % 3 == 0
         model, agreement = quantize(model, calibration[~is_held_back], calibration[is_held_back], least, groups)
-    said = describe(plan, source, parity, agreement, groups)
+    said = describe(plan, source, parity, agreement, groups) | said_of_cut
     del model.metadata_props[:]
     entry = model.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, json.dumps(said, sort_keys=True, ensure_ascii=True)

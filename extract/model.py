@@ -13,8 +13,11 @@ from extract.resize import ResizeRule
 FORMATS = {"headstart-backbone": 1, "headstart-classifier": 1}
 """Formats that are read, each with the schema version that is understood."""
 
+CUT = "tensor"
+"""The output of a network that is cut: what its trunk gives, and its tail begins with."""
 _DOMAINS = frozenset({"", "ai.onnx"})
 _AGAIN = "export or train it again"
+SEAL_KEY = "headstart-sha256"
 _SEAL = b"\x72\x54\x0a\x10headstart-sha256\x12\x40"
 """In protobuf: one more entry of `metadata_props`, with this key, and a value of 64 bytes that follow."""
 
@@ -34,7 +37,8 @@ class Model:
     rule
         How an image becomes this model's input: uint8, (n, H, W, 3), RGB, 0-255, named ``image``.
     outputs
-        Output name -> its length d; each is float32, (n, d).
+        Output name -> the shape of one row of it: ``(d,)``, or ``(h, w, c)`` for what a network gives at a cut. Each is
+        float32, (n, ...).
     source
         Where it was read from, for messages.
     """
@@ -43,7 +47,7 @@ class Model:
     sha256: str
     metadata: dict[str, Any] = field(repr=False)
     rule: ResizeRule
-    outputs: dict[str, int]
+    outputs: dict[str, tuple[int, ...]]
     source: str
 
     @property
@@ -169,9 +173,9 @@ def _check_input(proto: Any, rule: ResizeRule) -> None:
         raise ModelError(f"expected one input `image` uint8 (n, {rule.height}, {rule.width}, 3), found {inputs}")
 
 
-def _outputs(proto: Any) -> dict[str, int]:
-    outputs = {out.name: _shape(out)[-1] for out in proto.graph.output}
-    if "embedding" not in outputs or min(outputs.values()) < 1:
+def _outputs(proto: Any) -> dict[str, tuple[int, ...]]:
+    outputs = {out.name: tuple(_shape(out)[1:]) for out in proto.graph.output}
+    if len(outputs.get("embedding", ())) != 1 or min(min(shape, default=0) for shape in outputs.values()) < 1:
         raise ModelError(f"expected an output `embedding` float32 (n, d) of known length, found {outputs}")
     return outputs
 

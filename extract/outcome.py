@@ -62,8 +62,8 @@ def to_rows(outcomes: Sequence[Outcome], classes: Sequence[str]) -> Rows:
 
 
 def to_vectors(outcomes: Sequence[Outcome], header: Header) -> NDArray[np.float32]:
-    """Give float32, (n, d): the vectors of outcomes; NaN for a failure."""
-    vectors = np.full((len(outcomes), header.dim), np.nan, np.float32)
+    """Give float32, (n, *shape): the vectors of outcomes; NaN for a failure."""
+    vectors = np.full((len(outcomes), *header.shape), np.nan, np.float32)
     for vector, outcome in zip(vectors, outcomes, strict=True):
         if outcome.vector is not None:
             vector[:] = outcome.vector

@@ -6,15 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from extract.carrying import CarryRunner, is_store, of_as_many_views, source_of
 from extract.errors import ModelError, OutputError
 from extract.files import check_outside
 from extract.merging import Share
-from extract.model import Model, read_model
+from extract.model import CUT, Model, read_model
 from extract.options import EngineOptions
 from extract.runners import Runner, open_runner
 from extract.schema import DTYPES, Header
 from extract.source import Item, Source, find_images
-from extract.store import Store
+from extract.store import Store, open_store
+from extract.subgraph import uncut
 from extract.tables import PARTS
 from extract.views import with_views
 from extract.writer import StoreWriter, is_folder_store
@@ -71,7 +73,7 @@ Listener = Callable[[Progress], None]
 
 def embed(
     images: str | os.PathLike[str],
-    model: str | os.PathLike[str] = "backbone.onnx",
+    model: str | os.PathLike[str] | Model = "backbone.onnx",
     output: str | os.PathLike[str] = "photos.h5",
     *,
     dtype: str = "float16",
@@ -87,9 +89,11 @@ def embed(
     Parameters
     ----------
     images
-        A folder, or a manifest (see `find_images`).
+        A folder, or a manifest (see `find_images`); or a store of what the trunk of a network that is cut gave, whose
+        rows are then carried through the tail, and no image is read.
     model
-        A backbone file made by ``headstart export``.
+        A backbone made by ``headstart export`` or ``headstart tune``, or its file. Of a network that is cut, what its
+        trunk gives is stored.
     output
         A file to be compacted into (``photos.h5``), or a folder of shards (``photos.emb``).
     dtype
@@ -118,14 +122,17 @@ def embed(
     if place.suffix == PARTS or not (is_folder_store(place) or place.suffix in (".h5", ".hdf5")):
         raise OutputError(f"{place}: expected a name that ends in .h5 (one file) or .emb (a folder of shards)")
     check_outside(place, images)
-    listing, backbone = find_images(images), read_model(model)
-    source = listing if share is None else share.of_source(listing)
+    backbone = model if isinstance(model, Model) else read_model(model)
     if "probabilities" in backbone.outputs:
-        raise ModelError(f"{model}: expected a backbone, found a classifier; embed with the backbone it came from")
-    backbone = with_views(backbone, views, average=True)
-    runner = open_runner(backbone, "embedding", options)
+        raise ModelError(
+            f"{backbone.source}: expected a backbone, found a classifier; embed with the backbone it came from"
+        )
+    listing, backbone, what, runner = (_of_tensors if is_store(images) else _of_images)(
+        images, backbone, views, options
+    )
+    source = listing if share is None else share.of_source(listing)
     started = time.monotonic()
-    with StoreWriter(place, header_for(source, backbone, runner, "embedding", dtype), backbone) as writer:
+    with StoreWriter(place, header_for(source, backbone, runner, what, dtype), backbone) as writer:
         writer.known.require_same_images(listing.items)
         computed = fill(writer, source, runner, listener)
         gone = [path for path in writer.known.gone(listing.items) if share is None or share.holds(path)]
@@ -148,13 +155,32 @@ def embed(
     return store, summary
 
 
+_Parts = tuple[Source, Model, str, Runner]
+"""What is embedded, by which model, which output of it, and what runs that."""
+
+
+def _of_images(images: str | os.PathLike[str], backbone: Model, views: int, options: EngineOptions) -> _Parts:
+    listing, backbone = find_images(images), with_views(backbone, views)
+    what = CUT if CUT in backbone.outputs else "embedding"
+    return listing, backbone, what, open_runner(backbone, what, options)
+
+
+def _of_tensors(store: str | os.PathLike[str], backbone: Model, views: int, options: EngineOptions) -> _Parts:
+    tensors = open_store(store)
+    runner = CarryRunner(tensors, backbone, options)
+    seen = of_as_many_views(uncut(backbone), tensors)
+    if views not in (1, len(seen.metadata.get("views", "1"))):
+        raise ModelError(f"{store}: holds {len(seen.metadata.get('views', '1'))} views of each image, not {views}")
+    return source_of(tensors), seen, "embedding", runner
+
+
 def header_for(source: Source, model: Model, runner: Runner, output: str, dtype: str) -> Header:
     """Describe the rows that a run will write."""
     return Header(
         model=model.metadata,
         model_sha256=model.sha256,
         output=output,
-        dim=model.outputs[output],
+        shape=model.outputs[output],
         dtype=dtype,
         classes=tuple(source.classes),
         root=source.place,

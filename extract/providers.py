@@ -12,6 +12,7 @@ from extract.cores import cores
 from extract.errors import ModelError, ProviderError, one_line
 from extract.model import Model
 from extract.sessions import OnnxruntimeSession, OpenvinoSession, Session
+from extract.subgraph import only
 
 LEAST_COSINE = 0.98
 """Between a provider's embeddings and the CPU's, on made-up pictures: bf16 gives 0.99, a broken one far less."""
@@ -139,21 +140,23 @@ def _first_that_runs(model: Model, names: list[str], output: str) -> Session:
 def _open(model: Model, name: str, output: str) -> Session:
     pixels = _probe(model)
     try:
-        session = PROVIDERS[name].open(model, output)
+        part = only(model, output)
+        session = PROVIDERS[name].open(part, output)
         found = session.run(pixels)
     except Exception as error:  # the runtimes raise many types, some of them without a public name
         raise ProviderError(f"{model.source}: does not run on provider {name!r}: {one_line(error)}") from None
-    if found.shape != (len(pixels), model.outputs[output]):
+    if found.shape != (expected := (len(pixels), *model.outputs[output])):
         raise ModelError(
-            f"{model.source}: its output {output!r} is {found.shape} for {len(pixels)} images, expected "
-            f"{(len(pixels), model.outputs[output])} as its graph says; export it again"
+            f"{model.source}: its output {output!r} is {found.shape} for {len(pixels)} images, expected {expected} "
+            "as its graph says; export it again"
         )
     if name != "cpu":
-        _require_agreement(name, found, PROVIDERS["cpu"].open(model, output).run(pixels))
+        _require_agreement(name, found, PROVIDERS["cpu"].open(part, output).run(pixels))
     return session
 
 
 def _require_agreement(name: str, found: NDArray[np.float32], reference: NDArray[np.float32]) -> None:
+    found, reference = found.reshape(len(found), -1), reference.reshape(len(reference), -1)
     lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(reference, axis=1)
     cosine = float(((found * reference).sum(axis=1) / np.maximum(lengths, np.finfo(np.float32).tiny)).min())
     if not cosine >= LEAST_COSINE:

@@ -1,6 +1,7 @@
 """The columns and attributes of an embedding store, schema version 1 (described for users in the README)."""
 
 import json
+import math
 import os
 import platform
 from dataclasses import dataclass, fields, replace
@@ -78,9 +79,11 @@ class Header:
     model_sha256
         Its digest, in hexadecimal.
     output
-        The output of it that is stored: ``"embedding"``, or ``"probabilities"`` while a folder is being scored.
-    dim, dtype
-        Length of a vector; ``"float16"`` or ``"float32"``.
+        The output of it that is stored: ``"embedding"``, ``"tensor"`` of a network that is cut, or ``"probabilities"``
+        while a folder is being scored.
+    shape, dtype
+        Of one row of it: ``(d,)``, ``(h, w, c)`` of a cut, or ``(v, h, w, c)`` of v views; ``"float16"`` or
+        ``"float32"``.
     classes
         Class names, in the order of the label codes.
     root
@@ -92,11 +95,16 @@ class Header:
     model: dict[str, Any]
     model_sha256: str
     output: str
-    dim: int
+    shape: tuple[int, ...]
     dtype: str
     classes: tuple[str, ...]
     root: str
     providers: tuple[str, ...]
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a row: the length of a vector."""
+        return math.prod(self.shape)
 
     def to_attributes(self) -> dict[str, Any]:
         """Give the HDF5 attributes of a file."""
@@ -107,6 +115,7 @@ class Header:
             "model_sha256": self.model_sha256,
             "output": self.output,
             "dim": self.dim,
+            **({"shape": np.array(self.shape)} if len(self.shape) > 1 else {}),
             "dtype": self.dtype,
             "classes": np.array([os.fsencode(name) for name in self.classes] or [], dtype=bytes),
             "root": np.bytes_(os.fsencode(self.root)),
@@ -134,7 +143,7 @@ class Header:
             model=model,
             model_sha256=str(attributes["model_sha256"]),
             output=str(attributes["output"]),
-            dim=int(attributes["dim"]),
+            shape=tuple(int(size) for size in attributes.get("shape", [attributes["dim"]])),
             dtype=str(attributes["dtype"]),
             classes=tuple(os.fsdecode(name) for name in attributes["classes"]),
             root=os.fsdecode(bytes(attributes["root"])),

@@ -81,6 +81,32 @@ class OnnxruntimeSession(Session):
         return result
 
 
+class TensorSession:
+    """The tail of a network on the CPU: what its trunk gave -> embeddings.
+
+    Attributes
+    ----------
+    provider
+        The name of what runs it.
+    """
+
+    provider = "CPUExecutionProvider"
+
+    def __init__(self, data: bytes) -> None:
+        import onnxruntime
+
+        settings = onnxruntime.SessionOptions()
+        settings.log_severity_level = 4
+        settings.intra_op_num_threads = 1  # a call from each core, as above
+        settings.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(data, settings, providers=[self.provider])
+
+    def run(self, tensors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run one batch: float32 (n, h, w, c) -> float32 (n, d); from any thread."""
+        result: NDArray[np.float32] = self._session.run(["embedding"], {"tensor": tensors})[0]
+        return result
+
+
 class OpenvinoSession(Session):
     """A model compiled by OpenVINO for the CPU, a request for each thread that calls."""
 

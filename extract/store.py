@@ -18,7 +18,7 @@ from extract.schema import EMBEDDED, FAILED, ROW_DTYPES, Header, Rows
 from extract.source import SPLITS
 from extract.tables import MODEL_FILE, files_of, latest_rows, only_used_classes, read_table, relabelled
 
-BLOCK_ROWS, SCATTERED_BYTES = 1024, 256 << 20
+BLOCK_ROWS, BLOCK_BYTES, SCATTERED_BYTES = 1024, 64 << 20, 256 << 20
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Store:
 
         Returns
         -------
-        float32, (m, d), in the order asked for; NaN for a row that failed.
+        float32, (m, d), or (m, h, w, c) of a network that is cut, in the order asked for; NaN for a row that failed.
 
         Raises
         ------
@@ -107,7 +107,7 @@ class Store:
         chosen = np.arange(len(self)) if which is None else np.asarray(which)
         if chosen.dtype == bool:
             chosen = np.flatnonzero(chosen)
-        result = np.empty((len(chosen), self.header.dim), np.float32)
+        result = np.empty((len(chosen), *self.header.shape), np.float32)
         files = self._file[chosen]
         order = np.argsort(files, kind="stable")  # one file after the other, each looked at once
         for mine in np.split(order, np.flatnonzero(np.diff(files[order])) + 1) if len(order) else ():
@@ -125,11 +125,12 @@ class Store:
     def blocks(self, which: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
         """Give the vectors of rows a block at a time.
 
-        Of `BLOCK_ROWS`, or of `SCATTERED_BYTES` where neighbours lie in many files: each is opened for every block.
+        Of `BLOCK_ROWS`, less where rows are long, or of `SCATTERED_BYTES` where neighbours lie in many files: each is
+        opened for every block.
         """
         changes = np.count_nonzero(np.diff(self._file[which]))
-        many = SCATTERED_BYTES // (4 * self.header.dim)
-        size = BLOCK_ROWS if changes * 64 < len(which) else max(BLOCK_ROWS, many)
+        few, many = (max(1, size // (4 * self.header.dim)) for size in (BLOCK_BYTES, SCATTERED_BYTES))
+        size = min(BLOCK_ROWS, few) if changes * 64 < len(which) else max(min(BLOCK_ROWS, few), many)
         for start in range(0, len(which), size):
             yield self.embeddings(which[start : start + size])
 

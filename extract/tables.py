@@ -76,7 +76,7 @@ def read_table(file: Path) -> tuple[str, Header, Rows]:
     except (LookupError, OSError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
         raise StoreError(f"{file}: not an embedding store of this version ({one_line(error)}); embed again") from None
     lengths = {len(getattr(rows, name)) for name in ROW_DTYPES} | {shape[0]}
-    if lengths != {len(rows)} or shape[1:] != (header.dim,) or dtype != DTYPES.get(header.dtype):
+    if lengths != {len(rows)} or shape[1:] != header.shape or dtype != DTYPES.get(header.dtype):
         raise StoreError(f"{file}: its columns differ in length or do not fit its header; embed again")
     for name, values, least, most in (
         ("label", rows.label, -1, len(header.classes)),

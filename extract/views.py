@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from extract.errors import ModelError
-from extract.model import Model, parse_model
+from extract.model import CUT, SEAL_KEY, Model, parse_model
+from extract.subgraph import keep
 
 VIEWS: Final[dict[int, tuple[str, ...]]] = {
     1: ("full",),
@@ -22,6 +23,7 @@ ZOOM: Final = (7, 9)
 """Share of the height and of the width that the enlarged middle has: 224 of 288 pixels."""
 
 BACKBONE: Final = "headstart-backbone"
+_OF_VIEWS: Final = ("views", "views_averaged", "one_view_sha256")
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,10 @@ class _Graph:
         return name
 
 
-def with_views(model: Model, views: int, *, average: bool = False) -> Model:
+def with_views(model: Model, views: int) -> Model:
     """Give a backbone that embeds several views of each picture.
+
+    Its embedding is the mean of theirs: a linear head's logits of it are the mean of its logits of the views.
 
     Parameters
     ----------
@@ -52,17 +56,13 @@ def with_views(model: Model, views: int, *, average: bool = False) -> Model:
         A backbone, in fp32 or int8.
     views
         A number of `VIEWS`.
-    average
-        Give the mean of the views' embeddings, (n, d), instead of all of them. A linear head's logits of it are the
-        mean of its logits of the views.
 
     Returns
     -------
     Model
-        The same input, uint8 (n, H, W, 3). Its ``embedding`` is float32, (n, views * d): the d numbers of the first
-        view, then those of the second. The metadata's ``views`` names them in this order, ``views_averaged`` says
-        whether they were, ``dim`` counts the numbers, and ``one_view_sha256`` is the digest of `model`. One view gives
-        `model` itself.
+        The same input, uint8 (n, H, W, 3), and the same ``embedding``, float32 (n, d). The ``tensor`` of a network that
+        is cut is float32 (n, views, h, w, c), one for each view. The metadata's ``views`` names them in this order, and
+        ``one_view_sha256`` is the digest of `model`. One view gives `model` itself.
 
     Raises
     ------
@@ -73,10 +73,34 @@ def with_views(model: Model, views: int, *, average: bool = False) -> Model:
         raise ModelError(f"expected a number of views out of {', '.join(map(str, VIEWS))}, found {views}")
     if model.metadata.get("format") != BACKBONE or "views" in model.metadata:
         raise ModelError(f"{model.source}: views can be added only to a backbone as it was exported")
-    return model if views == 1 else parse_model(_rewritten(model, VIEWS[views], average), model.source)
+    return model if views == 1 else parse_model(_rewritten(model, VIEWS[views]), model.source)
 
 
-def _rewritten(model: Model, names: tuple[str, ...], average: bool) -> bytes:
+def without_views(model: Model) -> Model:
+    """Give the backbone of one view that a model of several was made of; any other as it is."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    if "views" not in model.metadata:
+        return model
+    proto = onnx.load_model_from_string(model.data)
+    shapes = {"embedding": model.outputs["embedding"]}
+    if CUT in model.outputs:
+        shapes[CUT] = model.outputs[CUT][1:]
+    keep(proto.graph, [f"views_{name}" for name in shapes], ["views_stacked"])
+    own = {"views_stacked": "image"} | {f"views_{name}": name for name in shapes}
+    for node in proto.graph.node:
+        node.input[:] = [own.get(name, name) for name in node.input]
+        node.output[:] = [own.get(name, name) for name in node.output]
+    proto.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *shape]) for name, shape in shapes.items()
+    )
+    said = {name: value for name, value in model.metadata.items() if name not in _OF_VIEWS}
+    _say(proto, said)
+    return parse_model(bytes(proto.SerializeToString(deterministic=True)), model.source)
+
+
+def _rewritten(model: Model, names: tuple[str, ...]) -> bytes:
     import onnx
     from onnx import TensorProto, helper
 
@@ -87,25 +111,31 @@ def _rewritten(model: Model, names: tuple[str, ...], average: bool) -> bytes:
     stacked = _stack(graph, names, model.rule.height, model.rule.width)
     for node in exported:
         node.input[:] = [stacked if name == "image" else name for name in node.input]
-        node.output[:] = ["views_embedding" if name == "embedding" else name for name in node.output]
+        node.output[:] = [f"views_{name}" if name in model.outputs else name for name in node.output]
     proto.graph.node.extend(exported)
-    dim = model.outputs["embedding"] * (1 if average else len(names))
-    if average:
-        apart = _reshape(graph, "views_embedding", "views_apart", [-1, len(names), dim])
-        graph.add("ReduceMean", [apart], "embedding", axes=[1], keepdims=0)
-    else:
-        _reshape(graph, "views_embedding", "embedding", [-1, dim])
-    del proto.graph.output[:], proto.metadata_props[:]
-    proto.graph.output.append(helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", dim]))
-    said = model.metadata | {
-        "dim": dim,
-        "views": list(names),
-        "views_averaged": average,
-        "one_view_sha256": model.sha256,
-    }
-    helper.set_model_props(proto, {"headstart": json.dumps(said, sort_keys=True)})
+    outputs = {"embedding": model.outputs["embedding"]}
+    apart = _reshape(graph, "views_embedding", "views_apart", [-1, len(names), *outputs["embedding"]])
+    graph.add("ReduceMean", [apart], "embedding", axes=[1], keepdims=0)
+    if CUT in model.outputs:
+        outputs[CUT] = (len(names), *model.outputs[CUT])
+        _reshape(graph, f"views_{CUT}", CUT, [-1, *outputs[CUT]])
+    del proto.graph.output[:]
+    proto.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *shape]) for name, shape in outputs.items()
+    )
+    said = model.metadata | {"views": list(names), "views_averaged": True, "one_view_sha256": model.sha256}
+    _say(proto, said)
     onnx.checker.check_model(proto, full_check=True)
     return bytes(proto.SerializeToString(deterministic=True))
+
+
+def _say(proto: Any, said: dict[str, Any]) -> None:
+    """Put other metadata into the graph's; its other entries stay, but the digest that is none of it any more."""
+    kept = {entry.key: entry.value for entry in proto.metadata_props if entry.key not in ("headstart", SEAL_KEY)}
+    del proto.metadata_props[:]
+    for key, value in (kept | {"headstart": json.dumps(said, sort_keys=True)}).items():
+        entry = proto.metadata_props.add()
+        entry.key, entry.value = key, value
 
 
 def _stack(graph: _Graph, names: tuple[str, ...], height: int, width: int) -> str:

@@ -113,10 +113,10 @@ class StoreWriter:
         self.commit()
         self.removed = len(gone)
         if not self._files():  # no images at all fell to this run: that too is a result
-            self._write_shard(removed_rows([]), np.empty((0, self.header.dim)))
+            self._write_shard(removed_rows([]), np.empty((0, *self.header.shape)))
         if self.is_folder:
             if gone:
-                self._write_shard(removed_rows(gone), np.full((len(gone), self.header.dim), np.nan))
+                self._write_shard(removed_rows(gone), np.full((len(gone), *self.header.shape), np.nan))
             return open_files(self.folder, shards_of(self.folder))
         if shards_of(self.folder) or gone or not self.output.exists():
             store = open_files(self.output, self._files())
@@ -181,7 +181,7 @@ def fitting(outcome: Outcome, header: Header) -> Outcome:
 
 
 def write_shard(folder: Path, header: Header, sequence: int, rows: Rows, vectors: NDArray[np.floating]) -> Path:
-    """Write rows and their vectors, (n, d), durably, as one shard of this number under the name of its digest."""
+    """Write rows and their vectors, (n, *shape), durably, as one shard of this number under the name of its digest."""
     columns = {**columns_of(rows), header.output: Column.of(vectors.astype(DTYPES[header.dtype]))}
     built = io.BytesIO()
     digest = write_into(built, header.to_attributes(), columns)
@@ -204,7 +204,7 @@ def compact(output: Path, store: Store, model: Model, *, root: str | None = None
         keep = np.array([i for i, path in enumerate(rows.path.tolist()) if path not in gone], np.int64)
         rows = rows.take(keep)
     header, rows = only_used_classes(replace(store.header, root=store.header.root if root is None else root), rows)
-    dtype, shape = DTYPES[header.dtype], (len(keep), header.dim)
+    dtype, shape = DTYPES[header.dtype], (len(keep), *header.shape)
     columns = {
         **columns_of(rows),
         "model": Column.of(np.frombuffer(model.data, np.uint8)),

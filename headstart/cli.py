@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from headstart.commands import demo, embed, evaluate, export, inspect, merge, score, train
+from headstart.commands import demo, embed, evaluate, export, inspect, merge, score, train, tune
 
 app = typer.Typer(
     help="Train an image classifier on your own photos in seconds.",
@@ -15,7 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (export, embed, merge, train, evaluate, score, inspect, demo):
+for module in (export, embed, merge, tune, train, evaluate, score, inspect, demo):
     app.command(module.__name__.rpartition(".")[2])(module.run)
 
 

@@ -82,6 +82,7 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         from classify.errors import ClassifyError
         from export.errors import ExportError
         from extract.errors import ExtractError
+        from tune.errors import TuneError
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _stop)
@@ -90,7 +91,7 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         except BaseException as error:
             if stopped := _StoppedError.came:
                 fail(f"{stopped.what}; {_what_is_kept(function)}", stopped.code)
-            if isinstance(error, (ExtractError, ClassifyError, ExportError)):
+            if isinstance(error, (ExtractError, ClassifyError, ExportError, TuneError)):
                 fail(str(error))
             raise
 
@@ -115,6 +116,11 @@ def fail(message: str, code: int = ERROR) -> NoReturn:
 def warn(message: str) -> None:
     """Print one line on stderr that the user should act on."""
     err.print(Text.assemble(("warning:", "bold yellow"), " ", _valid(message)))
+
+
+def note(message: str) -> None:
+    """Print one line on stderr that tells how far a long work is."""
+    err.print(_valid(message))
 
 
 def say(message: str) -> None:

@@ -121,6 +121,52 @@ def tiny_backbone(make_backbone, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def make_cut_backbone(backbone_bytes) -> Callable[..., Path]:
+    """Write a backbone that is cut after its first convolution; behind it are a residual and a depthwise one."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    def make(path: Path, seed: int = 0) -> Path:
+        model = onnx.load_model_from_string(
+            backbone_bytes(seed, cut={"block": "block_1", "shape": [15, 15, 16], "at": "clipped"})
+        )
+        graph, rng = model.graph, np.random.default_rng(seed + 1)
+        constants = {
+            "wide": rng.normal(0, 0.1, (16, 16, 3, 3)),
+            "wide_bias": rng.normal(0, 0.1, 16),
+            "deep": rng.normal(0.3, 0.1, (16, 1, 3, 3)),
+            "deep_bias": rng.normal(0, 0.1, 16),
+        }
+        tail = [
+            helper.make_node("Conv", ["clipped", "wide", "wide_bias"], ["more"], name="Conv_1", pads=[1, 1, 1, 1]),
+            helper.make_node("Add", ["clipped", "more"], ["sum"], name="Add_0"),
+            helper.make_node("Relu", ["sum"], ["positive"], name="Relu_0"),
+            helper.make_node(
+                "Conv", ["positive", "deep", "deep_bias"], ["small"], name="Conv_2",
+                pads=[0, 0, 1, 1], strides=[2, 2], group=16,
+            ),
+            helper.make_node("Clip", ["small", "low", "high"], ["last"], name="Clip_1"),
+            helper.make_node("GlobalAveragePool", ["last"], ["pooled"], name="GlobalAveragePool_0"),
+            helper.make_node("Flatten", ["pooled"], ["embedding"], name="Flatten_0"),
+            helper.make_node("Transpose", ["clipped"], ["tensor"], perm=[0, 2, 3, 1]),
+        ]  # fmt: skip
+        del graph.node[-2:]
+        graph.node.extend(tail)
+        graph.initializer.extend(numpy_helper.from_array(v.astype(np.float32), name) for name, v in constants.items())
+        graph.output.append(helper.make_tensor_value_info("tensor", TensorProto.FLOAT, ["n", 15, 15, 16]))
+        onnx.checker.check_model(model, full_check=True)
+        path.write_bytes(model.SerializeToString())
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def cut_backbone(make_cut_backbone, tmp_path_factory) -> Path:
+    return make_cut_backbone(tmp_path_factory.mktemp("cut") / "cut.onnx")
+
+
+@pytest.fixture(scope="session")
 def draw_photos() -> Callable[..., Path]:
     """Draw noisy photos in class folders, each class in a colour that comes from its name."""
     from PIL import Image

@@ -135,7 +135,7 @@ class Seam:
         newline: Any = None, closefd: bool = True, opener: Any = None,
     ) -> Any:  # fmt: skip
         path = self._full(file) if set(mode) & set("wax+") else None
-        if path is None or not self.is_watched(path):
+        if path is None or opener is not None or not self.is_watched(path):  # a file without a name loses nothing
             return _open(file, mode, buffering, encoding, errors, newline, closefd, opener)
         raw = _File(self, path, mode.replace("b", "").replace("t", ""))
         if buffering == 0:

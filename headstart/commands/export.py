@@ -28,6 +28,10 @@ def run(
     features: Annotated[
         str, typer.Option(help="top: the last layer's, or all-blocks: every block's too (better heads, longer rows).")
     ] = "top",
+    cut: Annotated[
+        str | None,
+        typer.Option(help="A block (block_12) behind which the network is to be tuned.", show_default="not cut"),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="For --weights random.")] = 0,
     precision: Annotated[str, typer.Option(help="fp32, or int8: faster on CPUs, needs --calibrate.")] = "fp32",
     calibrate: Annotated[
@@ -48,6 +52,7 @@ def run(
         width=width,
         fit=fit,
         features=features,
+        cut=cut,
         seed=seed,
         calibration=_pixels(calibrate, backbone, image_size, width, fit) if calibrate else None,
     )

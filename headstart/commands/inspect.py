@@ -38,7 +38,7 @@ def _model(file: Path) -> dict[str, Any]:
         "kind": kind,
         "sha256": model.sha256,
         "input": f"image: uint8 (n, {model.rule.height}, {model.rule.width}, 3), RGB, 0-255",
-        "outputs": {name: f"float32 (n, {dim})" for name, dim in model.outputs.items()},
+        "outputs": {name: f"float32 ({_listed(shape)})" for name, shape in model.outputs.items()},
         **{key: value for key, value in model.metadata.items() if key != "format"},
     }
 
@@ -55,7 +55,7 @@ def _store(file: Path) -> dict[str, Any]:
         "rows": len(store),
         "embedded": int(store.is_embedded.sum()),
         "failed": len(store.failures),
-        "vectors": f"{header.output}: {header.dtype} (n, {header.dim})",
+        "vectors": f"{header.output}: {header.dtype} ({_listed(header.shape)})",
         "classes": {name: labels.count(code) for code, name in enumerate(store.classes)},
         "unlabelled": labels.count(-1),
         "splits": {name: count for name, count in _counts(store.splits.tolist()).items() if name},
@@ -65,6 +65,10 @@ def _store(file: Path) -> dict[str, Any]:
         "model": {key: header.model.get(key) for key in ("backbone", "weights", "image_size", "resize", "precision")},
         "failures": store.failures,
     }
+
+
+def _listed(shape: tuple[int, ...]) -> str:
+    return ", ".join(["n", *map(str, shape)])
 
 
 def _counts(values: list[str]) -> dict[str, int]:

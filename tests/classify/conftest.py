@@ -42,7 +42,7 @@ def make_store(tiny_backbone, tmp_path) -> Callable[..., Store]:
             for row, (path, label) in enumerate(zip(names, labels, strict=True))
         ]
         classes = tuple(sorted({label for label in labels if label is not None}))
-        header = Header(model.metadata, model.sha256, "embedding", 16, "float32", classes, "photos", ("made",))
+        header = Header(model.metadata, model.sha256, "embedding", (16,), "float32", classes, "photos", ("made",))
         with StoreWriter(tmp_path / name, header, model) as writer:
             for row, (item, digest) in enumerate(zip(items, digests, strict=True)):
                 found = (None, "no image") if row in failed else (vectors[row], "")

@@ -349,7 +349,7 @@ def many(n: int, k: int) -> Store:
         status=np.zeros(n, np.int8),
         reason=np.zeros(n, "S1"),
     )
-    header = Header({}, "0" * 64, "embedding", 16, "float32", names, "photos", ("made",))
+    header = Header({}, "0" * 64, "embedding", (16,), "float32", names, "photos", ("made",))
     zeros = np.zeros(n, np.int64)
     return InMemory(Path("made.h5"), header, rows, (), (), ("photos",), zeros, zeros)
 

@@ -30,7 +30,7 @@ def vectors() -> np.ndarray:
 
 def save(place: Path, model, vectors: np.ndarray, dtype: str = "float32") -> Store:
     """Write a row for each vector, the last rows first and in several shards."""
-    header = Header(model.metadata, model.sha256, "embedding", DIM, dtype, ("cat", "dog"), "/photos", ("CPU",))
+    header = Header(model.metadata, model.sha256, "embedding", (DIM,), dtype, ("cat", "dog"), "/photos", ("CPU",))
     items = [Item(f"{i:04}.jpg".encode(), i, i, ("cat", "dog")[i % 2]) for i in range(len(vectors))]
     with StoreWriter(place, header, model) as writer:
         for i in reversed(range(len(items))):

@@ -1,4 +1,4 @@
-"""Each view's columns are what the plain backbone says of the pixels that the view is made of."""
+"""What a view gives is what the plain backbone says of the pixels that the view is made of."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ import pytest
 from extract.errors import ModelError
 from extract.model import parse_model, read_model
 from extract.resize import ResizeRule
-from extract.views import VIEWS, ZOOM, with_views
+from extract.views import VIEWS, ZOOM, with_views, without_views
 
 PICTURES = np.random.default_rng(5).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
 
@@ -21,13 +21,24 @@ def embed(data, pictures):
     return session.run(["embedding"], {"image": pictures})[0]
 
 
+def within(model, name, kind, pictures):
+    """Give a tensor inside a model."""
+    proto = onnx.load_model_from_string(model.data)
+    proto.graph.output.append(onnx.helper.make_tensor_value_info(name, kind, None))
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run([name], {"image": pictures})[0]
+
+
 def pixels(model, pictures, views):
     """Give what the backbone gets to see: view -> uint8, (n, h, w, 3)."""
-    proto = onnx.load_model_from_string(model.data)
-    proto.graph.output.append(onnx.helper.make_tensor_value_info("views_stacked", onnx.TensorProto.UINT8, None))
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
-    stacked = session.run(["views_stacked"], {"image": pictures})[0]
+    stacked = within(model, "views_stacked", onnx.TensorProto.UINT8, pictures)
     return {name: stacked[number :: len(VIEWS[views])] for number, name in enumerate(VIEWS[views])}
+
+
+def each_view(model, pictures, views):
+    """Give the embeddings of every view before their mean is taken: float32 (views, n, d)."""
+    every = within(model, "views_embedding", onnx.TensorProto.FLOAT, pictures)
+    return every.reshape(len(pictures), views, -1).swapaxes(0, 1)
 
 
 def linear(size, first, count):
@@ -70,7 +81,7 @@ several = pytest.mark.parametrize("views", [number for number in VIEWS if number
 @pytest.mark.parametrize("batch", [1, 3])
 def test_each_view_is_embedded_as_its_pixels_are_by_the_plain_model(plain, views, batch):
     model = with_views(plain, views)
-    found = np.split(embed(model.data, PICTURES[:batch]), views, axis=1)
+    found = each_view(model, PICTURES[:batch], views)
     seen = pixels(model, PICTURES[:batch], views)
     for name, part in zip(VIEWS[views], found, strict=True):
         assert part.shape == (batch, 16)
@@ -90,27 +101,46 @@ def test_views_are_the_picture_its_mirror_image_and_its_middle(backbone_bytes, s
 
 @several
 def test_the_views_of_one_picture_differ_from_one_another_and_from_other_pictures(plain, views):
-    found = embed(with_views(plain, views).data, PICTURES).reshape(-1, 16)
+    found = each_view(with_views(plain, views), PICTURES, views).reshape(-1, 16)
     apart = np.abs(found[:, None] - found[None]).max(axis=2)[~np.eye(len(found), dtype=bool)]
     assert apart.min() > 1e-3
 
 
 @several
-def test_the_average_is_that_of_the_views(plain, views):
-    averaged = with_views(plain, views, average=True)
-    every = embed(with_views(plain, views).data, PICTURES).reshape(3, views, 16)
-    np.testing.assert_allclose(embed(averaged.data, PICTURES), every.mean(axis=1), atol=1e-6)
-    assert averaged.outputs == {"embedding": 16}
-    assert (averaged.metadata["dim"], averaged.metadata["views_averaged"]) == (16, True)
+def test_the_embedding_is_the_mean_of_the_views(plain, views):
+    model = with_views(plain, views)
+    np.testing.assert_allclose(embed(model.data, PICTURES), each_view(model, PICTURES, views).mean(axis=0), atol=1e-6)
+    assert model.outputs == {"embedding": (16,)}
+
+
+@several
+def test_a_network_that_is_cut_gives_a_tensor_for_each_view(cut_backbone, views):
+    plain = read_model(cut_backbone)
+    pictures = np.random.default_rng(5).integers(0, 256, (3, *plain.rule.shape)).astype(np.uint8)
+    model = with_views(plain, views)
+    assert model.outputs == {"embedding": plain.outputs["embedding"], "tensor": (views, *plain.outputs["tensor"])}
+    found = within(model, "tensor", onnx.TensorProto.FLOAT, pictures)
+    for number, seen in enumerate(pixels(model, pictures, views).values()):
+        np.testing.assert_allclose(found[:, number], within(plain, "tensor", onnx.TensorProto.FLOAT, seen), atol=1e-4)
+
+
+@several
+def test_without_its_views_a_model_is_what_it_was_made_of(cut_backbone, plain, views):
+    for model in (plain, read_model(cut_backbone)):
+        again = without_views(with_views(model, views))
+        pictures = np.random.default_rng(5).integers(0, 256, (2, *model.rule.shape)).astype(np.uint8)
+        assert (again.outputs, again.metadata) == (model.outputs, model.metadata)
+        np.testing.assert_array_equal(embed(again.data, pictures), embed(model.data, pictures))
+        assert without_views(model) is model
 
 
 @several
 def test_the_file_says_what_it_is(plain, views):
     model = with_views(plain, views)
     assert model.sha256 == hashlib.sha256(model.data).hexdigest() == model.backbone_sha256 != plain.sha256
-    assert model.outputs == {"embedding": views * 16}
+    assert model.outputs == {"embedding": (16,)}
     assert (model.rule, model.source) == (ResizeRule(32, 32, "squash"), plain.source)
-    own = {"dim": views * 16, "views": [*VIEWS[views]], "views_averaged": False, "one_view_sha256": plain.sha256}
+    own = {"views": [*VIEWS[views]], "views_averaged": True, "one_view_sha256": plain.sha256}
     assert model.metadata == plain.metadata | own
     assert parse_model(model.data, "again").metadata == json.loads(json.dumps(model.metadata))
     assert with_views(plain, views).data == model.data
@@ -138,7 +168,7 @@ def test_what_is_not_a_backbone_as_exported_is_refused(plain, tiny_classifier):
 
 def test_an_int8_backbone_has_views_too(plain, tiny_int8):
     model = parse_model(tiny_int8, "int8.onnx")
-    found = np.split(embed(with_views(model, 4).data, PICTURES), 4, axis=1)
+    found = each_view(with_views(model, 4), PICTURES, 4)
     for part, seen in zip(found, pixels(with_views(model, 4), PICTURES, 4).values(), strict=True):
         np.testing.assert_allclose(part, embed(model.data, seen), atol=1e-5)
     assert np.abs(found[0] - embed(plain.data, PICTURES)).max() < 0.05

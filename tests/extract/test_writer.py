@@ -33,7 +33,7 @@ def writer(model, output):
             model.metadata,
             model.sha256,
             "embedding",
-            DIM,
+            (DIM,),
             "float32",
             ("cat", "dog"),
             "/photos",

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("export", "extract", "classify", "headstart")
+ROOMS = ("export", "extract", "classify", "tune", "headstart")
 ALLOWED = {
     "export": {"export"},
     "extract": {"extract"},
     "classify": {"classify", "extract"},
+    "tune": {"tune", "export", "extract", "classify"},
     "headstart": set(ROOMS),
 }
 KERAS = {"tensorflow", "keras", "tf2onnx"}

@@ -1,0 +1,68 @@
+"""Backbones that were tuned on some of the images: a head is searched for, and judged, on the others.
+
+What a tail was tuned on it knows too well: heads that are compared on those images would all look right. A tuned
+backbone therefore carries the digests of them.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classify.errors import LabelError
+from classify.splitting import Split
+from extract.store import Store
+
+TUNED_ON = "headstart-tuned-on"
+"""Entry of the file's metadata: the first `DIGITS` hexadecimal digits of each image's digest, one after another."""
+DIGITS = 16
+
+
+def note_tuned_on(proto: Any, store: Store, rows: NDArray[np.int64]) -> None:
+    """Note in an ONNX model, in place, which rows of a store it was tuned on."""
+    digests = sorted(digest.tobytes().hex()[:DIGITS] for digest in store.rows.sha256[rows])
+    entry = proto.metadata_props.add()
+    entry.key, entry.value = TUNED_ON, "".join(digests)
+
+
+def is_tuned_on(store: Store) -> NDArray[np.bool_]:
+    """Tell which rows, bool (n,), a store's backbone was tuned on."""
+    import onnx
+
+    if "tuned" not in store.header.model:
+        return np.zeros(len(store), bool)
+    proto = onnx.load_model_from_string(store.model().data)
+    noted = "".join(entry.value for entry in proto.metadata_props if entry.key == TUNED_ON)
+    known = {noted[start : start + DIGITS] for start in range(0, len(noted), DIGITS)}
+    return np.array([digest.tobytes().hex()[:DIGITS] in known for digest in store.rows.sha256], bool)
+
+
+def without_tuned(store: Store, split: Split, draws: NDArray[np.float64]) -> Split:
+    """Give a split that neither searches nor judges on what the backbone was tuned on.
+
+    Images to judge on that it was tuned on are trained on instead, with their copies; in the search, the head is
+    fitted on what it was tuned on and compared on the rest.
+
+    Parameters
+    ----------
+    draws
+        float64, of every row of the store: its random number, the same for copies of one image.
+
+    Raises
+    ------
+    LabelError
+        Where no image to judge on is left.
+    """
+    tuned = is_tuned_on(store)
+    if not tuned[np.concatenate([split.train, split.test])].any():
+        return split
+    known = np.isin(draws, draws[tuned])
+    test = split.test[~known[split.test]]
+    if not len(test):
+        raise LabelError(
+            f"{store.place}: its backbone was tuned on every image that could be judged on; give a store that has "
+            "other images too, or tune with the same splits"
+        )
+    train = np.union1d(split.train, split.test[known[split.test]])
+    return replace(split, train=train, test=test, draws=draws[train], fresh=~known[train])

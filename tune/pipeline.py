@@ -1,0 +1,233 @@
+"""Store of tensors -> backbone with a tuned tail, in one call."""
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from classify.calibration import fit_temperature, log_loss, softmax
+from classify.duplicates import find_duplicates
+from classify.fitting import fit
+from classify.folding import fold
+from classify.heads import HeadOptions
+from classify.search import logits_of
+from classify.splitting import Split, digest_of_rows, split_rows
+from classify.tuned import note_tuned_on
+from export.frameworks import load_frameworks
+from export.output import check_output, write_atomically
+from export.parity import compare
+from extract.carrying import open_tail, require_trunk
+from extract.cores import machine_memory
+from extract.model import Model, parse_model, seal
+from extract.pipeline import embed
+from extract.store import Store, open_store
+from extract.subgraph import tail, uncut
+from extract.views import without_views
+from tune.batches import Rows
+from tune.checkpoint import Epoch
+from tune.errors import TuneError
+from tune.fitting import Course, Head, epochs_of
+from tune.recipe import Recipe
+from tune.tail import build_tail, with_weights
+
+CHECKPOINT = ".tuning"
+COMPARED = 64
+"""Rows on which the written tail is compared with Keras."""
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """What came of a tuning.
+
+    Attributes
+    ----------
+    path
+        The backbone that was written.
+    block
+        After which the network is cut.
+    images, held_out
+        How many were trained on, and how many chose the epoch.
+    history
+        The epochs.
+    best
+        The one that was kept.
+    frozen
+        Log loss (nats) and accuracy (0..1), on the held-out images, of the head on the tail as it was.
+    max_difference
+        Largest absolute difference of the written tail's embeddings from Keras'.
+    warnings
+        What the reader of the figures should know.
+    seconds
+        Wall time of this run.
+    """
+
+    path: Path
+    block: str
+    images: int
+    held_out: int
+    history: list[Epoch] = field(repr=False)
+    best: Epoch
+    frozen: tuple[float, float]
+    max_difference: float
+    warnings: list[str]
+    seconds: float
+
+
+def tune(
+    tensors: str | os.PathLike[str],
+    output: str | os.PathLike[str] = "tuned.onnx",
+    *,
+    recipe: Recipe | None = None,
+    holdout: float = 0.2,
+    tell: Callable[[str], None] | None = None,
+    listener: Callable[[Epoch], None] | None = None,
+) -> TuneResult:
+    """Train the tail of a network on what its trunk gave for labelled images, and write trunk and tail as a backbone.
+
+    Images that `classify.train` would judge on are left alone. Of the others a fifth chooses the epoch; on the rest the
+    tail is trained, from a linear head on the tail as it is (Kumar et al. 2022). A run that was killed goes on from its
+    last epoch.
+
+    Parameters
+    ----------
+    tensors
+        A store that ``headstart embed`` made with a backbone of ``headstart export --cut``.
+    output
+        ``*.onnx``. Beside it, until it is written, lies the state of the run.
+    holdout
+        Share of images to leave alone where the store has no val or test split.
+    tell
+        Told what is being done, in a few words.
+    listener
+        Called after every epoch.
+
+    Raises
+    ------
+    TuneError, ExportError, ExtractError, ClassifyError
+        Where the store, its labels or the recipe do not allow it, Keras is missing, or nothing can be written.
+    """
+    started = time.monotonic()
+    recipe, place, say = recipe or Recipe(), Path(output), tell or (lambda _what: None)
+    check_output(place)
+    store = open_store(tensors)
+    trunk = without_views(store.model())
+    trunk = replace(trunk, sha256=str(store.header.model.get("one_view_sha256", trunk.sha256)))
+    require_trunk(store, trunk)
+    frameworks = load_frameworks(with_gpu=True)
+    say("carrying the rows through the tail as it is")
+    split, head, frozen = _begin(store, trunk, place, recipe, holdout)
+    train, held_out = (Rows(store, split.train[which]) for which in (~_chooses(store, split), _chooses(store, split)))
+    say("tuning")
+    course = Course.begin(build_tail(tail(trunk), frameworks), head, recipe, frameworks)
+    state = place.with_name(place.name + CHECKPOINT)
+    course.run(train, held_out, state, _of(store, recipe, holdout), listener or (lambda _epoch: None))
+    say("writing")
+    difference = _write(place, trunk, course, train, held_out, frozen)
+    state.unlink(missing_ok=True)
+    return TuneResult(
+        place, trunk.metadata["cut"]["block"], len(train), len(held_out), course.history, course.best, frozen,
+        difference, _warnings(course.best, frozen, len(held_out)), time.monotonic() - started,
+    )  # fmt: skip
+
+
+def _begin(
+    store: Store, trunk: Model, place: Path, recipe: Recipe, holdout: float
+) -> tuple[Split, Head, tuple[float, float]]:
+    """Divide the rows as `classify.train` would, and fit a linear head to the tail as it is.
+
+    Returns
+    -------
+    split, head, frozen
+        The rows to tune with; the head, fitted on those that will be trained on; its log loss and accuracy on the
+        others.
+    """
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.") as folder:
+        table, _ = embed(store.place, trunk, Path(folder) / "frozen.h5")
+        groups = find_duplicates(table).group_of_rows(len(table))
+        split = split_rows(table, holdout, recipe.seed, groups)
+        chooses = _chooses(table, split)
+        options = HeadOptions(class_weight=recipe.class_weight, seed=recipe.seed)
+        places = np.flatnonzero(~chooses)
+        fitted = fit(table, split.take(places), "logreg", options, machine_memory() / 2)
+        held_out = split.train[chooses]
+        logits, labels = logits_of(fitted.head, table.embeddings(held_out)), table.labels[held_out]
+        temperature = fit_temperature(logits, labels).temperature
+        frozen = log_loss(softmax(logits / temperature), labels), float((logits.argmax(axis=1) == labels).mean())
+        (layer,) = fold(fitted.head)
+        return split, Head(layer.weights, layer.bias), frozen
+
+
+def _chooses(store: Store, split: Split) -> Any:
+    """Tell which of the rows of ``split.train`` choose the epoch, bool (n,): a fold of them."""
+    held_out = split.folds(store.labels[split.train]) == 0
+    if not held_out.any():
+        raise TuneError(f"{store.place}: there are too few images of each class to hold some out; add more")
+    return held_out
+
+
+def _of(store: Store, recipe: Recipe, holdout: float) -> str:
+    """Name what a state is of: the rows, the trunk and the recipe."""
+    said = json.dumps([digest_of_rows(store), store.header.model_sha256, asdict(recipe), holdout])
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def _write(
+    place: Path, trunk: Model, course: Course, train: Rows, held_out: Rows, frozen: tuple[float, float]
+) -> float:
+    """Write the trunk with the tuned tail, once ONNX has shown that it does what Keras does."""
+    import onnx
+
+    tuned = with_weights(onnx.load_model_from_string(uncut(trunk).data), course.tail)
+    best = course.best
+    said = {name: value for name, value in trunk.metadata.items() if name not in ("parity", "sealed")} | {
+        "trunk_sha256": trunk.sha256,
+        "tuned": {
+            "block": trunk.metadata["cut"]["block"],
+            "images": len(train),
+            "held_out": len(held_out),
+            "recipe": asdict(course.recipe),
+            "kept_epoch": best.number,
+            "log_loss": round(best.log_loss, 4),
+            "accuracy": round(best.accuracy, 4),
+            "frozen_log_loss": round(frozen[0], 4),
+            "frozen_accuracy": round(frozen[1], 4),
+            "epochs": list(epochs_of(course.history)),
+        },
+    }
+    del tuned.metadata_props[:]
+    note_tuned_on(tuned, train.store, train.numbers)
+    entry = tuned.metadata_props.add()
+    entry.key, entry.value = "headstart", json.dumps(said, sort_keys=True)
+    model = parse_model(tuned.SerializeToString(deterministic=True), str(place))
+    difference = _difference(model, course, held_out)
+    said |= {"sealed": True, "parity": {"max_abs_difference": float(f"{difference:.0e}")}}
+    entry.value = json.dumps(said, sort_keys=True)
+    data = tuned.SerializeToString(deterministic=True)
+    write_atomically(place, data + seal(data))
+    return difference
+
+
+def _difference(model: Model, course: Course, rows: Rows) -> float:
+    tensors = next(rows.in_order(COMPARED))
+    flat = tensors.reshape(-1, *tensors.shape[2:])
+    keras = course.tail(flat, training=False).numpy()
+    return compare(open_tail(model).run(flat), keras).max_difference
+
+
+def _warnings(best: Epoch, frozen: tuple[float, float], images: int) -> list[str]:
+    warnings = []
+    if best.log_loss >= frozen[0]:
+        warnings.append(
+            f"tuning did not help: log loss {best.log_loss:.4f} on the held-out images, {frozen[0]:.4f} before; "
+            "keep the backbone as it was"
+        )
+    if images < 50:
+        warnings.append(f"only {images} images chose the epoch: which one is best is hardly known")
+    return warnings
