@@ -14,6 +14,7 @@ from classify.errors import PredictionError
 from classify.graph import PREDICTION
 from classify.predictions import Prediction, check_format, write_predictions
 from extract.files import check_output, check_outside
+from extract.merging import Share
 from extract.options import EngineOptions
 from extract.pipeline import Listener, fill, header_for
 from extract.remote import is_url
@@ -66,6 +67,7 @@ def score(
     output: str | os.PathLike[str] = "predictions.csv",
     *,
     top: int = 3,
+    share: Share | None = None,
     options: EngineOptions | None = None,
     listener: Listener | None = None,
 ) -> ScoreSummary:
@@ -83,6 +85,8 @@ def score(
         ``*.csv``, ``*.jsonl`` or ``*.parquet``.
     top
         How many of the likeliest classes are written for each image.
+    share
+        Which part of the images to score, where several runs divide them up, each with a table of its own.
 
     Raises
     ------
@@ -101,9 +105,9 @@ def score(
         raise PredictionError(f"{place}: is what is being read; write the predictions to another file with -o")
     run = _Run(model, place, min(top, len(model.classes)))
     if is_url(images) or not _is_store(Path(images)):
-        _score_images(run, images, options or EngineOptions(), listener)
+        _score_images(run, images, share, options or EngineOptions(), listener)
     else:
-        run.write(_score_store(model, open_store(images)))
+        run.write(_score_store(model, open_store(images), share))
     return run.summary(time.monotonic() - started)
 
 
@@ -180,26 +184,34 @@ def _is_store(place: Path) -> bool:
     return place.suffix in (".h5", ".hdf5")
 
 
-def _score_store(classifier: Classifier, store: Store) -> Iterator[_Batch]:
+def _score_store(classifier: Classifier, store: Store, share: Share | None) -> Iterator[_Batch]:
     classifier.require_store_of_same_backbone(store)
-    for rows, embeddings in store.batches():
+    for rows, embeddings in store.batches(share and share.of_store(store)):
         yield _Batch(store, rows, classifier.predictions(embeddings))
 
 
-def _score_images(run: _Run, images: str | os.PathLike[str], options: EngineOptions, listener: Listener | None) -> None:
+def _score_images(
+    run: _Run,
+    images: str | os.PathLike[str],
+    share: Share | None,
+    options: EngineOptions,
+    listener: Listener | None,
+) -> None:
     model, wanted = run.classifier.model, run.classifier.prediction
-    source = find_images(images)
+    listing = find_images(images)
+    source = listing if share is None else share.of_source(listing)
     runner = open_runner(model, wanted, options)
     header = header_for(source, model, runner, wanted, "float32")
     output = run.output
     with StoreWriter(output.with_name(output.name + PARTS), header, model) as writer:
         remove_unfinished_of(output)
-        writer.known.require_same_images(source.items)
+        writer.known.require_same_images(listing.items)
         fill(writer, source, runner, listener)
-        gone = writer.known.gone(source.items)
-        del source
+        gone = writer.known.gone(listing.items)
+        del source, listing
         scored = writer.finish(gone)
-        run.write(_Batch(scored, rows, predictions) for rows, predictions in scored.batches())
+        ours = share and share.of_store(scored)  # a run of another share may have been cut off here
+        run.write(_Batch(scored, rows, predictions) for rows, predictions in scored.batches(ours))
         writer.discard()
     run.stages, run.passed_over = runner.seconds(), runner.passed_over
     run.provider = ", ".join(runner.providers or scored.header.providers)

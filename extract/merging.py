@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from extract.errors import OutputError, SourceError, StoreError
 from extract.files import check_output
 from extract.lock import locked
@@ -46,6 +49,10 @@ class Share:
     def of_source(self, source: Source) -> Source:
         """Give the images of this run."""
         return Source(source.root, [item for item in source.items if self.holds(item.path)])
+
+    def of_store(self, store: Store) -> NDArray[np.int64]:
+        """Give the numbers of this run's rows."""
+        return np.array([row for row, path in enumerate(store.rows.path.tolist()) if self.holds(path)], np.int64)
 
 
 def merge(stores: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str]) -> Store:

@@ -116,10 +116,13 @@ class Store:
             result[mine] = _read_vectors(file, digest, self.header.output, self._position[chosen[mine]])
         return result
 
-    def batches(self, size: int = 4096) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Give (row numbers, vectors) in order, at most `size` rows at a time."""
-        for start in range(0, len(self), size):
-            chosen = np.arange(start, min(start + size, len(self)))
+    def batches(
+        self, which: NDArray[np.int64] | None = None, size: int = 4096
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Give (row numbers, vectors) of these rows, by default all, at most `size` at a time."""
+        rows = np.arange(len(self)) if which is None else which
+        for start in range(0, len(rows), size):
+            chosen = rows[start : start + size]
             yield chosen, self.embeddings(chosen)
 
     def blocks(self, which: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:

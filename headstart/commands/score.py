@@ -34,6 +34,9 @@ def run(
         "predictions.csv"
     ),
     top: Annotated[int, typer.Option(min=1, help="How many of the likeliest classes to write.")] = 3,
+    shard: Annotated[
+        str | None, typer.Option(help="As 3/16: the third of sixteen runs that divide the images up, a table each.")
+    ] = None,
     provider: Provider = "auto",
     workers: Workers = None,
     batch_size: BatchSize = None,
@@ -46,7 +49,7 @@ def run(
 ) -> None:
     """Score every image of a folder (or store) into a table of predictions."""
     from classify import score
-    from extract import EngineOptions
+    from extract import EngineOptions, Share
 
     with progress("scoring") as listener:
         summary = score(
@@ -54,6 +57,7 @@ def run(
             classifier,
             output,
             top=top,
+            share=Share.parse(shard) if shard else None,
             options=EngineOptions(provider, workers, batch_size, isolate, engine, address, gpus_per_worker),
             listener=listener,
         )
