@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from extract.copies import working_copy
 from extract.errors import ModelError, OutputError
 from extract.files import check_outside
 from extract.merging import Share
@@ -91,7 +92,8 @@ def embed(
     model
         A backbone file made by ``headstart export``.
     output
-        A file to be compacted into (``photos.h5``), or a folder of shards (``photos.emb``).
+        A file to be compacted into (``photos.h5``), or a folder of shards (``photos.emb``); here or at a URL, whose
+        store is then worked on as a copy (see `extract.copies`).
     dtype
         ``"float16"`` (relative error below 5e-4) or ``"float32"``.
     views
@@ -111,13 +113,25 @@ def embed(
     ExtractError
         `SourceError`, `ModelError`, `ProviderError`, `StoreError` or `OutputError`; an image that fails raises nothing.
     """
-    options = options or EngineOptions()
-    place = Path(output)
     if dtype not in DTYPES:
         raise OutputError(f"unknown dtype {dtype!r}; expected one of {', '.join(DTYPES)}")
+    check_outside(output, images)
+    with working_copy(output) as place:
+        return _embed(images, model, place, dtype, views, share, options or EngineOptions(), listener)
+
+
+def _embed(
+    images: str | os.PathLike[str],
+    model: str | os.PathLike[str],
+    place: Path,
+    dtype: str,
+    views: int,
+    share: Share | None,
+    options: EngineOptions,
+    listener: Listener | None,
+) -> tuple[Store, RunSummary]:
     if place.suffix == PARTS or not (is_folder_store(place) or place.suffix in (".h5", ".hdf5")):
         raise OutputError(f"{place}: expected a name that ends in .h5 (one file) or .emb (a folder of shards)")
-    check_outside(place, images)
     listing, backbone = find_images(images), read_model(model)
     source = listing if share is None else share.of_source(listing)
     if "probabilities" in backbone.outputs:

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from extract.copies import local_copy, named
 from extract.errors import StoreError
 from extract.hdf5 import own_dataset, states_digest
 from extract.model import Model, parse_model
@@ -151,7 +152,7 @@ class Store:
 
 
 def open_store(path: str | os.PathLike[str]) -> Store:
-    """Open a store: a file, or a folder of shards.
+    """Open a store: a file, or a folder of shards, here or at a URL, of which a copy is fetched first.
 
     Every file is compared with its digest before it is parsed.
 
@@ -160,7 +161,9 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     StoreError
         Where there is none, or a file is damaged, unfinished or of another schema.
     """
-    return open_files(Path(path), files_of(path))
+    place = local_copy(path)
+    with named(place, path):
+        return open_files(place, files_of(place))
 
 
 def open_files(place: Path, files: Sequence[Path]) -> Store:

@@ -1,7 +1,6 @@
 """`headstart score`: images or a store -> predictions."""
 
 import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,10 +28,10 @@ from headstart.console import (
 @command
 def run(
     images: Annotated[str, typer.Argument(help="A folder, URL or manifest of images, or an embedding store.")],
-    classifier: Annotated[Path, typer.Option(help="The classifier, made by `headstart train`.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="NAME.csv, NAME.jsonl or NAME.parquet.")] = Path(
-        "predictions.csv"
-    ),
+    classifier: Annotated[str, typer.Option(help="The classifier, made by `headstart train`.")],
+    output: Annotated[
+        str, typer.Option("-o", "--output", help="NAME.csv, NAME.jsonl or NAME.parquet, here or at a URL.")
+    ] = "predictions.csv",
     top: Annotated[int, typer.Option(min=1, help="How many of the likeliest classes to write.")] = 3,
     shard: Annotated[
         str | None, typer.Option(help="As 3/16: the third of sixteen runs that divide the images up, a table each.")
