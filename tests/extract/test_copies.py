@@ -4,6 +4,7 @@ import csv
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -89,9 +90,13 @@ def test_a_store_at_a_url_is_that_of_a_run_here(
     assert objects(bucket) == there
 
 
-def test_what_did_not_change_is_neither_fetched_nor_put_again(door, bucket, photos, backbone):
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_what_did_not_change_is_neither_fetched_nor_put_again(door, bucket, photos, backbone, machine, elsewhere):
     url = f"{bucket}/photos.h5"
     embed(photos, backbone, url)
+    if elsewhere:
+        machine("second")
+        open_store(url)
     door.kind, door.method = "photos.h5", "GET"
     embed(photos, backbone, url)
     open_store(url)
@@ -334,3 +339,48 @@ def test_workers_of_ray_on_this_machine_write_to_the_copy(bucket, photos, backbo
     store, _ = embed(photos, backbone, f"{bucket}/photos.emb", options=EngineOptions(engine="ray", workers=2))
     assert_same(store, embed(photos, backbone, tmp_path / "local.h5")[0])
     assert len(objects(bucket)) == 1 + len(shards_of(store.place))
+
+
+def test_what_fails_is_tried_again_and_never_half_there(photos, backbone, tmp_path, machine, monkeypatch):
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    failing, url = Counter(), f"memory://{time.time_ns()}/photos.emb"
+    known = {name: getattr(MemoryFileSystem, name) for name in ("put_file", "get_file", "ls")}
+
+    def cut(name, most):
+        def attempt(self, source, target=None, **options):
+            failing[name, source] += 1
+            if failing[name, source] > most:
+                return known[name](self, source, *([target] if target else []), **options)
+            if name == "put_file":
+                self.pipe_file(target, Path(source).read_bytes()[:100])
+            if name == "get_file":
+                Path(target).write_bytes(self.cat_file(source)[:100])
+                return None
+            raise TimeoutError("timed out")
+
+        monkeypatch.setattr(MemoryFileSystem, name, attempt)
+
+    for name in known:
+        cut(name, most=2)
+    local, _ = embed(photos, backbone, tmp_path / "local.h5")
+    embed(photos, backbone, url)
+    machine("second")
+    assert_same(open_store(url), local)
+    cut("put_file", most=99)
+    (photos / "stray.png").unlink()
+    before = {path: MemoryFileSystem().cat_file(path) for path in MemoryFileSystem().find(url)}
+    with pytest.raises(OutputError, match="timed out"):
+        embed(photos, backbone, url)
+    assert {path: MemoryFileSystem().cat_file(path) for path in MemoryFileSystem().find(url)} == before
+
+
+def test_missing_credentials_are_told_in_one_line(door, bucket, photos, backbone, monkeypatch):
+    import s3fs
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    s3fs.S3FileSystem.clear_instance_cache()
+    with pytest.raises(OutputError, match=f"^{bucket}/photos.h5: cannot be written: .*credentials are taken from"):
+        embed(photos, backbone, f"{bucket}/photos.h5")
