@@ -56,7 +56,7 @@ class Prediction:
         return row
 
 
-def check_format(output: Path) -> None:
+def check_format(output: str | os.PathLike[str]) -> None:
     """Refuse a name whose suffix says no format.
 
     Raises
@@ -64,7 +64,7 @@ def check_format(output: Path) -> None:
     PredictionError
         Listing the formats.
     """
-    if output.suffix.lower() not in SINKS:
+    if Path(output).suffix.lower() not in SINKS:
         raise PredictionError(f"{output}: expected a name that ends in one of {', '.join(SINKS)}")
 
 

@@ -13,10 +13,12 @@ from classify.classifier import Classifier, read_classifier
 from classify.errors import PredictionError
 from classify.graph import PREDICTION
 from classify.predictions import Prediction, check_format, write_predictions
+from extract.copies import working_copy
 from extract.files import check_output, check_outside
+from extract.merging import Share
 from extract.options import EngineOptions
 from extract.pipeline import Listener, fill, header_for
-from extract.remote import is_url
+from extract.remote import is_url, without_scheme
 from extract.runners import open_runner
 from extract.schema import EMBEDDED
 from extract.source import find_images
@@ -31,6 +33,8 @@ class ScoreSummary:
 
     Attributes
     ----------
+    output
+        The table; text where it is at a URL.
     counts
         Class name -> images for which it is the likeliest.
     labelled, agreeing
@@ -46,7 +50,7 @@ class ScoreSummary:
         Seconds spent in each stage, summed over threads: read, decode, infer, store.
     """
 
-    output: Path
+    output: Path | str
     inputs: int
     scored: int
     failed: int
@@ -66,6 +70,7 @@ def score(
     output: str | os.PathLike[str] = "predictions.csv",
     *,
     top: int = 3,
+    share: Share | None = None,
     options: EngineOptions | None = None,
     listener: Listener | None = None,
 ) -> ScoreSummary:
@@ -76,13 +81,15 @@ def score(
     Parameters
     ----------
     images
-        A folder or manifest of images, or an embedding store, whose images are then not read again.
+        A folder, URL or manifest of images, or an embedding store, whose images are then not read again.
     classifier
         A file made by ``headstart train``.
     output
-        ``*.csv``, ``*.jsonl`` or ``*.parquet``.
+        ``*.csv``, ``*.jsonl`` or ``*.parquet``, here or at a URL.
     top
         How many of the likeliest classes are written for each image.
+    share
+        Which part of the images to score, where several runs divide them up, each with a table of its own.
 
     Raises
     ------
@@ -90,21 +97,21 @@ def score(
         Where classifier, images or output cannot be used; an image that fails is a row, with its reason.
     """
     started = time.monotonic()
-    place = Path(output)
-    check_format(place)
-    check_output(place)
-    model = read_classifier(classifier)
+    check_format(output)
     if top < 1:
         raise PredictionError(f"the number of classes to write must be at least 1, found {top}")
-    check_outside(place, images)
-    if any(place.exists() and os.path.exists(given) and place.samefile(given) for given in (images, classifier)):
-        raise PredictionError(f"{place}: is what is being read; write the predictions to another file with -o")
-    run = _Run(model, place, min(top, len(model.classes)))
-    if is_url(images) or not _is_store(Path(images)):
-        _score_images(run, images, options or EngineOptions(), listener)
-    else:
-        run.write(_score_store(model, open_store(images)))
-    return run.summary(time.monotonic() - started)
+    check_outside(output, images)
+    with working_copy(output, is_store=False) as place:
+        check_output(place)
+        model = read_classifier(classifier)
+        if any(place.exists() and os.path.exists(given) and place.samefile(given) for given in (images, classifier)):
+            raise PredictionError(f"{place}: is what is being read; write the predictions to another file with -o")
+        run = _Run(model, place, min(top, len(model.classes)))
+        if _is_store(without_scheme(os.fspath(images))):
+            run.write(_score_store(model, open_store(images), share))
+        else:
+            _score_images(run, images, share, options or EngineOptions(), listener)
+    return run.summary(os.fspath(output) if is_url(output) else place, time.monotonic() - started)
 
 
 class _Run:
@@ -123,10 +130,10 @@ class _Run:
         predictions = (prediction for batch in batches for prediction in self._predictions(batch))
         write_predictions(self.output, predictions, self._places, with_unknown=self._knows_unknown)
 
-    def summary(self, seconds: float) -> ScoreSummary:
+    def summary(self, output: Path | str, seconds: float) -> ScoreSummary:
         scored = int(self._counts.sum())
         return ScoreSummary(
-            output=self.output,
+            output=output,
             inputs=scored + self._failed,
             scored=scored,
             failed=self._failed,
@@ -174,32 +181,41 @@ class _Batch:
     predictions: NDArray[np.float32]
 
 
-def _is_store(place: Path) -> bool:
-    if place.is_dir():
-        return bool(shards_of(place))
-    return place.suffix in (".h5", ".hdf5")
+def _is_store(images: str) -> bool:
+    place = Path(images)
+    if is_url(images):
+        return place.suffix in (".h5", ".hdf5", ".emb")
+    return bool(shards_of(place)) if place.is_dir() else place.suffix in (".h5", ".hdf5")
 
 
-def _score_store(classifier: Classifier, store: Store) -> Iterator[_Batch]:
+def _score_store(classifier: Classifier, store: Store, share: Share | None) -> Iterator[_Batch]:
     classifier.require_store_of_same_backbone(store)
-    for rows, embeddings in store.batches():
+    for rows, embeddings in store.batches(None if share is None else share.of_store(store)):
         yield _Batch(store, rows, classifier.predictions(embeddings))
 
 
-def _score_images(run: _Run, images: str | os.PathLike[str], options: EngineOptions, listener: Listener | None) -> None:
+def _score_images(
+    run: _Run,
+    images: str | os.PathLike[str],
+    share: Share | None,
+    options: EngineOptions,
+    listener: Listener | None,
+) -> None:
     model, wanted = run.classifier.model, run.classifier.prediction
-    source = find_images(images)
+    listing = find_images(images)
+    source = listing if share is None else share.of_source(listing)
     runner = open_runner(model, wanted, options)
     header = header_for(source, model, runner, wanted, "float32")
     output = run.output
     with StoreWriter(output.with_name(output.name + PARTS), header, model) as writer:
         remove_unfinished_of(output)
-        writer.known.require_same_images(source.items)
+        writer.known.require_same_images(listing.items)
         fill(writer, source, runner, listener)
-        gone = writer.known.gone(source.items)
-        del source
+        gone = writer.known.gone(listing.items)
+        del source, listing
         scored = writer.finish(gone)
-        run.write(_Batch(scored, rows, predictions) for rows, predictions in scored.batches())
+        ours = None if share is None else share.of_store(scored)  # a run of another share may have been cut off here
+        run.write(_Batch(scored, rows, predictions) for rows, predictions in scored.batches(ours))
         writer.discard()
     run.stages, run.passed_over = runner.seconds(), runner.passed_over
     run.provider = ", ".join(runner.providers or scored.header.providers)

@@ -1,18 +1,20 @@
 """Files that appear whole or not at all: written aside with a checked loop, synced, renamed, their folder synced."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from extract.errors import OutputError
+from extract.remote import is_url, without_scheme
 
 TEMPORARY = ".tmp-"
 """How the names of unfinished files begin; whoever holds the lock of their folder may delete them."""
 
 
-def check_outside(path: Path, images: str | os.PathLike[str]) -> None:
+def check_outside(path: str | os.PathLike[str], images: str | os.PathLike[str]) -> None:
     """Refuse an output inside the folder of images, where the next run would take it for one of them.
 
     Raises
@@ -20,9 +22,12 @@ def check_outside(path: Path, images: str | os.PathLike[str]) -> None:
     OutputError
         Naming a place that will do.
     """
-    root, place = os.path.realpath(images), os.path.realpath(path)
-    if os.path.isdir(root) and place.startswith(os.path.join(root, "")):
-        better = os.path.join(os.path.dirname(root), path.name)
+    output, source = without_scheme(os.fspath(path)), without_scheme(os.fspath(images))
+    root, place = source.rstrip("/"), output
+    if not is_url(output):
+        root, place = os.path.realpath(source), os.path.realpath(output)
+    if (is_url(root) or os.path.isdir(root)) and place.startswith(os.path.join(root, "")):
+        better = os.path.join(os.path.dirname(root), os.path.basename(output))
         raise OutputError(f"{path}: lies inside the folder of images {images}; write it elsewhere, as with -o {better}")
 
 
@@ -36,6 +41,8 @@ def check_output(path: Path, is_folder: bool = False) -> None:
     """
     if path.is_dir() and not is_folder:
         raise OutputError(f"{path}: expected the name of a file to write, found a folder; add a file name")
+    if re.match(r"\w{2,}:[/\\]", str(path)) and not path.parent.is_dir():
+        raise OutputError(f"{path}: a URL will do for stores and predictions alone; write this to a local file")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: its folder {path.parent} does not exist; make it first")
     if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.R_OK | os.W_OK)):

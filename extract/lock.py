@@ -17,7 +17,7 @@ PATIENCE = 0.5
 
 
 @contextmanager
-def locked(lock: Path, store: Path) -> Iterator[None]:
+def locked(lock: Path, store: Path | str) -> Iterator[None]:
     """Hold `lock` for the block.
 
     The lock file stays behind, empty of meaning: to delete it would let two runs hold two files of one name.

@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from extract.copies import local_copy, working_copy
 from extract.errors import OutputError, SourceError, StoreError
 from extract.files import check_output
 from extract.lock import locked
@@ -47,6 +51,10 @@ class Share:
         """Give the images of this run."""
         return Source(source.root, [item for item in source.items if self.holds(item.path)])
 
+    def of_store(self, store: Store) -> NDArray[np.int64]:
+        """Give the numbers of this run's rows."""
+        return np.array([row for row, path in enumerate(store.rows.path.tolist()) if self.holds(path)], np.int64)
+
 
 def merge(stores: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str]) -> Store:
     """Write the rows of several stores into one file.
@@ -57,9 +65,9 @@ def merge(stores: Sequence[str | os.PathLike[str]], output: str | os.PathLike[st
     Parameters
     ----------
     stores
-        Files, or folders of shards.
+        Files, or folders of shards, here or at URLs.
     output
-        A single file, ``*.h5``; a store that is there is replaced, once the new one is whole.
+        A single file, ``*.h5``, here or at a URL; a store that is there is replaced, once the new one is whole.
 
     Raises
     ------
@@ -68,9 +76,14 @@ def merge(stores: Sequence[str | os.PathLike[str]], output: str | os.PathLike[st
     OutputError
         Where the output cannot be written, or is no store now.
     """
-    place = Path(output)
     if not stores:
         raise StoreError("expected stores to merge, found none")
+    places = [local_copy(store) for store in stores]
+    with working_copy(output) as place:
+        return _merge(places, place)
+
+
+def _merge(stores: Sequence[Path], place: Path) -> Store:
     if place.suffix not in (".h5", ".hdf5"):
         raise OutputError(f"{place}: expected a name that ends in .h5")
     check_output(place)
@@ -85,12 +98,12 @@ def merge(stores: Sequence[str | os.PathLike[str]], output: str | os.PathLike[st
                     f"{file}: holds the images of {root}, not of {joined.roots[0]} as {files[0]}; "
                     "merge joins what several runs made of one folder"
                 )
-        compact(place, joined, replace(joined, place=Path(stores[0])).model())
+        compact(place, joined, replace(joined, place=stores[0]).model())
         del joined
     return open_store(place)
 
 
-def _files_of(store: str | os.PathLike[str]) -> list[Path]:
+def _files_of(store: Path) -> list[Path]:
     files = files_of(store)
     if not files:
         raise StoreError(f"{store}: expected an embedding store, found a folder without finished shards")

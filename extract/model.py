@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from extract.errors import ModelError
+from extract.remote import is_url, read_url, without_scheme
 from extract.resize import ResizeRule
 
 FORMATS = {"headstart-backbone": 1, "headstart-classifier": 1}
@@ -62,7 +63,7 @@ class Model:
 
 
 def read_model(path: str | os.PathLike[str]) -> Model:
-    """Read a backbone or classifier file.
+    """Read a backbone or classifier file, here or at a URL.
 
     Raises
     ------
@@ -70,13 +71,13 @@ def read_model(path: str | os.PathLike[str]) -> Model:
         Where there is no such file, it is no ONNX, was not made by Headstart or by another version of it, or its graph
         is not what the metadata says.
     """
-    place = Path(path)
+    place = without_scheme(os.fspath(path))
     try:
-        data = place.read_bytes()
+        data = read_url(place) if is_url(place) else Path(place).read_bytes()
     except FileNotFoundError:
-        raise ModelError(f"{place}: no such file; make one with `headstart export -o {place}`") from None
+        raise ModelError(f"{place}: no such file; make one with `headstart export`") from None
     except OSError as error:
-        raise ModelError(f"{place}: cannot be read: {error.strerror}") from None
+        raise ModelError(f"{place}: cannot be read: {error.strerror or error}") from None
     body, end = data[: -len(seal(b""))], data[-len(seal(b"")) :]
     is_sealed = end == seal(body)
     if end.startswith(_SEAL) and not is_sealed:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from extract.carrying import CarryRunner, is_store, of_as_many_views, source_of
+from extract.copies import working_copy
 from extract.errors import ModelError, OutputError
 from extract.files import check_outside
 from extract.merging import Share
@@ -95,7 +96,8 @@ def embed(
         A backbone made by ``headstart export`` or ``headstart tune``, or its file. Of a network that is cut, what its
         trunk gives is stored.
     output
-        A file to be compacted into (``photos.h5``), or a folder of shards (``photos.emb``).
+        A file to be compacted into (``photos.h5``), or a folder of shards (``photos.emb``); here or at a URL, whose
+        store is then worked on as a copy (see `extract.copies`).
     dtype
         ``"float16"`` (relative error below 5e-4) or ``"float32"``.
     views
@@ -115,28 +117,28 @@ def embed(
     ExtractError
         `SourceError`, `ModelError`, `ProviderError`, `StoreError` or `OutputError`; an image that fails raises nothing.
     """
-    options = options or EngineOptions()
-    place = Path(output)
     if dtype not in DTYPES:
         raise OutputError(f"unknown dtype {dtype!r}; expected one of {', '.join(DTYPES)}")
-    if place.suffix == PARTS or not (is_folder_store(place) or place.suffix in (".h5", ".hdf5")):
-        raise OutputError(f"{place}: expected a name that ends in .h5 (one file) or .emb (a folder of shards)")
-    check_outside(place, images)
-    backbone = model if isinstance(model, Model) else read_model(model)
-    if "probabilities" in backbone.outputs:
-        raise ModelError(
-            f"{backbone.source}: expected a backbone, found a classifier; embed with the backbone it came from"
-        )
-    listing, backbone, what, runner = (_of_tensors if is_store(images) else _of_images)(
-        images, backbone, views, options
-    )
+    check_outside(output, images)
+    with working_copy(output) as place:
+        if place.suffix == PARTS or not (is_folder_store(place) or place.suffix in (".h5", ".hdf5")):
+            raise OutputError(f"{place}: expected a name that ends in .h5 (one file) or .emb (a folder of shards)")
+        backbone = model if isinstance(model, Model) else read_model(model)
+        prepare = _of_tensors if is_store(images) else _of_images
+        return _embed(prepare(images, backbone, views, options or EngineOptions()), place, dtype, share, listener)
+
+
+def _embed(
+    work: "_Work", place: Path, dtype: str, share: Share | None, listener: Listener | None
+) -> tuple[Store, RunSummary]:
+    listing, runner = work.listing, work.runner
     source = listing if share is None else share.of_source(listing)
     started = time.monotonic()
-    with StoreWriter(place, header_for(source, backbone, runner, what, dtype), backbone) as writer:
+    with StoreWriter(place, header_for(source, work.backbone, runner, work.output, dtype), work.backbone) as writer:
         writer.known.require_same_images(listing.items)
         computed = fill(writer, source, runner, listener)
         gone = [path for path in writer.known.gone(listing.items) if share is None or share.holds(path)]
-        del source, listing  # with many images their list is the largest thing in memory, and the store is opened next
+        del source, listing, work  # with many images their list is the largest thing in memory, and a store comes next
         store = writer.finish(gone)
     present = int(store.is_embedded.sum())
     summary = RunSummary(
@@ -155,23 +157,34 @@ def embed(
     return store, summary
 
 
-_Parts = tuple[Source, Model, str, Runner]
-"""What is embedded, by which model, which output of it, and what runs that."""
+@dataclass(frozen=True)
+class _Work:
+    """What is embedded, by which model, which output of it, and what runs that."""
+
+    listing: Source
+    backbone: Model
+    output: str
+    runner: Runner
 
 
-def _of_images(images: str | os.PathLike[str], backbone: Model, views: int, options: EngineOptions) -> _Parts:
+def _of_images(images: str | os.PathLike[str], backbone: Model, views: int, options: EngineOptions) -> _Work:
+    if "probabilities" in backbone.outputs:
+        raise ModelError(
+            f"{backbone.source}: expected a backbone, found a classifier; embed with the backbone it came from"
+        )
     listing, backbone = find_images(images), with_views(backbone, views)
-    what = CUT if CUT in backbone.outputs else "embedding"
-    return listing, backbone, what, open_runner(backbone, what, options)
+    output = CUT if CUT in backbone.outputs else "embedding"
+    return _Work(listing, backbone, output, open_runner(backbone, output, options))
 
 
-def _of_tensors(store: str | os.PathLike[str], backbone: Model, views: int, options: EngineOptions) -> _Parts:
+def _of_tensors(store: str | os.PathLike[str], backbone: Model, views: int, options: EngineOptions) -> _Work:
     tensors = open_store(store)
     runner = CarryRunner(tensors, backbone, options)
     seen = of_as_many_views(uncut(backbone), tensors)
-    if views not in (1, len(seen.metadata.get("views", "1"))):
-        raise ModelError(f"{store}: holds {len(seen.metadata.get('views', '1'))} views of each image, not {views}")
-    return source_of(tensors), seen, "embedding", runner
+    held = len(seen.metadata.get("views", ["full"]))
+    if views not in (1, held):
+        raise ModelError(f"{store}: holds {held} views of each image, not {views}; leave --views out")
+    return _Work(source_of(tensors), seen, "embedding", runner)
 
 
 def header_for(source: Source, model: Model, runner: Runner, output: str, dtype: str) -> Header:

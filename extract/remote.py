@@ -49,7 +49,7 @@ class RemoteReader:
     """Reads objects below a URL, many at a time, each again and again while the other side is out of order."""
 
     def __init__(self, root: str) -> None:
-        self._files, self._root = _opened(root)
+        self._files, self._root = opened(root)
         self._budget, self._numbers = _Budget(BYTES_AHEAD), count()
         self._pool = ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="fetch")
 
@@ -128,10 +128,10 @@ def find_remote_images(url: str) -> Source:
     SourceError
         Where it cannot be listed, or nothing is there.
     """
-    files, root = _opened(url)
+    files, root = opened(url)
     try:
         files.invalidate_cache()
-        found = _listed(files, root)
+        found = listed(files, root)
     except Exception as error:  # each kind of store raises its own
         raise SourceError(
             f"{url}: cannot be listed: {one_line(error)}; credentials are taken from where its own tools find them"
@@ -145,7 +145,7 @@ def find_remote_images(url: str) -> Source:
     return Source(url.rstrip("/"), [_item(path, paths[path], has_splits) for path in shown])
 
 
-def _listed(files: Any, root: str) -> dict[str, dict[str, Any]]:
+def listed(files: Any, root: str) -> dict[str, dict[str, Any]]:
     """List everything below a place; what cannot be listed is an error, and never an empty folder."""
     from fsspec import AbstractFileSystem
     from fsspec.asyn import AsyncFileSystem
@@ -169,6 +169,25 @@ def _listed(files: Any, root: str) -> dict[str, dict[str, Any]]:
     return found
 
 
+def read_url(url: str) -> bytes:
+    """Read a file at a URL.
+
+    Raises
+    ------
+    OSError
+        Where it cannot be read.
+    SourceError
+        As `opened`.
+    """
+    files, path = opened(url)
+    try:
+        return bytes(again_and_again(lambda: files.cat_file(path)))
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # each kind of store raises its own
+        raise OSError(one_line(error)) from None
+
+
 def again_and_again(request: Callable[[], Any]) -> Any:
     """Make a request until it succeeds, is refused for good, or has failed `TRIES` times."""
     for number in range(1, TRIES):
@@ -182,7 +201,14 @@ def again_and_again(request: Callable[[], Any]) -> Any:
     return request()
 
 
-def _opened(url: str) -> tuple[Any, str]:
+def opened(url: str) -> tuple[Any, str]:
+    """Give the file system of a URL, and the path there.
+
+    Raises
+    ------
+    SourceError
+        Where there is a password in it, or what it needs is not installed.
+    """
     if "@" in url.partition("://")[2].partition("/")[0]:
         raise SourceError(
             f"{url.partition('://')[0]}://: expected a URL without a name or password in it; let the store's own tools "
@@ -203,10 +229,10 @@ def _opened(url: str) -> tuple[Any, str]:
 
 def _item(path: bytes, entry: dict[str, Any], has_splits: bool) -> Item:
     label, split = place_of(path, has_splits)
-    return Item(path, int(entry.get("size") or 0), _changed(entry), label, split)
+    return Item(path, int(entry.get("size") or 0), changed(entry), label, split)
 
 
-def _changed(entry: dict[str, Any]) -> int:
+def changed(entry: dict[str, Any]) -> int:
     """Give a number that changes with an object: when it was changed, or a digest of all that is said of it."""
     for name in ("LastModified", "last_modified", "mtime", "updated"):
         value = entry.get(name)
@@ -214,5 +240,5 @@ def _changed(entry: dict[str, Any]) -> int:
             return int(value.timestamp() * 1e9)
         if isinstance(value, int | float):
             return int(value * 1e9)
-    said = repr(sorted((name, repr(value)) for name, value in entry.items()))
+    said = repr(sorted((name, repr(value)) for name, value in entry.items() if "access" not in name.lower()))
     return int.from_bytes(hashlib.sha256(said.encode("utf-8", "surrogatepass")).digest()[:7], "big")

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from extract.copies import local_copy, named
 from extract.errors import StoreError
 from extract.hdf5 import own_dataset, states_digest
 from extract.model import Model, parse_model
@@ -116,10 +117,13 @@ class Store:
             result[mine] = _read_vectors(file, digest, self.header.output, self._position[chosen[mine]])
         return result
 
-    def batches(self, size: int = 4096) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Give (row numbers, vectors) in order, at most `size` rows at a time."""
-        for start in range(0, len(self), size):
-            chosen = np.arange(start, min(start + size, len(self)))
+    def batches(
+        self, which: NDArray[np.int64] | None = None, size: int = 4096
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Give (row numbers, vectors) of these rows, by default all, at most `size` at a time."""
+        rows = np.arange(len(self)) if which is None else which
+        for start in range(0, len(rows), size):
+            chosen = rows[start : start + size]
             yield chosen, self.embeddings(chosen)
 
     def blocks(self, which: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
@@ -149,7 +153,7 @@ class Store:
 
 
 def open_store(path: str | os.PathLike[str]) -> Store:
-    """Open a store: a file, or a folder of shards.
+    """Open a store: a file, or a folder of shards, here or at a URL, of which a copy is fetched first.
 
     Every file is compared with its digest before it is parsed.
 
@@ -158,7 +162,9 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     StoreError
         Where there is none, or a file is damaged, unfinished or of another schema.
     """
-    return open_files(Path(path), files_of(path))
+    place = local_copy(path)
+    with named(place, path):
+        return open_files(place, files_of(place))
 
 
 def open_files(place: Path, files: Sequence[Path]) -> Store:

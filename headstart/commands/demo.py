@@ -48,7 +48,7 @@ def run(
     say(f"{scored.output}: {scored.scored} scored, {scored.failed} failed")
     known = " (most of them it was trained on)" if images else ""
     say(f"  {scored.agreeing} of {scored.labelled} agree with the name of their folder{known}")
-    _show_first_rows(scored.output)
+    _show_first_rows(output / "predictions.csv")
     _end(output, report, result.evaluation.accuracy, result.evaluation.images, is_trained, images is None)
 
 

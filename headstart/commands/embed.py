@@ -37,10 +37,10 @@ def run(
     images: Annotated[
         str, typer.Argument(help="A folder or URL (s3://...) of images, or a manifest (.csv, .jsonl, .parquet).")
     ],
-    model: Annotated[Path, typer.Option(help="The backbone, made by `headstart export`.")] = Path("backbone.onnx"),
+    model: Annotated[str, typer.Option(help="The backbone, made by `headstart export`.")] = "backbone.onnx",
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="NAME.h5 for one file, NAME.emb for a folder of shards.")
-    ] = Path("photos.h5"),
+        str, typer.Option("-o", "--output", help="NAME.h5 for one file, NAME.emb for a folder of shards; or a URL.")
+    ] = "photos.h5",
     dtype: Annotated[str, typer.Option(help="float16 or float32.")] = "float16",
     views: Annotated[
         int, typer.Option(min=1, help="Views an image: 2 with its mirror image, 4 also enlarged; slower, better.")
@@ -80,7 +80,7 @@ def run(
     check_failures(summary.failed, max_failures)
 
 
-def show(store: "Store", summary: "RunSummary", output: Path) -> None:
+def show(store: "Store", summary: "RunSummary", output: Path | str) -> None:
     """Print what a run of `embed` did."""
     for reason in summary.passed_over:
         warn(f"passed over: {reason}")
@@ -101,8 +101,8 @@ def show(store: "Store", summary: "RunSummary", output: Path) -> None:
         say(f"classes: {', '.join(short_path(name) for name in store.classes)}")
 
 
-def _say_next(store: "Store", output: Path) -> None:
-    name = quote(str(output))
+def _say_next(store: "Store", output: str) -> None:
+    name = quote(output)
     if store.classes:
         say(f"next: headstart train {name} -o classifier.onnx")
     else:

@@ -1,6 +1,5 @@
 """`headstart evaluate`: a classifier on a store's labels, for people and as a gate."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,9 +13,9 @@ if TYPE_CHECKING:
 
 @command
 def run(
-    store: Annotated[Path, typer.Argument(help="A store with labels, made by `headstart embed`.")],
-    classifier: Annotated[Path, typer.Option(help="The file to judge, made by `headstart train`.")],
-    against: Annotated[Path | None, typer.Option(help="Another classifier, to compare with.")] = None,
+    store: Annotated[str, typer.Argument(help="A store with labels, made by `headstart embed`.")],
+    classifier: Annotated[str, typer.Option(help="The file to judge, made by `headstart train`.")],
+    against: Annotated[str | None, typer.Option(help="Another classifier, to compare with.")] = None,
     split: Annotated[str | None, typer.Option(help="Only this split: train, val or test.")] = None,
     require_accuracy: Annotated[
         float | None, typer.Option(min=0, max=1, help="Exit with code 1 below this accuracy.")
@@ -39,7 +38,7 @@ def run(
         fail(f"{classifier}: accuracy {evaluation.accuracy:.4f} is below the required {require_accuracy}")
 
 
-def show_comparison(comparison: "Comparison", against: Path | None) -> None:
+def show_comparison(comparison: "Comparison", against: str | None) -> None:
     """Print how a classifier does beside another."""
     low, high = comparison.accuracy_interval
     loss_low, loss_high = comparison.log_loss_interval

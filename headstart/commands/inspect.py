@@ -10,14 +10,15 @@ from headstart.console import Json, command, fail, print_json, say, short_path
 
 @command
 def run(
-    file: Annotated[Path, typer.Argument(help="A backbone, an embedding store or a classifier.")], json: Json = False
+    file: Annotated[str, typer.Argument(help="A backbone, an embedding store or a classifier.")], json: Json = False
 ) -> None:
     """Tell what a backbone, store or classifier is and what made it."""
-    if not file.exists():
+    place = Path(file)
+    if "://" not in file and not place.exists():
         fail(f"{file}: no such file")
-    if file.is_dir() or file.suffix in (".h5", ".hdf5"):
+    if place.is_dir() or place.suffix in (".h5", ".hdf5", ".emb"):
         facts = _store(file)
-    elif file.suffix == ".onnx":
+    elif place.suffix == ".onnx":
         facts = _model(file)
     else:
         fail(f"{file}: expected a backbone or classifier (.onnx) or an embedding store (.h5, .emb)")
@@ -28,7 +29,7 @@ def run(
         say(f"{name + ':':<18}{_text(value)}")
 
 
-def _model(file: Path) -> dict[str, Any]:
+def _model(file: str) -> dict[str, Any]:
     from extract import read_model
 
     model = read_model(file)
@@ -43,7 +44,7 @@ def _model(file: Path) -> dict[str, Any]:
     }
 
 
-def _store(file: Path) -> dict[str, Any]:
+def _store(file: str) -> dict[str, Any]:
     from extract import open_store
 
     store = open_store(file)

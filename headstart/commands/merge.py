@@ -1,6 +1,5 @@
 """`headstart merge`: the stores of several runs -> one store."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,8 +9,8 @@ from headstart.console import Json, command, print_json, say
 
 @command
 def run(
-    stores: Annotated[list[Path], typer.Argument(help="Stores of one folder of images, as `embed --shard` makes.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The store to write, NAME.h5.")],
+    stores: Annotated[list[str], typer.Argument(help="Stores of one folder of images, as `embed --shard` makes.")],
+    output: Annotated[str, typer.Option("-o", "--output", help="The store to write, NAME.h5, here or at a URL.")],
     json: Json = False,
 ) -> None:
     """Join stores that several runs made of one folder into a single file."""

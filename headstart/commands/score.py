@@ -1,7 +1,6 @@
 """`headstart score`: images or a store -> predictions."""
 
 import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,11 +28,14 @@ from headstart.console import (
 @command
 def run(
     images: Annotated[str, typer.Argument(help="A folder, URL or manifest of images, or an embedding store.")],
-    classifier: Annotated[Path, typer.Option(help="The classifier, made by `headstart train`.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="NAME.csv, NAME.jsonl or NAME.parquet.")] = Path(
-        "predictions.csv"
-    ),
+    classifier: Annotated[str, typer.Option(help="The classifier, made by `headstart train`.")],
+    output: Annotated[
+        str, typer.Option("-o", "--output", help="NAME.csv, NAME.jsonl or NAME.parquet, here or at a URL.")
+    ] = "predictions.csv",
     top: Annotated[int, typer.Option(min=1, help="How many of the likeliest classes to write.")] = 3,
+    shard: Annotated[
+        str | None, typer.Option(help="As 3/16: the third of sixteen runs that divide the images up, a table each.")
+    ] = None,
     provider: Provider = "auto",
     workers: Workers = None,
     batch_size: BatchSize = None,
@@ -46,7 +48,7 @@ def run(
 ) -> None:
     """Score every image of a folder (or store) into a table of predictions."""
     from classify import score
-    from extract import EngineOptions
+    from extract import EngineOptions, Share
 
     with progress("scoring") as listener:
         summary = score(
@@ -54,6 +56,7 @@ def run(
             classifier,
             output,
             top=top,
+            share=Share.parse(shard) if shard else None,
             options=EngineOptions(provider, workers, batch_size, isolate, engine, address, gpus_per_worker),
             listener=listener,
         )

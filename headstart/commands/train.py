@@ -17,7 +17,7 @@ SHOWN_CLASSES = 25
 
 @command
 def run(
-    store: Annotated[Path, typer.Argument(help="The embedding store, made by `headstart embed`.")],
+    store: Annotated[str, typer.Argument(help="The embedding store, made by `headstart embed`.")],
     head: Annotated[str, typer.Option(help="logreg, mlp, or auto: whichever does better.")] = "logreg",
     output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")] = Path("classifier.onnx"),
     c: Annotated[
@@ -33,7 +33,7 @@ def run(
         float, typer.Option(help="Share of known images that may be marked unknown; 0: mark none.")
     ] = 0.05,
     untrained: Annotated[
-        Path | None, typer.Option(help="A store of the same images by an untrained backbone, to compare with.")
+        str | None, typer.Option(help="A store of the same images by an untrained backbone, to compare with.")
     ] = None,
     suspects: Annotated[bool, typer.Option(help="List likely label mistakes (needs the extra `report`).")] = False,
     report: Annotated[Path | None, typer.Option(help="Write a report: NAME.html (needs the extra `report`).")] = None,

@@ -16,6 +16,7 @@ from classify.errors import ClassifierError, PredictionError
 from classify.predictions import SINKS
 from classify.scoring import score
 from classify.training import train
+from extract import Share
 from extract.errors import ExtractError, OutputError, SourceError, StoreError
 from extract.pipeline import EngineOptions
 from extract.store import open_store
@@ -299,3 +300,27 @@ def test_images_are_scored_in_the_views_that_were_trained_on(tiny_backbone, tiny
     path = train(store, tmp_path / "c.onnx").path
     of_images, of_store = (score(given, path, tmp_path / "p.csv", top=1) for given in (tiny_photos, tmp_path / "s.h5"))
     assert (of_images.scored, of_images.agreeing, of_images.unknown) == (60, 60, of_store.unknown)
+
+
+@pytest.mark.parametrize("what", ["tiny_photos", "tiny_store"])
+def test_the_tables_of_all_shares_are_that_of_one_run(request, what, tiny_classifier, tmp_path):
+    images = request.getfixturevalue(what)
+    score(images, tiny_classifier, tmp_path / "whole.csv")
+    parts = [tmp_path / f"{number}.csv" for number in (1, 2, 3)]
+    runs = [score(images, tiny_classifier, part, share=Share(i, 3)) for i, part in enumerate(parts, start=1)]
+    assert sum(run.inputs for run in runs) == 61 > max(run.inputs for run in runs)
+    found = [row for part in parts for row in rows(part)]
+    assert sorted(found, key=lambda row: row["path"]) == rows(tmp_path / "whole.csv")
+
+
+def test_a_share_takes_no_rows_from_a_run_of_another_that_was_cut_off(tiny_photos, tiny_classifier, tmp_path):
+    def stop(state):
+        if state.done == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score(tiny_photos, tiny_classifier, tmp_path / "p.csv", share=Share(1, 2), listener=stop)
+    score(tiny_photos, tiny_classifier, tmp_path / "p.csv", share=Share(2, 2))
+    assert rows(tmp_path / "p.csv")
+    assert all(Share(2, 2).holds(os.fsencode(row["path"])) for row in rows(tmp_path / "p.csv"))
+    assert not (tmp_path / "p.csv.parts").exists()

@@ -1,12 +1,8 @@
 """Images at URLs: a real S3 server on this machine, behind a door that fails as networks do."""
 
-import http.client
 import subprocess
 import sys
-import threading
 import time
-from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -19,109 +15,6 @@ from extract.schema import ROW_DTYPES
 boto3 = pytest.importorskip("boto3")
 pytest.importorskip("s3fs")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of boto and its kin
-
-
-class Door(ThreadingHTTPServer):
-    """Passes requests on to a server; of those for objects, some fail: every third of its kind in turn."""
-
-    daemon_threads = True
-
-    def __init__(self, behind: int) -> None:
-        super().__init__(("127.0.0.1", 0), Passing)
-        self.behind, self.faults = behind, ()
-        self.seen, self.sent, self.lock = Counter(), 0, threading.Lock()
-
-    def fault_of(self, path: str) -> str:
-        """Let each object fail the first time that it is asked for, in one way or another, two of three times."""
-        with self.lock:
-            self.seen[path] += 1
-            if not self.faults or self.seen[path] > 1:
-                return ""
-            return self.faults[len(self.seen) % len(self.faults)]
-
-
-class Passing(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Door
-
-    def log_message(self, *_) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        self._pass_on()
-
-    do_PUT = do_HEAD = do_POST = do_DELETE = do_GET
-
-    def _pass_on(self) -> None:
-        fault = self.server.fault_of(self.path) if self.command == "GET" and ".png" in self.path else ""
-        if fault == "reset":
-            self.close_connection = True
-            return
-        if fault == "throttled":
-            body = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
-            self._answer(503, {"Content-Type": "application/xml"}, body)
-            return
-        if fault == "slow":
-            time.sleep(0.5)
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.behind, timeout=60)
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
-        connection.request(self.command, self.path, body, headers)
-        found = connection.getresponse()
-        data = found.read()
-        if fault == "cut":
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data[: len(data) // 2])
-            self.close_connection = True
-            return
-        kept = {name: value for name, value in found.getheaders() if name.lower() not in ("transfer-encoding", "date")}
-        self._answer(found.status, kept, data)
-        connection.close()
-
-    def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            if name.lower() not in ("content-length", "connection", "server"):
-                self.send_header(name, value)
-        length = headers.get("Content-Length") if self.command == "HEAD" else None
-        self.send_header("Content-Length", length or str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-            with self.server.lock:
-                self.server.sent += len(body) if ".png" in self.path else 0
-
-
-@pytest.fixture(scope="module")
-def server():
-    from moto.server import ThreadedMotoServer
-
-    running = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    running.start()
-    yield running.get_host_and_port()[1]
-    running.stop()
-
-
-@pytest.fixture
-def door(server, monkeypatch):
-    import s3fs
-
-    with Door(server) as door:
-        threading.Thread(target=door.serve_forever, daemon=True).start()
-        for name, value in {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{door.server_address[1]}",
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_MAX_ATTEMPTS": "1",
-        }.items():
-            monkeypatch.setenv(name, value)
-        s3fs.S3FileSystem.clear_instance_cache()
-        yield door
-        s3fs.S3FileSystem.clear_instance_cache()
-        door.shutdown()
 
 
 @pytest.fixture
@@ -185,7 +78,7 @@ def test_an_object_that_stays_out_of_reach_is_a_failure_and_tried_again(door, bu
     monkeypatch.setattr("extract.remote.FIRST_WAIT", 0.001)
     monkeypatch.setattr("extract.remote.TRIES", 2)
     with monkeypatch.context() as ill:
-        ill.setattr(Door, "fault_of", lambda self, path: "throttled" if "/02" in path else "")
+        ill.setattr(type(door), "fault_of", lambda self, method, path: "throttled" if "/02" in path else "")
         store, summary = embed(bucket, backbone, tmp_path / "a.h5", options=EngineOptions(isolate=False))
     assert summary.failed == 2
     ((reason,),) = [[why for path, why in store.failures.items() if "02" in path]]

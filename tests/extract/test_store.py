@@ -90,7 +90,7 @@ def test_a_mask_chooses_rows(store, vectors):
 
 @pytest.mark.parametrize("size", [1, 37, 200, 10_000])
 def test_batches_give_every_row_once(store, vectors, size):
-    numbers, parts = zip(*store.batches(size), strict=True)
+    numbers, parts = zip(*store.batches(size=size), strict=True)
     np.testing.assert_array_equal(np.concatenate(numbers), np.arange(ROWS))
     np.testing.assert_array_equal(np.concatenate(parts), vectors)
     assert max(map(len, parts)) == min(size, ROWS)
