@@ -41,7 +41,7 @@ class _Cursor:
         if not self._starts[self._group] <= row < self._starts[self._group + 1] or row < self._first:
             self._open_group_of(row)
         if self._error:
-            raise self._error
+            raise type(self._error)(str(self._error))
         try:
             while row >= self._first + len(self._images):
                 self._first += len(self._images)

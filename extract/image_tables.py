@@ -14,7 +14,7 @@ from extract.tars import Fetch
 
 COLUMN = "image"
 REQUEST_BYTES = 8 << 20
-"""At the most; a row group may be larger than the memory."""
+"""Of one request, or a page of the table where that is longer: a row group may be larger than the memory."""
 
 
 def table_items(container: Item, fetch: Fetch, shown: str) -> list[Item]:
@@ -58,7 +58,8 @@ def open_table(fetch: Fetch, size: int) -> Any:
     """Open a table as a `pyarrow.parquet.ParquetFile` that reads what is asked for, and no more."""
     import pyarrow.parquet
 
-    return pyarrow.parquet.ParquetFile(_Parts(fetch, size), buffer_size=REQUEST_BYTES)
+    # With pre_buffer, pyarrow's default, the whole column of a row group would be held at once.
+    return pyarrow.parquet.ParquetFile(_Parts(fetch, size), buffer_size=REQUEST_BYTES, pre_buffer=False)
 
 
 def image_column(schema: Any, shown: str) -> str:

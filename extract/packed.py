@@ -5,13 +5,15 @@ and above it are. A table has the columns of a manifest, and the images themselv
 """
 
 import os
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
+from pathlib import Path
 
 from extract.errors import SourceError
-from extract.source import SPLIT_NAMES, Item, Source, has_splits_at, place_of
+from extract.source import SPLIT_NAMES, Item, Source, has_splits_at, place_of, regular_item
 from extract.tars import is_image_name, shown_path, tar_items
 
 TAR, TABLE = b".tar", b".parquet"
@@ -67,6 +69,34 @@ def _listed(source: Source, containers: Sequence[Item]) -> list[Item]:
     finally:
         pool.shutdown(cancel_futures=True)
         reader.close()
+
+
+def read_packed(root: str | os.PathLike[str], path: bytes) -> bytes | None:
+    """Read the image at a path that leads into an archive or table below a folder; None where it does not.
+
+    Raises
+    ------
+    ExtractError
+        Where it cannot be read.
+    """
+    from extract.remote import open_reader
+
+    for slash in re.finditer(b"/", path):
+        container = regular_item(Path(root), path[: slash.start()])
+        if is_packed(container.path) and not container.reason:
+            item = _inside(os.fspath(root), container).get(path)
+            reader = open_reader(root)
+            try:
+                return None if item is None or item.reason else reader.read(item)[0]
+            finally:
+                reader.close()
+    return None
+
+
+@lru_cache(maxsize=8)
+def _inside(root: str, container: Item) -> dict[bytes, Item]:
+    source = Source(Path(root), [container])
+    return {item.path: item for item in _listed(source, source.items)}
 
 
 def _placed(source: Source, items: list[Item]) -> list[Item]:

@@ -85,7 +85,8 @@ def read_file(path: bytes, start: int = 0, size: int | None = None) -> tuple[byt
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise DecodeError("not a regular file")
-            check_size(found.st_size if size is None else size)
+            if size is None:
+                check_size(found.st_size)
             file.seek(start)
             return file.read(-1 if size is None else size), found
     except OSError as error:

@@ -1,5 +1,6 @@
 """Photos in tar archives: rows are those of the same photos in a folder, and nothing in an archive does harm."""
 
+import hashlib
 import io
 import os
 import tarfile
@@ -257,6 +258,25 @@ def test_an_archive_that_changes_meanwhile_gives_no_wrong_photo(tmp_path, pictur
     make_tar(place, [("0.png", picture(3)), ("1.png", picture(4))])
     with pytest.raises(Exception, match="changed meanwhile"):
         LocalReader(source.root).read(source.items[0])
+
+
+def test_the_report_shows_photos_in_archives(tmp_path, picture):
+    from extract.thumbnails import thumbnail
+
+    photo = picture()
+    make_tar(tmp_path / "in" / "x.tar", [("a/1.png", photo), ("../2.png", photo)])
+    digest = hashlib.sha256(photo).digest()
+    assert thumbnail(tmp_path, b"in/x.tar/a/1.png", sha256=digest) == thumbnail_of(photo, tmp_path)
+    assert thumbnail(tmp_path, b"in/x.tar/a/1.png", sha256=bytes(32)) is None
+    assert thumbnail(tmp_path, b"in/x.tar/../2.png") is None
+    assert thumbnail(tmp_path, b"in/x.tar/3.png") is None
+
+
+def thumbnail_of(photo: bytes, folder: Path) -> bytes | None:
+    from extract.thumbnails import thumbnail
+
+    (folder / "alone.png").write_bytes(photo)
+    return thumbnail(folder, b"alone.png")
 
 
 def test_the_suffixes_of_images_are_those_of_the_formats():
