@@ -74,6 +74,8 @@ def image_column(schema: Any, shown: str) -> str:
     if COLUMN in found:
         return found[COLUMN]
     if len(found) != 1:
+        if "path" in schema.names:
+            raise SourceError(f"{shown}: names files and holds none; give a list by itself, as a file of this machine")
         columns = ", ".join(f"{column.name} ({column.type})"[:80] for column in schema) or "none"
         raise SourceError(
             f"{shown}: expected the bytes of images in one column (or in one called '{COLUMN}'), or names of "

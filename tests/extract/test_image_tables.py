@@ -12,7 +12,7 @@ import pytest
 
 from extract import EngineOptions, embed, find_images
 from extract.errors import DecodeError, SourceError
-from extract.image_rows import RowReader
+from extract.image_rows import RowReader, _Cursor
 from extract.reading import LocalReader
 
 QUICK = EngineOptions(isolate=False, batch_size=4)
@@ -47,6 +47,19 @@ def rows(photos) -> list[tuple]:
     return [(f.read_bytes(), f.parent.name if f.parent != photos else None, "") for f in files]
 
 
+@pytest.fixture
+def opened(monkeypatch) -> list[int]:
+    """Give the numbers of the row groups that are opened."""
+    numbers, known = [], _Cursor._images_of
+
+    def images_of(self, group):
+        numbers.append(group)
+        return known(self, group)
+
+    monkeypatch.setattr(_Cursor, "_images_of", images_of)
+    return numbers
+
+
 def content_of(store) -> list[tuple]:
     names = [store.header.classes[code] if code >= 0 else None for code in store.rows.label]
     columns = store.rows.sha256.tolist(), names, store.rows.split.tolist(), store.rows.reason.tolist()
@@ -75,16 +88,7 @@ def test_rows_are_those_of_the_folder_and_nothing_is_read_again(photos, rows, ba
     assert (again.computed, again.reused) == (0, 25)
 
 
-def test_a_row_group_is_opened_once_and_one_that_is_known_not_at_all(rows, backbone, tmp_path, monkeypatch):
-    from extract.image_rows import _Cursor
-
-    opened, known = [], _Cursor._images_of
-
-    def images_of(self, group):
-        opened.append(group)
-        return known(self, group)
-
-    monkeypatch.setattr(_Cursor, "_images_of", images_of)
+def test_a_row_group_is_opened_once_and_one_that_is_known_not_at_all(rows, backbone, tmp_path, opened, monkeypatch):
     monkeypatch.setattr("extract.image_rows.BYTES_AHEAD", 5000)
     monkeypatch.setattr("extract.image_rows.BATCH_BYTES", 3000)
     for i in range(2):
@@ -154,6 +158,8 @@ def test_the_column_is_image_or_the_only_one_of_bytes(tmp_path):
     assert refusal(place).endswith("found the columns one (binary), other (binary)")
     pyarrow.parquet.write_table(pyarrow.table({"one": [1]}), place)
     assert refusal(place).startswith(f"{place}: expected the bytes of images in one column")
+    pyarrow.parquet.write_table(pyarrow.table({"path": ["1.png"]}), place)
+    assert refusal(tmp_path).startswith(f"{place}: names files and holds none")
 
 
 def test_the_report_shows_photos_in_tables(tmp_path, picture):
@@ -173,7 +179,7 @@ def test_a_table_that_names_files_is_a_manifest_as_before(tmp_path, picture):
     assert [item.path for item in find_images(tmp_path / "x.parquet").items] == [b"1.png"]
 
 
-def test_a_damaged_row_group_fails_its_rows_and_no_others(picture, backbone, tmp_path):
+def test_a_damaged_row_group_fails_its_rows_and_no_others(picture, backbone, tmp_path, opened):
     rows = [(picture(n), "a", "") for n in range(12)]
     place = make_table(tmp_path / "x.parquet", rows)
     found = pyarrow.parquet.ParquetFile(place).metadata.row_group(1).column(1)
@@ -185,6 +191,7 @@ def test_a_damaged_row_group_fails_its_rows_and_no_others(picture, backbone, tmp
     assert (summary.inputs, summary.failed) == (12, 4)
     assert all(reason.startswith("damaged table: ") for reason in store.failures.values())
     assert store.is_embedded.tolist() == [True] * 4 + [False] * 4 + [True] * 4
+    assert opened == [0, 1, 2]
 
 
 def test_whatever_bytes_are_flipped_there_are_rows_or_one_clear_error(picture, tmp_path):

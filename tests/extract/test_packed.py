@@ -12,7 +12,7 @@ from PIL import Image
 
 from extract import EngineOptions, Share, embed, find_images
 from extract.decode import FORMATS
-from extract.errors import SourceError
+from extract.errors import SourceError, TryAgainError
 from extract.reading import LocalReader
 from extract.tars import IMAGE_SUFFIXES
 
@@ -201,6 +201,21 @@ def test_sparse_members_are_failures_and_what_follows_is_found(tmp_path, picture
     assert "sparse" in listed(make_tar(tmp_path / "y.tar", [pax]))["y.tar/4.png"][2]
 
 
+def test_a_size_that_only_the_extended_header_says_is_believed(tmp_path, picture):
+    first, photo = picture(), picture(1)
+    place = tmp_path / "x.tar"
+    with tarfile.open(place, "w") as archive:
+        archive.addfile(info("1.png", size=len(first), pax_headers={"size": str(len(first))}), io.BytesIO(first))
+        archive.addfile(info("2.png", size=len(photo)), io.BytesIO(photo))
+    data = bytearray(place.read_bytes())
+    data[1024 + 124 : 1024 + 135] = b"0" * 11
+    rewrite_checksum(data, 1024)
+    place.write_bytes(data)
+    items = find_images(place).items
+    reader = LocalReader(tmp_path)
+    assert [reader.read(item)[0] for item in items] == [first, photo]
+
+
 def rewrite_checksum(data: bytearray, at: int = 0) -> None:
     data[at + 148 : at + 156] = b" " * 8
     data[at + 148 : at + 156] = b"%06o\0 " % sum(data[at : at + 512])
@@ -258,6 +273,25 @@ def test_an_archive_that_changes_meanwhile_gives_no_wrong_photo(tmp_path, pictur
     make_tar(place, [("0.png", picture(3)), ("1.png", picture(4))])
     with pytest.raises(Exception, match="changed meanwhile"):
         LocalReader(source.root).read(source.items[0])
+
+
+def test_rows_of_an_archive_that_cannot_be_listed_are_kept(photos, backbone, tmp_path, monkeypatch):
+    shards = in_tars(photos, tmp_path / "shards")
+    embed(shards, backbone, tmp_path / "a.h5", options=QUICK)
+    with monkeypatch.context() as ill:
+        known = LocalReader.part
+
+        def part(self, path, start, end):
+            if path == b"1.tar":
+                raise TryAgainError("timed out")
+            return known(self, path, start, end)
+
+        ill.setattr(LocalReader, "part", part)
+        store, summary = embed(shards, backbone, tmp_path / "a.h5", options=QUICK)
+        assert (len(store), summary.removed, summary.computed) == (26, 0, 1)
+        assert store.failures["1.tar"].endswith("cannot be listed: timed out")
+    store, summary = embed(shards, backbone, tmp_path / "a.h5", options=QUICK)
+    assert (len(store), summary.removed, summary.computed) == (25, 1, 0)
 
 
 def test_the_report_shows_photos_in_archives(tmp_path, picture):
