@@ -111,7 +111,7 @@ def find_images(images: str | os.PathLike[str]) -> Source:
         source = read_manifest(place)
     elif os.path.exists(place):
         raise SourceError(
-            f"{place}: expected a folder of images, a manifest ({', '.join(MANIFESTS)}) or a .tar, "
+            f"{place}: expected a folder of images or a manifest ({', '.join(MANIFESTS)}) or a .tar archive, "
             "found another kind of file"
         )
     else:
