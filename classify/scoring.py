@@ -18,12 +18,12 @@ from extract.files import check_output, check_outside
 from extract.merging import Share
 from extract.options import EngineOptions
 from extract.pipeline import Listener, fill, header_for
-from extract.remote import is_url, without_scheme
+from extract.remote import is_url
 from extract.runners import open_runner
 from extract.schema import EMBEDDED
 from extract.source import find_images
 from extract.store import Store, open_store
-from extract.tables import PARTS, shards_of
+from extract.tables import PARTS, is_store
 from extract.writer import StoreWriter, remove_unfinished_of
 
 
@@ -107,7 +107,7 @@ def score(
         if any(place.exists() and os.path.exists(given) and place.samefile(given) for given in (images, classifier)):
             raise PredictionError(f"{place}: is what is being read; write the predictions to another file with -o")
         run = _Run(model, place, min(top, len(model.classes)))
-        if _is_store(without_scheme(os.fspath(images))):
+        if is_store(images):
             run.write(_score_store(model, open_store(images), share))
         else:
             _score_images(run, images, share, options or EngineOptions(), listener)
@@ -179,13 +179,6 @@ class _Batch:
     store: Store
     rows: NDArray[np.int64]
     predictions: NDArray[np.float32]
-
-
-def _is_store(images: str) -> bool:
-    place = Path(images)
-    if is_url(images):
-        return place.suffix in (".h5", ".hdf5", ".emb")
-    return bool(shards_of(place)) if place.is_dir() else place.suffix in (".h5", ".hdf5")
 
 
 def _score_store(classifier: Classifier, store: Store, share: Share | None) -> Iterator[_Batch]:

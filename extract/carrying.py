@@ -1,6 +1,5 @@
 """Rows that a network's trunk has made, carried through its tail: embeddings without any image being read again."""
 
-import os
 import threading
 import time
 from collections import deque
@@ -23,19 +22,10 @@ from extract.sessions import TensorSession
 from extract.source import SPLITS, Item, Source
 from extract.store import Store
 from extract.subgraph import tail
-from extract.tables import PARTS, shards_of
 from extract.views import VIEWS, with_views
 from extract.writer import StoreWriter
 
 BATCH, AHEAD = 16, 8
-
-
-def is_store(place: str | os.PathLike[str]) -> bool:
-    """Tell an embedding store from a folder of images, by its name or by what lies in it."""
-    path = Path(place)
-    if path.is_dir():
-        return path.suffix in (".emb", PARTS) or bool(shards_of(path))
-    return path.suffix in (".h5", ".hdf5")
 
 
 def source_of(store: Store) -> Source:

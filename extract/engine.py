@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from extract.cores import cores
 from extract.decode import decode
-from extract.errors import DecodeError, IsolationError, TryAgainError
-from extract.outcome import NO_DIGEST, Outcome
+from extract.errors import DecodeError, IsolationError, NoImageError, TryAgainError
+from extract.outcome import NO_CONTENT, NO_DIGEST, Outcome
 from extract.reading import File, Reader
 from extract.remote import open_reader
 from extract.resize import ResizeRule
@@ -208,7 +208,8 @@ class Engine:
                         reader.taken(item)
                 digest = hashlib.sha256(data).digest()
         except DecodeError as error:
-            return Outcome(item, NO_DIGEST, item.size, item.mtime_ns, None, str(error))
+            digest = NO_CONTENT if isinstance(error, NoImageError) else NO_DIGEST
+            return Outcome(item, digest, item.size, item.mtime_ns, None, str(error))
         row = self.find_content(digest)
         if row is not None:
             return Known(row, item, size, mtime_ns)

@@ -10,6 +10,7 @@ ExtractError
 ├── IsolationError   the process that decodes cannot be started
 ├── EngineError      Ray is not installed, or its cluster cannot be used
 └── DecodeError      one image cannot be read; kept as that row's reason, never raised to a caller
+    ├── NoImageError     there is nothing to read, now or later
     └── TryAgainError    the machine is to blame, not the image; it is tried again at the next run
         └── OutOfMemoryError  there was no memory for it
 """
@@ -53,6 +54,10 @@ class EngineError(ExtractError):
 
 class DecodeError(ExtractError):
     """One image cannot be decoded; it becomes a failure row with this message as its reason."""
+
+
+class NoImageError(DecodeError):
+    """There is no image where one was to be, and reading again would not find one."""
 
 
 class TryAgainError(DecodeError):

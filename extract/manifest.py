@@ -45,24 +45,46 @@ def read_manifest(manifest: Path) -> Source:
     return Source(root, sorted(items.values(), key=lambda item: item.path))
 
 
+def names_files(table: Path) -> bool:
+    """Tell whether a Parquet table names files in a column `path`, or cannot be read at all."""
+    import pyarrow.parquet
+
+    if table.suffix.lower() != ".parquet":
+        return False
+    try:
+        return "path" in pyarrow.parquet.read_schema(table).names
+    except (OSError, ValueError):
+        return True
+
+
 def _item(manifest: Path, root: Path, number: int, row: Row) -> Item:
     name = row.get("path")
     if not isinstance(name, str) or not name:
         found = ", ".join(str(key) for key in row) or "nothing"
         raise SourceError(f"{manifest}: row {number}: expected text in a column 'path', found the columns {found}")
-    label, split = row.get("label"), str(row.get("split") or "").lower()
-    if split and split not in SPLIT_NAMES:
-        raise SourceError(
-            f"{manifest}: row {number}: unknown split {split!r}; expected one of {', '.join(SPLIT_NAMES)}"
-        )
-    label = None if label is None or label == "" or label != label else str(label)  # NaN is no label
-    if label and "\0" in label:
-        raise SourceError(f"{manifest}: row {number}: expected a label without the zero character, found {label!r}")
-    os.fsencode(label or "")  # a half of a surrogate pair cannot be stored: told as a table that cannot be read
+    label, split = place_in(row, f"{manifest}: row {number}")
     path, outside = _relative(root, name)
     if outside or not leads_below(root, path):
-        return Item(path, -1, 0, label, SPLIT_NAMES.get(split, ""), "outside the manifest's folder; not read")
-    return regular_item(root, path, label, SPLIT_NAMES.get(split, ""))
+        return Item(path, -1, 0, label, split, "outside the manifest's folder; not read")
+    return regular_item(root, path, label, split)
+
+
+def place_in(row: Row, where: str) -> tuple[str | None, str]:
+    """Give the label and the split that a row of a table says.
+
+    Raises
+    ------
+    SourceError
+        Where the split is unknown, or the label cannot be one.
+    """
+    label, split = row.get("label"), str(row.get("split") or "").lower()
+    if split and split not in SPLIT_NAMES:
+        raise SourceError(f"{where}: unknown split {split!r}; expected one of {', '.join(SPLIT_NAMES)}")
+    label = None if label is None or label == "" or label != label else str(label)  # NaN is no label
+    if label and "\0" in label:
+        raise SourceError(f"{where}: expected a label without the zero character, found {label!r}")
+    os.fsencode(label or "")  # a half of a surrogate pair cannot be stored: told as a table that cannot be read
+    return label, SPLIT_NAMES.get(split, "")
 
 
 def _relative(root: Path, name: str) -> tuple[bytes, bool]:

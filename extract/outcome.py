@@ -1,5 +1,6 @@
 """What became of one image, and many of these as the columns of a store."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from extract.source import SPLITS, Item
 
 NO_DIGEST = bytes(32)
 """Stands for the content of a file that could not be read; it is tried again at the next run."""
+NO_CONTENT = hashlib.sha256(b"").digest()
+"""Stands for an image that is not there, of which a later run would read no more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from extract.carrying import CarryRunner, is_store, of_as_many_views, source_of
+from extract.carrying import CarryRunner, of_as_many_views, source_of
 from extract.copies import working_copy
 from extract.errors import ModelError, OutputError
 from extract.files import check_outside
@@ -18,7 +18,7 @@ from extract.schema import DTYPES, Header
 from extract.source import Item, Source, find_images
 from extract.store import Store, open_store
 from extract.subgraph import uncut
-from extract.tables import PARTS
+from extract.tables import PARTS, is_store
 from extract.views import with_views
 from extract.writer import StoreWriter, is_folder_store
 

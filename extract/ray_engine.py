@@ -178,14 +178,27 @@ def _columns(items: Sequence[Item]) -> dict[str, Any]:
         "label": [None if item.label is None else os.fsencode(item.label) for item in items],
         "split": [item.split for item in items],
         "reason": [item.reason for item in items],
+        "container": [item.container for item in items],
+        "start": [item.start for item in items],
     }
 
 
 def _items(batch: dict[str, Any]) -> list[Item]:
-    names = ("path", "size", "mtime_ns", "label", "split", "reason")
+    names = ("path", "size", "mtime_ns", "label", "split", "reason", "container", "start")
     return [
-        Item(bytes(path), int(size), int(time_), None if label is None else os.fsdecode(label), str(split), str(reason))
-        for path, size, time_, label, split, reason in zip(*(batch[name][0] for name in names), strict=True)
+        Item(
+            bytes(path),
+            int(size),
+            int(time_),
+            None if label is None else os.fsdecode(label),
+            str(split),
+            str(reason),
+            bytes(container),
+            int(start),
+        )
+        for path, size, time_, label, split, reason, container, start in zip(
+            *(batch[name][0] for name in names), strict=True
+        )
     ]
 
 

@@ -2,11 +2,12 @@
 
 import os
 import stat
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
-from extract.errors import DecodeError
+from extract.errors import DecodeError, TryAgainError
 from extract.source import Item
 
 MAX_FILE_BYTES = 256 << 20
@@ -24,6 +25,9 @@ class Reader(Protocol):
 
     def read(self, item: Item) -> File:
         """Read an item now, or raise `DecodeError`."""
+
+    def part(self, path: bytes, start: int, end: int) -> bytes:
+        """Read some bytes of a file, fewer where it ends before, or raise `DecodeError`."""
 
     def taken(self, item: Item) -> None:
         """Note that what was begun for an item is used, or will not be."""
@@ -43,9 +47,19 @@ class LocalReader:
         return [None] * len(items)
 
     def read(self, item: Item) -> File:
-        """Read a file."""
-        data, found = read_file(os.path.join(self._root, item.path))
-        return data, found.st_size, found.st_mtime_ns
+        """Read a file, or the part of an archive that is one."""
+        if not item.container:
+            data, found = read_file(os.path.join(self._root, item.path))
+            return data, found.st_size, found.st_mtime_ns
+        check_size(item.size)
+        data, found = read_file(os.path.join(self._root, item.container), item.start, item.size)
+        if found.st_mtime_ns != item.mtime_ns or len(data) != item.size:
+            raise TryAgainError("the archive was changed meanwhile")
+        return data, item.size, item.mtime_ns
+
+    def part(self, path: bytes, start: int, end: int) -> bytes:
+        """Read some bytes of a file."""
+        return read_file(os.path.join(self._root, path), start, end - start)[0]
 
     def taken(self, item: Item) -> None:
         """There is nothing to note."""
@@ -58,15 +72,57 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def read_file(path: bytes) -> tuple[bytes, os.stat_result]:
-    """Read a regular file whole; a pipe put in its place meanwhile is not waited for."""
+def check_size(size: int) -> None:
+    """Refuse what no photo is."""
+    if size > MAX_FILE_BYTES:
+        raise DecodeError(f"{size:,} bytes; more than {MAX_FILE_BYTES:,} are not read")
+
+
+def read_file(path: bytes, start: int = 0, size: int | None = None) -> tuple[bytes, os.stat_result]:
+    """Read a regular file whole, or a part of it; a pipe put in its place meanwhile is not waited for."""
     try:
         with open(path, "rb", opener=_open_at_once) as file:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise DecodeError("not a regular file")
-            if found.st_size > MAX_FILE_BYTES:
-                raise DecodeError(f"{found.st_size:,} bytes; more than {MAX_FILE_BYTES:,} are not read")
-            return file.read(), found
+            if size is None:
+                check_size(found.st_size)
+            file.seek(start)
+            return file.read(-1 if size is None else size), found
     except OSError as error:
         raise DecodeError(f"cannot be read: {(error.strerror or str(error)).lower()}") from None
+
+
+class Budget:
+    """So many bytes may be held at once, given out in order of number; one alone always gets what it asks for.
+
+    What is given first is used first, so that nobody waits for what comes after.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size, self._held, self._next, self._ended = size, 0, 0, False
+        self._changed = threading.Condition()
+
+    def take(self, number: int, size: int) -> None:
+        """Wait until the bytes of this number may be held; numbers count up from 0."""
+
+        def may() -> bool:
+            return self._ended or (number == self._next and (not self._held or self._held + size <= self._size))
+
+        with self._changed:
+            self._changed.wait_for(may)
+            self._held += size
+            self._next += 1
+            self._changed.notify_all()
+
+    def give(self, size: int) -> None:
+        """Let go of bytes."""
+        with self._changed:
+            self._held -= size
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        """Let nobody wait any longer."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()

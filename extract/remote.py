@@ -4,7 +4,6 @@ import hashlib
 import os
 import random
 import re
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +13,8 @@ from itertools import count
 from typing import Any
 
 from extract.errors import DecodeError, SourceError, TryAgainError, one_line
-from extract.reading import MAX_FILE_BYTES, File, LocalReader, Reader
+from extract.packed import is_packed
+from extract.reading import MAX_FILE_BYTES, Budget, File, LocalReader, Reader, check_size
 from extract.source import Item, Source, has_splits_at, is_hidden, place_of
 
 REQUESTS_AT_ONCE, BYTES_AHEAD = 32, 256 << 20
@@ -42,7 +42,9 @@ def open_reader(root: str | os.PathLike[str]) -> Reader:
     SourceError
         Where fsspec, or what it needs for this kind of URL, is not installed.
     """
-    return RemoteReader(os.fspath(root)) if is_url(root) else LocalReader(root)
+    from extract.image_rows import RowReader
+
+    return RowReader(RemoteReader(os.fspath(root)) if is_url(root) else LocalReader(root))
 
 
 class RemoteReader:
@@ -50,7 +52,7 @@ class RemoteReader:
 
     def __init__(self, root: str) -> None:
         self._files, self._root = opened(root)
-        self._budget, self._numbers = _Budget(BYTES_AHEAD), count()
+        self._budget, self._numbers = Budget(BYTES_AHEAD), count()
         self._pool = ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="fetch")
 
     def begin(self, items: Sequence[Item]) -> Sequence["Future[File] | None"]:
@@ -68,56 +70,38 @@ class RemoteReader:
         self._budget.give(item.size)
 
     def read(self, item: Item) -> File:
-        """Read an object."""
-        if item.size > MAX_FILE_BYTES:
-            raise DecodeError(f"{item.size:,} bytes; more than {MAX_FILE_BYTES:,} are not read")
-        name = f"{self._root}/{os.fsdecode(item.path)}"
-        part = {} if item.size else {"start": 0, "end": MAX_FILE_BYTES + 1}  # nobody said how long it is
+        """Read an object, or the part of an archive that is one."""
+        check_size(item.size)
+        if item.container:
+            data = self.part(item.container, item.start, item.start + item.size)
+            if len(data) != item.size:
+                raise TryAgainError("the archive was changed meanwhile")
+        elif item.size:
+            data = self._fetch(item.path)
+        else:  # nobody said how long it is
+            data = self._fetch(item.path, start=0, end=MAX_FILE_BYTES + 1)
+        if len(data) > MAX_FILE_BYTES:
+            raise DecodeError(f"more than {MAX_FILE_BYTES:,} bytes are not read")
+        return data, len(data), item.mtime_ns
+
+    def part(self, path: bytes, start: int, end: int) -> bytes:
+        """Read some bytes of an object, with one request."""
+        return self._fetch(path, start=start, end=end) if start < end else b""
+
+    def _fetch(self, path: bytes, **part: int) -> bytes:
+        name = f"{self._root}/{os.fsdecode(path)}"
         try:
             data: bytes = again_and_again(lambda: self._files.cat_file(name, **part))
         except FileNotFoundError:
             raise DecodeError("no such file") from None
         except Exception as error:  # each kind of store raises its own
             raise TryAgainError(f"cannot be read: {one_line(error)}") from None
-        if len(data) > MAX_FILE_BYTES:
-            raise DecodeError(f"more than {MAX_FILE_BYTES:,} bytes are not read")
-        return data, len(data), item.mtime_ns
+        return data
 
     def close(self) -> None:
         """End its threads."""
         self._budget.end()
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-class _Budget:
-    """So many bytes may be held at once, given out in order of number; one alone always gets what it asks for.
-
-    What is given first is used first, so that nobody waits for what comes after.
-    """
-
-    def __init__(self, size: int) -> None:
-        self._size, self._held, self._next, self._ended = size, 0, 0, False
-        self._changed = threading.Condition()
-
-    def take(self, number: int, size: int) -> None:
-        def may() -> bool:
-            return self._ended or (number == self._next and (not self._held or self._held + size <= self._size))
-
-        with self._changed:
-            self._changed.wait_for(may)
-            self._held += size
-            self._next += 1
-            self._changed.notify_all()
-
-    def give(self, size: int) -> None:
-        with self._changed:
-            self._held -= size
-            self._changed.notify_all()
-
-    def end(self) -> None:
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
 
 
 def find_remote_images(url: str) -> Source:
@@ -131,7 +115,11 @@ def find_remote_images(url: str) -> Source:
     files, root = opened(url)
     try:
         files.invalidate_cache()
-        found = listed(files, root)
+        if is_packed(os.fsencode(url)) and again_and_again(lambda: files.isfile(root)):
+            url, (root, _, name) = url.rstrip("/").rpartition("/")[0], root.rpartition("/")
+            found = {f"{root}/{name}": again_and_again(lambda: files.info(f"{root}/{name}"))}
+        else:
+            found = listed(files, root)
     except Exception as error:  # each kind of store raises its own
         raise SourceError(
             f"{url}: cannot be listed: {one_line(error)}; credentials are taken from where its own tools find them"

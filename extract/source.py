@@ -44,6 +44,9 @@ class Item:
         ``""``, ``"train"``, ``"val"`` or ``"test"``.
     reason
         Why there is nothing to read (empty for a readable file).
+    container, start
+        Of an image inside another file (see `extract.packed`): that file's path, and the byte or row at which the
+        image begins. Its time is then that file's, and of a row the size too.
     """
 
     path: bytes
@@ -52,6 +55,8 @@ class Item:
     label: str | None = None
     split: str = ""
     reason: str = ""
+    container: bytes = b""
+    start: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,25 +88,31 @@ class Source:
 def find_images(images: str | os.PathLike[str]) -> Source:
     """List a folder of images, what lies below a URL, or what a manifest (.csv, .jsonl, .parquet) names.
 
+    Images packed in tar archives or Parquet tables are listed one by one (see `extract.packed`).
+
     Raises
     ------
     SourceError
         Where there is no such folder or manifest, or it names no file.
     """
-    from extract.manifest import MANIFESTS, read_manifest
+    from extract.manifest import MANIFESTS, names_files, read_manifest
+    from extract.packed import is_packed, unpacked
     from extract.remote import find_remote_images, is_url, without_scheme
 
     images = without_scheme(os.fspath(images))
     if is_url(images):
-        return find_remote_images(images)
+        return unpacked(find_remote_images(images))
     place = Path(images)
     if os.path.isdir(place):
-        source = Source(place, list(_folder_items(place)))
+        source = unpacked(Source(place, list(_folder_items(place))))
+    elif is_packed(os.fsencode(place)) and os.path.isfile(place) and not names_files(place):
+        source = unpacked(Source(place.parent, [regular_item(place.parent, os.fsencode(place.name))]))
     elif place.suffix.lower() in MANIFESTS and os.path.isfile(place):
         source = read_manifest(place)
     elif os.path.exists(place):
         raise SourceError(
-            f"{place}: expected a folder of images or a manifest ({', '.join(MANIFESTS)}), found another kind of file"
+            f"{place}: expected a folder of images or a manifest ({', '.join(MANIFESTS)}) or a .tar archive, "
+            "found another kind of file"
         )
     else:
         raise SourceError(f"{place}: no such folder or manifest; give the folder that holds your images")

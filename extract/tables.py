@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from extract.errors import StoreError, one_line
 from extract.hdf5 import own_dataset, read_whole, verify
+from extract.remote import is_url, without_scheme
 from extract.schema import DTYPES, EMBEDDED, REMOVED, ROW_DTYPES, Header, Rows
 from extract.source import SPLITS
 
@@ -20,6 +21,14 @@ PARTS = ".parts"
 """What is added to a single file's name for the folder of its shards, while a run is under way."""
 MODEL_FILE = "model.onnx"
 """The model's name in a folder of shards; in a single file it is the dataset ``model``."""
+
+
+def is_store(place: str | os.PathLike[str]) -> bool:
+    """Tell an embedding store from a folder of images: by its name, or a folder by what lies in it."""
+    found = Path(without_scheme(os.fspath(place)))
+    if is_url(place) and not found.is_absolute():
+        return found.suffix in (".h5", ".hdf5", ".emb")
+    return bool(shards_of(found)) if found.is_dir() else found.suffix in (".h5", ".hdf5")
 
 
 def files_of(path: str | os.PathLike[str]) -> list[Path]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from PIL import Image
 
 from extract.decode import FORMATS, decode
-from extract.errors import DecodeError
+from extract.errors import DecodeError, ExtractError
+from extract.packed import read_packed
 from extract.reading import read_file
 from extract.resize import ResizeRule
 from extract.source import leads_below
@@ -44,14 +45,16 @@ def thumbnail(
     try:
         if not leads_below(Path(root), path):
             return None
-        data, _ = read_file(os.path.join(os.fsencode(root), path))
+        data = read_packed(root, path)
+        if data is None:
+            data, _ = read_file(os.path.join(os.fsencode(root), path))
         if sha256 is not None and hashlib.sha256(data).digest() != sha256:
             return None
         width, height = _upright_size(data)
         scale = min(1.0, size / max(width, height))
         rule = ResizeRule(max(1, round(height * scale)), max(1, round(width * scale)))
         return _jpeg(Image.fromarray(decode(data, rule)))
-    except (DecodeError, ValueError):  # ValueError: a path with a zero byte
+    except (ExtractError, ValueError):  # ValueError: a path with a zero byte
         return None
 
 

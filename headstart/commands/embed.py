@@ -35,7 +35,8 @@ SHOWN_FAILURES = 10
 @command
 def run(
     images: Annotated[
-        str, typer.Argument(help="A folder or URL (s3://...) of images, or a manifest (.csv, .jsonl, .parquet).")
+        str,
+        typer.Argument(help="A folder or URL (s3://...) of images, .tar or .parquet; or a manifest (.csv, .jsonl)."),
     ],
     model: Annotated[str, typer.Option(help="The backbone, made by `headstart export`.")] = "backbone.onnx",
     output: Annotated[

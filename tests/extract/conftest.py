@@ -16,9 +16,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+DATA = (".png", ".tar", ".parquet")
+
+
+def is_of(path: str, kinds: tuple[str, ...]) -> bool:
+    return any(kind in path for kind in kinds)
+
 
 class Door(ThreadingHTTPServer):
-    """Passes requests on to a server; of those for objects of one kind, some fail."""
+    """Passes requests on to a server; of those for objects of some kinds, some fail."""
 
     daemon_threads = True
 
@@ -26,11 +32,11 @@ class Door(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Passing)
         self.behind, self.faults = behind, ()
         self.seen, self.sent, self.lock = Counter(), 0, threading.Lock()
-        self.method, self.kind = "GET", ".png"
+        self.method, self.kinds = "GET", DATA
 
     def fault_of(self, method: str, path: str) -> str:
         """Let each object of the kind fail the first time that it is asked for or put, in one way or another."""
-        if method != self.method or self.kind not in path:
+        if method != self.method or not is_of(path, self.kinds):
             return ""
         with self.lock:
             self.seen[path] += 1
@@ -93,7 +99,7 @@ class Passing(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
             with self.server.lock:
-                self.server.sent += len(body) if ".png" in self.path else 0
+                self.server.sent += len(body) if is_of(self.path, DATA) else 0
 
 
 @pytest.fixture(scope="session")

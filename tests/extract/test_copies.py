@@ -67,7 +67,7 @@ def test_a_store_at_a_url_is_that_of_a_run_here(
     url = f"{bucket}/deep/{name}"
     local, _ = embed(photos, backbone, tmp_path / "local.h5")
     before = {path.name for path in tmp_path.iterdir()}
-    door.faults, door.method, door.kind = faults, "PUT", "/deep/"
+    door.faults, door.method, door.kinds = faults, "PUT", ("/deep/",)
     store, summary = embed(photos, backbone, url)
     assert_same(store, local)
     if faults:
@@ -97,7 +97,7 @@ def test_what_did_not_change_is_neither_fetched_nor_put_again(door, bucket, phot
     if elsewhere:
         machine("second")
         open_store(url)
-    door.kind, door.method = "photos.h5", "GET"
+    door.kinds, door.method = ("photos.h5",), "GET"
     embed(photos, backbone, url)
     open_store(url)
     assert not door.seen

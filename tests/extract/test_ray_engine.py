@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,23 @@ def test_rows_are_those_of_the_local_engine(folder, backbone, whole, cluster, tm
     assert summary.stages["infer"] > 0 < summary.stages["decode"]
     _, again = embed(folder, backbone, tmp_path / f"a{suffix}", options=options)
     assert (again.computed, again.reused) == (0, 151)
+
+
+def test_workers_read_archives_and_tables(folder, backbone, cluster, tmp_path):
+    import pyarrow.parquet
+
+    photos = sorted(path for path in folder.rglob("*.png") if path.is_file())
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    with tarfile.open(packed / "x.tar", "w") as archive:
+        for path in photos[:75]:
+            archive.add(path, path.relative_to(folder))
+    table = pyarrow.table({"image": [path.read_bytes() for path in photos[75:]]})
+    pyarrow.parquet.write_table(table, packed / "y.parquet", row_group_size=20)
+    local, _ = embed(packed, backbone, tmp_path / "local.h5")
+    store, summary = embed(packed, backbone, tmp_path / "ray.h5", options=EngineOptions(engine="ray", isolate=False))
+    assert_same(store, local)
+    assert (summary.inputs, summary.failed) == (150, 3)
 
 
 def test_shares_and_engines_may_be_mixed(folder, backbone, whole, cluster, tmp_path):

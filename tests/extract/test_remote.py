@@ -1,11 +1,14 @@
 """Images at URLs: a real S3 server on this machine, behind a door that fails as networks do."""
 
+import io
 import subprocess
 import sys
+import tarfile
 import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from extract import EngineOptions, embed, find_images
 from extract.errors import SourceError
@@ -138,6 +141,63 @@ def test_scoring_and_ray_read_urls_too(door, bucket, tiny_classifier, tmp_path):
         summary = score(bucket, tiny_classifier, tmp_path / f"{engine}.csv", options=EngineOptions(engine=engine))
         assert (summary.inputs, summary.failed) == (60, 1)
     assert (tmp_path / "ray.csv").read_text() == (tmp_path / "local.csv").read_text()
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    """Give folders of archives and of tables of 120 photos of 50 KB, which hold the labels as well."""
+    import pyarrow.parquet
+
+    folder = tmp_path_factory.mktemp("packed")
+    rng = np.random.default_rng(0)
+    photos = []
+    for _ in range(120):
+        held = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (130, 130, 3), np.uint8)).save(held, "PNG")
+        photos.append(held.getvalue())
+    for kind in ("tars", "tables"):
+        (folder / kind).mkdir()
+    for number in range(2):
+        with tarfile.open(folder / "tars" / f"{number}.tar", "w") as archive:
+            for key, photo in list(enumerate(photos))[number::2]:
+                for name, data in ((f"{key:03}.cls", b"ash" if key % 3 else b"oak"), (f"{key:03}.png", photo)):
+                    info = tarfile.TarInfo(name)
+                    info.size = len(data)
+                    archive.addfile(info, io.BytesIO(data))
+    table = pyarrow.table({"image": photos, "label": ["ash" if key % 3 else "oak" for key in range(120)]})
+    pyarrow.parquet.write_table(table, folder / "tables" / "x.parquet", row_group_size=50)
+    return folder
+
+
+@pytest.mark.parametrize("faults", [(), ("throttled", "reset", "cut")], ids=["well", "ill"])
+@pytest.mark.parametrize("kind", ["tars", "tables"])
+def test_rows_of_archives_and_tables_are_those_that_they_have_here(door, packed, backbone, tmp_path, kind, faults):
+    client, name = boto3.client("s3"), f"packed-{time.time_ns()}"
+    client.create_bucket(Bucket=name)
+    for path in (packed / kind).iterdir():
+        client.upload_file(str(path), name, f"shards/{path.name}")
+    url = f"s3://{name}/shards"
+    quick = EngineOptions(isolate=False)
+    local, _ = embed(packed / kind, backbone, tmp_path / "local.h5", options=quick)
+    assert len(local) == local.is_embedded.sum() == 120
+    door.seen.clear()
+    door.faults, door.sent = faults, 0
+    size = sum(path.stat().st_size for path in (packed / kind).iterdir())
+    assert {item.label for item in find_images(url).items} == {"ash", "oak"}
+    assert door.sent < 0.05 * size
+    door.sent = 0
+    store, summary = embed(url, backbone, tmp_path / "remote.h5", options=quick)
+    for column in set(ROW_DTYPES) - {"mtime_ns"}:
+        assert getattr(store.rows, column).tolist() == getattr(local.rows, column).tolist(), column
+    assert np.allclose(store.embeddings(), local.embeddings(), atol=1e-5)
+    assert (summary.computed, summary.failed) == (120, 0)
+    assert door.sent <= 1.05 * size
+    door.sent = 0
+    _, again = embed(url, backbone, tmp_path / "remote.h5", options=quick)
+    assert again.computed == 0
+    assert door.sent < 0.05 * size
+    one = next(iter((packed / kind).iterdir())).name
+    assert {item.path.partition(b"/")[0] for item in find_images(f"{url}/{one}").items} == {one.encode()}
 
 
 def test_memory_is_a_store_as_well(photos, backbone, tmp_path):
