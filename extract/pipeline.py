@@ -73,7 +73,7 @@ Listener = Callable[[Progress], None]
 
 
 def embed(
-    images: str | os.PathLike[str],
+    images: str | os.PathLike[str] | Store,
     model: str | os.PathLike[str] | Model = "backbone.onnx",
     output: str | os.PathLike[str] = "photos.h5",
     *,
@@ -119,13 +119,18 @@ def embed(
     """
     if dtype not in DTYPES:
         raise OutputError(f"unknown dtype {dtype!r}; expected one of {', '.join(DTYPES)}")
-    check_outside(output, images)
+    if not isinstance(images, Store):
+        check_outside(output, images)
     with working_copy(output) as place:
         if place.suffix == PARTS or not (is_folder_store(place) or place.suffix in (".h5", ".hdf5")):
             raise OutputError(f"{place}: expected a name that ends in .h5 (one file) or .emb (a folder of shards)")
         backbone = model if isinstance(model, Model) else read_model(model)
-        prepare = _of_tensors if is_store(images) else _of_images
-        return _embed(prepare(images, backbone, views, options or EngineOptions()), place, dtype, share, listener)
+        options = options or EngineOptions()
+        if isinstance(images, Store) or is_store(images):
+            work = _of_tensors(images, backbone, views, options)
+        else:
+            work = _of_images(images, backbone, views, options)
+        return _embed(work, place, dtype, share, listener)
 
 
 def _embed(
@@ -177,13 +182,13 @@ def _of_images(images: str | os.PathLike[str], backbone: Model, views: int, opti
     return _Work(listing, backbone, output, open_runner(backbone, output, options))
 
 
-def _of_tensors(store: str | os.PathLike[str], backbone: Model, views: int, options: EngineOptions) -> _Work:
-    tensors = open_store(store)
+def _of_tensors(store: str | os.PathLike[str] | Store, backbone: Model, views: int, options: EngineOptions) -> _Work:
+    tensors = store if isinstance(store, Store) else open_store(store)
     runner = CarryRunner(tensors, backbone, options)
     seen = of_as_many_views(uncut(backbone), tensors)
     held = len(seen.metadata.get("views", ["full"]))
     if views not in (1, held):
-        raise ModelError(f"{store}: holds {held} views of each image, not {views}; leave --views out")
+        raise ModelError(f"{tensors.place}: holds {held} views of each image, not {views}; leave --views out")
     return _Work(source_of(tensors), seen, "embedding", runner)
 
 

@@ -60,7 +60,7 @@ class Rows:
                 truth = share * truth + (1 - share) * truth[partner]
             yield tensors, truth
 
-    def in_order(self, size: int = 64) -> Iterator[NDArray[np.float32]]:
+    def in_order(self, size: int = 16) -> Iterator[NDArray[np.float32]]:
         """Give the tensors of all rows and views, (n, v, h, w, c), in order."""
         chosen = (np.arange(start, min(start + size, len(self))) for start in range(0, len(self), size))
         for _, tensors in read_ahead(self, chosen):

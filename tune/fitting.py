@@ -87,12 +87,23 @@ class Course:
 
     def logits(self, rows: Rows) -> NDArray[np.float32]:
         """Give logits, (n, k), of rows: of each the mean over its views."""
+        answer = self._compiled(lambda tensors: self.whole(tensors, training=False))
         parts: list[NDArray[np.float32]] = []
         for tensors in rows.in_order():
-            flat = tensors.reshape(-1, *tensors.shape[2:])
-            every = self.whole(flat, training=False).numpy()
+            every = answer(tensors.reshape(-1, *tensors.shape[2:])).numpy()
             parts.append(every.reshape(*tensors.shape[:2], -1).mean(axis=1))
         return np.concatenate(parts)
+
+    def embeddings(self, tensors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give what the tail makes of tensors, (n, h, w, c): float32 (n, d)."""
+        found: NDArray[np.float32] = self._compiled(lambda given: self.tail(given, training=False))(tensors).numpy()
+        return found
+
+    def _compiled(self, function: Callable[[Any], Any]) -> Any:
+        """Compile a function of tensors, (n, h, w, c): called as it is, Keras would keep what every layer gave."""
+        tensorflow = self.frameworks.tensorflow
+        spec = tensorflow.TensorSpec((None, *self.tail.input.shape[1:]), tensorflow.float32)
+        return tensorflow.function(function, input_signature=[spec])
 
     def _resume(self, place: Path, of: str, listener: Listener) -> list[NDArray[Any]]:
         shapes = {

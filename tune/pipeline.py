@@ -14,7 +14,7 @@ import numpy as np
 
 from classify.calibration import fit_temperature, log_loss, softmax
 from classify.duplicates import find_duplicates
-from classify.fitting import fit
+from classify.fitting import fit, opened
 from classify.folding import fold
 from classify.heads import HeadOptions
 from classify.search import logits_of
@@ -27,7 +27,7 @@ from extract.carrying import open_tail, require_trunk
 from extract.cores import machine_memory
 from extract.model import Model, parse_model, seal
 from extract.pipeline import embed
-from extract.store import Store, open_store
+from extract.store import Store
 from extract.subgraph import tail, uncut
 from extract.views import without_views
 from tune.batches import Rows
@@ -81,7 +81,7 @@ class TuneResult:
 
 
 def tune(
-    tensors: str | os.PathLike[str],
+    tensors: str | os.PathLike[str] | Store,
     output: str | os.PathLike[str] = "tuned.onnx",
     *,
     recipe: Recipe | None = None,
@@ -116,7 +116,7 @@ def tune(
     started = time.monotonic()
     recipe, place, say = recipe or Recipe(), Path(output), tell or (lambda _what: None)
     check_output(place)
-    store = open_store(tensors)
+    store = opened(tensors)
     trunk = without_views(store.model())
     trunk = replace(trunk, sha256=str(store.header.model.get("one_view_sha256", trunk.sha256)))
     require_trunk(store, trunk)
@@ -149,7 +149,7 @@ def _begin(
         others.
     """
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.") as folder:
-        table, _ = embed(store.place, trunk, Path(folder) / "frozen.h5")
+        table, _ = embed(store, trunk, Path(folder) / "frozen.h5")
         groups = find_duplicates(table).group_of_rows(len(table))
         split = split_rows(table, holdout, recipe.seed, groups)
         chooses = _chooses(table, split)
@@ -217,8 +217,7 @@ def _write(
 def _difference(model: Model, course: Course, rows: Rows) -> float:
     tensors = next(rows.in_order(COMPARED))
     flat = tensors.reshape(-1, *tensors.shape[2:])
-    keras = course.tail(flat, training=False).numpy()
-    return compare(open_tail(model).run(flat), keras).max_difference
+    return compare(open_tail(model).run(flat), course.embeddings(flat)).max_difference
 
 
 def _warnings(best: Epoch, frozen: tuple[float, float], images: int) -> list[str]:

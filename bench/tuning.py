@@ -1,0 +1,251 @@
+"""``make bench-tune``: what a tuned tail brings and costs, beside the same with the whole network every epoch.
+
+Settings come from the environment: BENCH_IMAGES (class folders; by default drawn pictures), BENCH_WEIGHTS (a Keras
+weights file; by default random weights, whose figures mean nothing), BENCH_CUT (block_12), BENCH_EPOCHS (the recipe's),
+BENCH_FOLDS (how many of five are tuned; 5), BENCH_WHOLE (how many of them are also tuned the usual way, minutes each;
+0), BENCH_ROWS (of a drawn store of tensors, on which memory is measured; 0 for none).
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FOLDS = 5
+VIEWS = 2
+
+
+@dataclass(frozen=True)
+class Result:
+    """Of one fold: accuracy (0..1), log loss (nats), and seconds to train."""
+
+    accuracy: float
+    log_loss: float
+    seconds: float
+
+
+def main() -> None:
+    """Export, embed, tune and train for each fold, and print Markdown tables."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        tensors, stores, lines = _stores(place, console)
+        found: dict[str, list[Result]] = {}
+        splits = list(_splits(tensors))[: int(os.environ.get("BENCH_FOLDS", FOLDS))]
+        whole = int(os.environ.get("BENCH_WHOLE", "0"))
+        for number, split in enumerate(splits):
+            for name, store in stores.items():
+                found.setdefault(name, []).append(_headed(_with_splits(store, split), place))
+            found.setdefault("tuned", []).append(_tuned(_with_splits(tensors, split), place))
+            if number < whole:
+                found.setdefault("tuned, whole network every epoch", []).append(
+                    _tuned(_with_splits(tensors, split), place, live=True)
+                )
+            console.print(f"fold {number + 1}: { ({name: results[-1] for name, results in found.items()}) }")
+        lines += _table(found)
+        rows = int(os.environ.get("BENCH_ROWS", "0"))
+        if rows:
+            lines += ["", _memory(place, rows)]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _stores(place: Path, console: Any) -> tuple[Any, dict[str, Any], list[str]]:
+    """Embed the photos cut and whole, and tell what either takes."""
+    from export import export_backbone
+    from extract import embed
+    from headstart.pictures import draw_pictures
+
+    images = os.environ.get("BENCH_IMAGES") or str(draw_pictures(place / "photos", per_class=60, broken=False).folder)
+    weights = os.environ.get("BENCH_WEIGHTS") or "random"
+    block = os.environ.get("BENCH_CUT", "block_12")
+    kinds: dict[str, dict[str, Any]] = {"cut": {"cut": block}, "top": {}, "all blocks": {"features": "all-blocks"}}
+    stores, seconds = {}, {}
+    for name, options in kinds.items():
+        export_backbone(place / f"{name}.onnx", weights=weights, **options)
+        started = time.perf_counter()
+        stores[name], summary = embed(images, place / f"{name}.onnx", place / f"{name}.h5", views=VIEWS)
+        seconds[name] = time.perf_counter() - started
+        console.print(f"embedded: {name}, {seconds[name]:.0f} s")
+    count, photos = summary.embedded, sum(int(size) for size in stores["cut"].rows.size if size > 0)
+    held = 2 * stores["cut"].header.dim
+    lines = [
+        f"{count} photos of {photos / count / 1000:.0f} KB, {len(stores['cut'].classes)} classes, {VIEWS} views, cut "
+        f"behind {block}: {held / 1000:.0f} KB of tensors a photo ({held * count / photos:.1f} times its file), "
+        f"embedded at {seconds['top'] / seconds['cut']:.2f} times the rate of the whole network",
+        "",
+    ]
+    return stores.pop("cut"), {f"frozen, {name}": store for name, store in stores.items()}, lines
+
+
+def _splits(store: Any) -> Iterator[NDArray[np.int8]]:
+    """Divide the photos into folds, of each class the same share; copies of a photo stay in one."""
+    from classify.rows import draw_folds
+    from classify.splitting import draws_of
+    from extract.source import SPLITS
+
+    folds = draw_folds(store.labels, draws_of(store, 0, None), FOLDS)
+    for fold in range(FOLDS):
+        yield np.where(folds == fold, SPLITS.index("test"), SPLITS.index("train")).astype(np.int8)
+
+
+def _with_splits(store: Any, split: NDArray[np.int8]) -> Any:
+    return replace(store, rows=replace(store.rows, split=split))
+
+
+def _headed(store: Any, place: Path) -> Result:
+    from classify import train
+
+    started = time.perf_counter()
+    evaluation = train(store, place / "classifier.onnx", false_alarms=0).evaluation
+    return Result(evaluation.accuracy, evaluation.log_loss, time.perf_counter() - started)
+
+
+def _tuned(tensors: Any, place: Path, *, live: bool = False) -> Result:
+    """Tune on the training photos of a fold, carry all through, and train a head; with `live`, the usual way."""
+    from extract import embed
+    from tune import Recipe, tune
+
+    recipe = Recipe(epochs=int(os.environ.get("BENCH_EPOCHS", Recipe.epochs)))
+    started = time.perf_counter()
+    for left in place.glob("tuned*"):
+        left.unlink()
+    made = tune(_Live.of(tensors) if live else tensors, place / "tuned.onnx", recipe=recipe)
+    store, _ = embed(tensors, made.path, place / "tuned.h5")
+    result = _headed(_with_splits(store, tensors.rows.split), place)
+    return replace(result, seconds=time.perf_counter() - started)
+
+
+class _Live:
+    """Begins as a store of tensors, and computes them anew from the photos whenever they are asked for."""
+
+    @staticmethod
+    def of(tensors: Any) -> Any:
+        """Give a store of the same rows that reads, decodes and runs the trunk in Keras each time."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        from extract.cores import cores
+        from extract.decode import decode
+        from extract.store import Store
+        from extract.views import without_views
+
+        trunk = without_views(tensors.model())
+        network = keras_trunk(trunk)
+        pool = ThreadPoolExecutor(cores())
+        rng = np.random.default_rng(0)
+
+        def picture(row: int) -> NDArray[np.uint8]:
+            data = (Path(tensors.header.root) / tensors.paths[row]).read_bytes()
+            return decode(data, trunk.rule)
+
+        class Live(Store):
+            def embeddings(self, which: NDArray[Any] | None = None) -> NDArray[np.float32]:
+                numbers = np.arange(len(self)) if which is None else np.asarray(which)
+                pictures = np.stack(list(pool.map(picture, numbers.tolist())))
+                flipped = rng.random(len(pictures)) < 1 / VIEWS
+                pictures[flipped] = pictures[flipped, :, ::-1]
+                found: NDArray[np.float32] = network(pictures)
+                return found
+
+        values = {name: getattr(tensors, name) for name in tensors.__dataclass_fields__}
+        return Live(**values | {"header": replace(tensors.header, shape=tensors.header.shape[-3:])})
+
+
+def keras_trunk(trunk: Any) -> Any:
+    """Give the frozen part of the network in Keras: uint8 (n, h, w, 3) to float32 (n, h, w, c)."""
+    from export.backbones import make_plan
+    from export.frameworks import load_frameworks
+    from export.network import TENSOR, build_network, with_blocks
+    from export.weights import find_weights, load_weights
+
+    said = trunk.metadata
+    plan = make_plan(
+        said["backbone"], tuple(said["image_size"]), said["width"] or 1.0, "squash", cut=said["cut"]["block"]
+    )
+    frameworks = load_frameworks(with_gpu=True)
+    network = build_network(plan, frameworks)
+    load_weights(
+        network, find_weights(os.environ.get("BENCH_WEIGHTS") or "random", plan, 0, frameworks), plan, frameworks
+    )
+    cut = with_blocks(network, plan, frameworks).output[TENSOR]
+    part = frameworks.keras.Model(network.input, cut)
+    run = frameworks.tensorflow.function(lambda pixels: part(pixels, training=False))
+    offset, scale = np.array(plan.backbone.pixels.offset, np.float32), np.float32(plan.backbone.pixels.scale)
+    return lambda pixels: run((pixels.astype(np.float32) - offset) * scale).numpy()
+
+
+def _table(found: dict[str, list[Result]]) -> list[str]:
+    lines = ["| what | folds | accuracy | log loss | seconds a fold |", "|---|---:|---:|---:|---:|"]
+    for name, results in found.items():
+        means = [
+            float(np.mean([getattr(r, column) for r in results])) for column in ("accuracy", "log_loss", "seconds")
+        ]
+        lines.append(f"| {name} | {len(results)} | {means[0]:.4f} | {means[1]:.4f} | {means[2]:.1f} |")
+    whole = found.get("tuned, whole network every epoch", [])
+    if whole:
+        same = found["tuned"][: len(whole)]
+        ratio = sum(r.seconds for r in same) / sum(r.seconds for r in whole)
+        better = float(np.mean([a.accuracy - b.accuracy for a, b in zip(same, whole, strict=True)]))
+        lines += ["", f"On the same folds, cached tensors take {ratio:.2f} of the time; accuracy {better:+.4f}"]
+    return lines
+
+
+def _memory(place: Path, rows: int) -> str:
+    """Tune for an epoch on a drawn store of many rows, in a process of its own, and tell its peak memory."""
+    command = [sys.executable, "-m", "bench.tuning", "memory", str(place), str(rows)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return f"One epoch on {rows} cached tensors: at most {done.stdout.strip()} MB of memory"
+
+
+def tune_drawn(place: Path, rows: int) -> None:
+    """Write a store of drawn tensors, tune on it for an epoch, and print the peak memory of this process in MB."""
+    import resource
+
+    from extract.hdf5 import Column, write_hdf5
+    from extract.outcome import columns_of
+    from extract.schema import Rows
+    from extract.store import open_store
+    from tune import Recipe, tune
+
+    given = open_store(place / "cut.h5")
+    header = replace(given.header, shape=given.header.shape[-3:])
+    labels = np.arange(rows, dtype=np.int32) % len(header.classes)
+    n = np.arange(rows)
+    drawn = Rows(
+        path=np.array([b"%08d.jpg" % number for number in n]), sha256=np.random.default_rng(0).integers(0, 256, (rows, 32), np.uint8),
+        size=n, mtime_ns=n, label=labels, split=np.zeros(rows, np.int8), status=np.zeros(rows, np.int8),
+        reason=np.zeros(rows, "S1"),
+    )  # fmt: skip
+
+    def pieces() -> Iterator[NDArray[np.float16]]:
+        rng = np.random.default_rng(1)
+        few = rng.normal(0, 1, (len(header.classes), *header.shape)).astype(np.float16)
+        for start in range(0, rows, 256):
+            mine = labels[start : start + 256]
+            yield few[mine] + rng.normal(0, 1, (len(mine), *header.shape)).astype(np.float16)
+
+    model = given.model()
+    columns = {
+        **columns_of(drawn),
+        "model": Column.of(np.frombuffer(model.data, np.uint8)),
+        header.output: Column(np.dtype("<f2"), (rows, *header.shape), pieces()),
+    }
+    write_hdf5(place / "drawn.h5", header.to_attributes(), columns)
+    tune(place / "drawn.h5", place / "drawn.onnx", recipe=Recipe(epochs=1))
+    sys.stdout.write(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}\n")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["memory"]:
+        tune_drawn(Path(sys.argv[2]), int(sys.argv[3]))
+    else:
+        main()
