@@ -14,8 +14,9 @@ STORE ?= photos.h5
 HEAD ?= logreg
 CLASSIFIER ?= classifier.onnx
 PREDICTIONS ?= predictions.csv
+TUNED ?= tuned.onnx
 
-.PHONY: help setup demo export embed train-head score test check format bench bench-scale bench-accuracy bench-heads bench-passes bench-cluster torture audit lock clean
+.PHONY: help setup demo export embed train-head score test check format bench bench-scale bench-accuracy bench-heads bench-passes bench-cluster bench-tune tune torture audit lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +53,10 @@ score: setup ## Score a folder of photos (IMAGES=, CLASSIFIER=, PREDICTIONS=)
 	@test -n "$(IMAGES)" || { echo "error: say which photos: make score IMAGES=folder" >&2; exit 2; }
 	$(HEADSTART) score "$(IMAGES)" --classifier "$(CLASSIFIER)" -o "$(PREDICTIONS)"
 
+tune: setup ## Tune the last blocks on a store of tensors, and carry it through (STORE=, TUNED=)
+	$(HEADSTART) tune "$(STORE)" -o "$(TUNED)"
+	$(HEADSTART) embed "$(STORE)" --model "$(TUNED)" -o "$(TUNED:.onnx=.h5)"
+
 test: setup ## Run the tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
@@ -81,6 +86,9 @@ bench-passes: setup ## Measure training by passes over a store that does not fit
 
 bench-cluster: setup ## Measure the Ray engine beside the local one (BENCH_IMAGES=, BENCH_WEIGHTS=)
 	$(BIN)/python -m bench.cluster
+
+bench-tune: setup ## Measure a tuned tail beside frozen features (BENCH_IMAGES=, BENCH_WEIGHTS=, BENCH_WHOLE=, BENCH_ROWS=)
+	$(BIN)/python -m bench.tuning
 
 torture: setup ## Break it on purpose, at length (TORTURE_SCALE=0.1: a tenth)
 	$(BIN)/python -m torture

@@ -221,7 +221,8 @@ def tune_drawn(place: Path, rows: int) -> None:
     labels = np.arange(rows, dtype=np.int32) % len(header.classes)
     n = np.arange(rows)
     drawn = Rows(
-        path=np.array([b"%08d.jpg" % number for number in n]), sha256=np.random.default_rng(0).integers(0, 256, (rows, 32), np.uint8),
+        path=np.array([b"%08d.jpg" % number for number in n]),
+        sha256=np.random.default_rng(0).integers(0, 256, (rows, 32), np.uint8),
         size=n, mtime_ns=n, label=labels, split=np.zeros(rows, np.int8), status=np.zeros(rows, np.int8),
         reason=np.zeros(rows, "S1"),
     )  # fmt: skip

@@ -103,6 +103,23 @@ def opened(store: str | os.PathLike[str] | Store) -> Store:
     return store if isinstance(store, Store) else open_store(store)
 
 
+def opened_embeddings(store: str | os.PathLike[str] | Store) -> Store:
+    """Open a store that heads can be fitted to.
+
+    Raises
+    ------
+    LabelError
+        Where it holds what a network gives at a cut.
+    """
+    found = opened(store)
+    if found.header.output != "embedding":
+        raise LabelError(
+            f"{found.place}: holds what a network gives at a cut, and no embeddings: tune with `headstart tune`, then "
+            "carry it through the tail with `headstart embed`"
+        )
+    return found
+
+
 def opened_untrained(store: str | os.PathLike[str] | Store | None) -> Store | None:
     """Open a store that an untrained backbone made.
 
@@ -113,7 +130,7 @@ def opened_untrained(store: str | os.PathLike[str] | Store | None) -> Store | No
     """
     if store is None:
         return None
-    other = opened(store)
+    other = opened_embeddings(store)
     if other.header.model.get("weights", {}).get("trained"):
         raise LabelError(
             f"{other.place}: expected a store by an untrained backbone, found a trained one; make one with "

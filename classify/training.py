@@ -22,7 +22,7 @@ from classify.curve import LearningCurve, learning_curve
 from classify.duplicates import Duplicates, find_duplicates
 from classify.errors import LabelError
 from classify.evaluation import Evaluation, judge_rows
-from classify.fitting import Fitted, fit, opened, opened_untrained, untrained_accuracy
+from classify.fitting import Fitted, fit, opened_embeddings, opened_untrained, untrained_accuracy
 from classify.heads import HeadOptions, check_head, import_ahead
 from classify.mislabels import Suspect
 from classify.search import Search
@@ -155,7 +155,7 @@ def train(
 
         check_report_output(report)
     import_ahead()
-    table, other = opened(store), opened_untrained(untrained)
+    table, other = opened_embeddings(store), opened_untrained(untrained)
     with blas_threads(len(table)):
         tell("looking for copies")
         memory = machine_memory() / 2 if memory is None else memory

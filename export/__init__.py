@@ -18,7 +18,7 @@ from export.errors import (
     UnknownBackboneError,
     WeightsError,
 )
-from export.pipeline import ExportSummary, export_backbone
+from export.pipeline import ExportSummary, blocks_of, export_backbone
 
 __all__ = [
     "BACKBONES",
@@ -33,5 +33,6 @@ __all__ = [
     "QuantizationError",
     "UnknownBackboneError",
     "WeightsError",
+    "blocks_of",
     "export_backbone",
 ]

@@ -58,6 +58,8 @@ def load_frameworks(*, with_gpu: bool = False) -> Frameworks:
     with quiet():
         tensorflow, keras, tf2onnx = (require(name, "headstart[export]") for name in ("tensorflow", "keras", "tf2onnx"))
     # The user's GPU is for embedding: TensorFlow would reserve nearly all of its memory, and compute in TF32.
+    with quiet():
+        with_gpu = with_gpu and bool(tensorflow.config.list_physical_devices("GPU"))
     if not with_gpu:
         with contextlib.suppress(RuntimeError):
             tensorflow.config.set_visible_devices([], "GPU")

@@ -60,12 +60,7 @@ def with_blocks(network: Any, plan: Plan, frameworks: Frameworks) -> Any:
     OptionError
         The backbone has no block of the cut's name.
     """
-    ends = {}
-    for layer in network.layers[:-1]:
-        within = re.match(plan.backbone.blocks, layer.name)
-        if within:
-            ends[within[1]] = layer
-    ends = {name: layer.output for name, layer in ends.items() if layer is not network.layers[-2]}
+    ends = ends_of_blocks(network, plan)
     wanted = ends if plan.features == "all-blocks" else {}
     if plan.cut is not None:
         if plan.cut not in ends:
@@ -74,6 +69,16 @@ def with_blocks(network: Any, plan: Plan, frameworks: Frameworks) -> Any:
             )
         wanted = {TENSOR: ends[plan.cut]}
     return frameworks.keras.Model(network.input, {OUTPUT: network.output, **wanted})
+
+
+def ends_of_blocks(network: Any, plan: Plan) -> dict[str, Any]:
+    """Give what each block of a backbone gives, by name and in order, but for what the top itself pools."""
+    ends = {}
+    for layer in network.layers[:-1]:
+        within = re.match(plan.backbone.blocks, layer.name)
+        if within:
+            ends[within[1]] = layer
+    return {name: layer.output for name, layer in ends.items() if layer is not network.layers[-2]}
 
 
 def layout(network: Any) -> list[Group]:

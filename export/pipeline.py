@@ -133,6 +133,21 @@ def export_backbone(
     return ExportSummary(path, digest, said, len(content), parity.max_difference, len(made.graph.node))
 
 
+def blocks_of(backbone: str = "mobilenet_v2", width: float = 1.0) -> list[str]:
+    """Name the blocks of a backbone, after each of which it can be cut, from the image on.
+
+    Raises
+    ------
+    OptionError, UnknownBackboneError, MissingExtraError
+        As `export_backbone`.
+    """
+    from export.frameworks import load_frameworks
+    from export.network import build_network, ends_of_blocks
+
+    plan, frameworks = make_plan(backbone, None, width, "squash"), load_frameworks()
+    return list(ends_of_blocks(build_network(plan, frameworks), plan))
+
+
 def _make(
     plan: Plan, weights: str | os.PathLike[str], seed: int, calibration: "NDArray[np.uint8] | None"
 ) -> tuple[Any, "Parity", dict[str, Any]]:

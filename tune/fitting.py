@@ -80,7 +80,7 @@ class Course:
             self.history.append(epoch)
             if self.best is epoch:
                 best = self.whole.get_weights()
-            now, optimizer = self.whole.get_weights(), [np.array(variable) for variable in self.optimizer.variables]
+            now, optimizer = self.whole.get_weights(), [variable.numpy() for variable in self.optimizer.variables]
             save_state(place, State(self.history, now, optimizer, best), of)
             listener(epoch)
         self.whole.set_weights(best)

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headstart.console import Json, command, fail, print_json, say, warn
+from headstart.console import Json, command, fail, note, print_json, say, warn
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from tune.cuts import Trial
 
 CALIBRATION_IMAGES = 300
 
@@ -30,7 +32,13 @@ def run(
     ] = "top",
     cut: Annotated[
         str | None,
-        typer.Option(help="A block (block_12) behind which the network is to be tuned.", show_default="not cut"),
+        typer.Option(
+            help="A block (block_12) behind which the network is to be tuned; auto tries a few on --sample.",
+            show_default="not cut",
+        ),
+    ] = None,
+    sample: Annotated[
+        Path | None, typer.Option(help="For --cut auto: a folder or manifest of labelled images.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="For --weights random.")] = 0,
     precision: Annotated[str, typer.Option(help="fp32, or int8: faster on CPUs, needs --calibrate.")] = "fp32",
@@ -44,6 +52,13 @@ def run(
 
     if (precision, calibrate is None) not in (("fp32", True), ("int8", False)):
         fail("expected --precision fp32, or --precision int8 together with --calibrate IMAGES", 2)
+    if (cut == "auto") != (sample is not None):
+        fail("expected --cut auto together with --sample IMAGES, or neither", 2)
+    trials = _trials(sample, backbone, weights, image_size, width, fit, seed) if sample else []
+    if trials:
+        from tune.cuts import best_cut
+
+        cut = best_cut(trials).block
     made = export_backbone(
         output,
         backbone=backbone,
@@ -57,8 +72,14 @@ def run(
         calibration=_pixels(calibrate, backbone, image_size, width, fit) if calibrate else None,
     )
     if json:
-        print_json(made)
+        print_json({**vars(made), "cuts": trials})
         return
+    for trial in trials:
+        say(
+            f"cut after {trial.block}: on {trial.images[1]} held-out images log loss {trial.log_loss:.4f}, accuracy "
+            f"{trial.accuracy:.4f} (frozen {trial.frozen[0]:.4f}, {trial.frozen[1]:.4f}); {1000 * trial.seconds:.0f} ms "
+            f"an image and epoch, {trial.bytes / 1000:.0f} KB an image and view{' <- chosen' * (trial.block == cut)}"
+        )
     dim, size = made.metadata["dim"], made.metadata["image_size"]
     say(f"{made.path}: {backbone}, {size[0]} x {size[1]} pixels -> {dim} numbers, {made.bytes / 1e6:.1f} MB")
     say(f"largest difference from Keras: {made.max_difference:.1e}")
@@ -71,6 +92,16 @@ def run(
     if weights == "random":
         warn("these weights are untrained: use them only as a baseline")
     say(f"next: headstart embed IMAGES --model {quote(str(made.path))} -o photos.h5")
+
+
+def _trials(
+    images: Path, backbone: str, weights: str, image_size: int | None, width: float, fit: str, seed: int
+) -> "list[Trial]":
+    from tune.cuts import try_cuts
+
+    return try_cuts(
+        images, backbone=backbone, width=width, tell=note, weights=weights, image_size=image_size, fit=fit, seed=seed
+    )
 
 
 def _pixels(images: Path, backbone: str, image_size: int | None, width: float, fit: str) -> "NDArray[np.uint8]":

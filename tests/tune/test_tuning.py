@@ -1,0 +1,192 @@
+"""The whole way: tensors, a tuned tail, a backbone like any other."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from itertools import pairwise
+
+import h5py
+import numpy as np
+import pytest
+
+from classify import evaluate, read_classifier, score, train
+from classify.tuned import is_tuned_on
+from export.errors import OutputError
+from extract import embed, open_store, read_model
+from extract.errors import StoreError
+from tune import Recipe, TuneError, tune
+from tune.batches import Rows
+from tune.checkpoint import Epoch, State, load_state, save_state
+
+QUICK = Recipe(epochs=3, learning_rate=3e-3)
+
+
+def test_a_tuned_backbone_is_one_like_any_other(tuned, tensors, photos, tmp_path):
+    model = read_model(tuned.path)
+    said = model.metadata["tuned"]
+    assert model.outputs == {"embedding": (16,)}
+    assert (said["block"], said["images"], said["held_out"]) == ("block_1", tuned.images, tuned.held_out)
+    assert [epoch["epoch"] for epoch in said["epochs"]] == [1, 2, 3]
+    carried, _ = embed(tensors[2], tuned.path, tmp_path / "carried.h5")
+    again, _ = embed(photos, tuned.path, tmp_path / "photos.h5", views=2)
+    assert carried.header.model_sha256 == again.header.model_sha256
+    assert np.abs(carried.embeddings() - again.embeddings()).max() < 2e-3 * np.abs(again.embeddings()).max()
+    result = train(carried, tmp_path / "classifier.onnx")
+    assert read_classifier(result.path).classes == ["ash", "birch", "cedar"]
+    assert evaluate(again, result.path).images == result.evaluation.images
+    assert score(photos, result.path, tmp_path / "predictions.csv").scored == 120
+
+
+def test_the_best_epoch_is_kept(tuned):
+    assert tuned.best.log_loss == min(epoch.log_loss for epoch in tuned.history)
+    assert len(tuned.history) == 3
+    assert f"only {tuned.held_out} images chose the epoch: which one is best is hardly known" in tuned.warnings
+
+
+def test_tuning_learns_what_a_head_cannot(photos_of_both, cut_backbone, frameworks, tmp_path):
+    """Whether red goes with stripes is no matter of how much of either there is."""
+    embed(photos_of_both, cut_backbone, tmp_path / "tensors.h5")
+    recipe = Recipe(epochs=40, patience=40, learning_rate=1e-2, mixup=0.0, label_smoothing=0.0, batch_size=16)
+    made = tune(tmp_path / "tensors.h5", tmp_path / "tuned.onnx", recipe=recipe)
+    assert made.best.accuracy > made.frozen[1] + 0.1
+    before, _ = embed(tmp_path / "tensors.h5", cut_backbone, tmp_path / "before.h5")
+    after, _ = embed(tmp_path / "tensors.h5", made.path, tmp_path / "after.h5")
+    poor, good = (train(store, tmp_path / "classifier.onnx").evaluation for store in (before, after))
+    assert good.accuracy > poor.accuracy + 0.1
+    assert good.log_loss < poor.log_loss
+
+
+def test_nobody_is_judged_on_what_the_tail_was_tuned_on(tuned, tensors, tmp_path):
+    store, _ = embed(tensors[2], tuned.path, tmp_path / "tuned.h5")
+    known = is_tuned_on(store)
+    assert known.sum() == tuned.images
+    result = train(store, tmp_path / "classifier.onnx")
+    assert not known[result.split.test].any()
+    judged = result.search.rows.folds >= 0
+    assert not known[result.split.train[result.search.images[judged]]].any()
+    assert known[result.split.train].sum() == tuned.images
+    assert judged.sum() + tuned.images == len(result.split.train)
+    assert not is_tuned_on(open_store(tensors[2])).any()
+
+
+def test_users_splits_are_kept(tensors, frameworks, tmp_path):
+    from extract.source import SPLITS
+
+    store = open_store(tensors[1])
+    split = np.where(np.arange(len(store)) % 4 == 0, SPLITS.index("test"), SPLITS.index("train")).astype(np.int8)
+    store = replace(store, rows=replace(store.rows, split=split))
+    made = tune(store, tmp_path / "tuned.onnx", recipe=replace(QUICK, epochs=1))
+    carried, _ = embed(store, made.path, tmp_path / "tuned.h5")
+    assert not (is_tuned_on(carried) & (carried.splits == "test")).any()
+    assert train(carried, tmp_path / "c.onnx").evaluation.images == (split == SPLITS.index("test")).sum()
+
+
+def test_the_same_seed_gives_the_same_tail(tuned, tensors, tmp_path):
+    again = tune(tensors[2], tmp_path / "again.onnx", recipe=QUICK)
+    one, other = (read_model(made.path) for made in (tuned, again))
+    assert [epoch.log_loss for epoch in again.history] == pytest.approx([e.log_loss for e in tuned.history], rel=1e-3)
+    assert one.metadata["trunk_sha256"] == other.metadata["trunk_sha256"]
+
+
+def test_a_run_that_was_killed_goes_on_from_its_last_epoch(tuned, tensors, tmp_path):
+    output = tmp_path / "tuned.onnx"
+    code = (
+        "import sys, time; from tune import Recipe, tune\n"
+        f"tune({str(tensors[2])!r}, {str(output)!r}, recipe=Recipe(epochs=3, learning_rate=3e-3),"
+        " listener=lambda epoch: (print(epoch.number, flush=True), time.sleep(60)))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "1\n"
+        run.send_signal(signal.SIGKILL)
+    assert not output.exists()
+    seen: list[Epoch] = []
+    started = time.monotonic()
+    made = tune(tensors[2], output, recipe=QUICK, listener=seen.append)
+    assert time.monotonic() - started < 60
+    assert [epoch.number for epoch in seen] == [1, 2, 3]
+    assert [e.log_loss for e in made.history] == pytest.approx([e.log_loss for e in tuned.history], rel=1e-3)
+    assert [path.name for path in tmp_path.iterdir()] == ["tuned.onnx"]
+
+
+def test_a_state_of_another_run_or_a_damaged_one_is_not_gone_on_from(tmp_path):
+    place = tmp_path / "tuned.onnx.tuning"
+    arrays = [np.arange(6, dtype=np.float32).reshape(2, 3), np.float32(4)]
+    shapes = {"now": [(2, 3), ()], "optimizer": [(2, 3), ()]}
+    state = State([Epoch(1, 0.5, 0.4, 0.9, 1.0, 2.0)], arrays, arrays, arrays)
+    assert load_state(place, "this", shapes) is None
+    save_state(place, state, "this")
+    found = load_state(place, "this", shapes)
+    assert found is not None
+    assert found.history == state.history
+    for one, other in zip([*found.now, *found.optimizer, *found.best], arrays * 3, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert load_state(place, "that", shapes) is None
+    data = bytearray(place.read_bytes())
+    data[-5] ^= 1
+    place.write_bytes(bytes(data))
+    assert load_state(place, "this", shapes) is None
+
+
+def test_what_cannot_be_tuned_is_refused(tensors, tuned, tiny_store, frameworks, tmp_path):
+    with pytest.raises(StoreError, match="expected a store of what a network gives at a cut"):
+        tune(tiny_store, tmp_path / "tuned.onnx")
+    with pytest.raises(OutputError, match=r"ends in .onnx"):
+        tune(tensors[1], tmp_path / "tuned.h5")
+    with pytest.raises(TuneError, match=r"mixup must lie between 0 and 100, found -1"):
+        Recipe(mixup=-1)
+    with pytest.raises(TuneError, match="class_weight must be none or balanced"):
+        Recipe(class_weight="some")
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_an_epoch_has_every_row_once_in_an_order_of_its_own(tensors, views):
+    store = open_store(tensors[views])
+    rows = Rows(store, np.flatnonzero(store.is_embedded)[::2])
+    plain = replace(QUICK, mixup=0.0, batch_size=7)
+    weights = np.array([1, 2, 3], np.float32)
+    first, same, next_ = (list(rows.epoch(number, plain, weights)) for number in (1, 1, 2))
+    for (one, truth), (other, again) in zip(first, same, strict=True):
+        np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(truth, again)
+    assert not np.array_equal(first[0][0], next_[0][0])
+    assert len(first) == len(rows) // 7
+    known = {tensor.tobytes() for tensor in store.embeddings(rows.numbers).reshape(-1, 15, 15, 16)}
+    given = [tensor.tobytes() for tensors_, _ in first for tensor in tensors_]
+    assert set(given) <= known
+    assert len(set(given)) == len(given)
+    for _, truth in first:
+        assert set(truth.sum(axis=1).tolist()) <= {1.0, 2.0, 3.0}
+        assert ((truth > 0).sum(axis=1) == 1).all()
+
+
+def test_mixing_keeps_the_weight_of_an_image(tensors):
+    rows = Rows(store := open_store(tensors[1]), np.flatnonzero(store.is_embedded))
+    mixed = [truth for _, truth in rows.epoch(1, replace(QUICK, mixup=1.0), np.ones(3, np.float32))]
+    assert all(np.allclose(truth.sum(axis=1), 1) for truth in mixed)
+    assert any(((truth > 0).sum(axis=1) == 2).any() for truth in mixed)
+
+
+def test_the_rate_rises_and_falls():
+    rates = [Recipe(learning_rate=1.0, warmup=0.2).rate_at(step, 100) for step in range(100)]
+    assert rates[0] == pytest.approx(0.05)
+    assert max(rates) == rates[19] == pytest.approx(1.0)
+    assert rates[-1] < 1e-3
+    assert all(a > b for a, b in pairwise(rates[20:]))
+
+
+def test_the_command_says_what_it_did(tensors, headstart_run, frameworks, tmp_path):
+    done = headstart_run(
+        "tune", tensors[1], "-o", tmp_path / "tuned.onnx", "--epochs", 2, check=True, warnings="default"
+    )
+    assert "tuned behind block_1 on" in done.stdout
+    assert "epoch 2/2: training loss" in done.stderr
+    said = headstart_run(
+        "tune", tensors[1], "-o", tmp_path / "tuned.onnx", "--epochs", 1, "--json", check=True, warnings="default"
+    )
+    assert json.loads(said.stdout)["block"] == "block_1"
+    with h5py.File(tensors[1]) as file:
+        assert file["tensor"].shape[1:] == (15, 15, 16)
