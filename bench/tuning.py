@@ -1,9 +1,9 @@
 """``make bench-tune``: what a tuned tail brings and costs, beside the same with the whole network every epoch.
 
 Settings come from the environment: BENCH_IMAGES (class folders; by default drawn pictures), BENCH_WEIGHTS (a Keras
-weights file; by default random weights, whose figures mean nothing), BENCH_CUT (block_12), BENCH_EPOCHS (the recipe's),
-BENCH_FOLDS (how many of five are tuned; 5), BENCH_WHOLE (how many of them are also tuned the usual way, minutes each;
-0), BENCH_ROWS (of a drawn store of tensors, on which memory is measured; 0 for none).
+weights file; by default random weights, whose figures mean nothing), BENCH_CUT (block_12), BENCH_VIEWS (4),
+BENCH_EPOCHS (the recipe's), BENCH_FOLDS (how many of five are tuned; 5), BENCH_WHOLE (how many of them are also tuned
+the usual way, minutes each; 0), BENCH_ROWS (of a drawn store of tensors, on which memory is measured; 0 for none).
 """
 
 import os
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FOLDS = 5
-VIEWS = 2
+VIEWS = int(os.environ.get("BENCH_VIEWS", "4"))
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class _Live:
         from extract.views import without_views
 
         trunk = without_views(tensors.model())
-        network = keras_trunk(trunk)
+        network = keras_trunk(trunk, os.environ.get("BENCH_WEIGHTS") or "random")
         pool = ThreadPoolExecutor(cores())
         rng = np.random.default_rng(0)
 
@@ -160,7 +160,7 @@ class _Live:
         return Live(**values | {"header": replace(tensors.header, shape=tensors.header.shape[-3:])})
 
 
-def keras_trunk(trunk: Any) -> Any:
+def keras_trunk(trunk: Any, weights: str) -> Any:
     """Give the frozen part of the network in Keras: uint8 (n, h, w, 3) to float32 (n, h, w, c)."""
     from export.backbones import make_plan
     from export.frameworks import load_frameworks
@@ -173,9 +173,7 @@ def keras_trunk(trunk: Any) -> Any:
     )
     frameworks = load_frameworks(with_gpu=True)
     network = build_network(plan, frameworks)
-    load_weights(
-        network, find_weights(os.environ.get("BENCH_WEIGHTS") or "random", plan, 0, frameworks), plan, frameworks
-    )
+    load_weights(network, find_weights(weights, plan, 0, frameworks), plan, frameworks)
     cut = with_blocks(network, plan, frameworks).output[TENSOR]
     part = frameworks.keras.Model(network.input, cut)
     run = frameworks.tensorflow.function(lambda pixels: part(pixels, training=False))

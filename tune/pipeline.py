@@ -17,6 +17,7 @@ from classify.duplicates import find_duplicates
 from classify.fitting import fit, opened
 from classify.folding import fold
 from classify.heads import HeadOptions
+from classify.rows import draw_folds
 from classify.search import logits_of
 from classify.splitting import Split, digest_of_rows, split_rows
 from classify.tuned import note_tuned_on
@@ -38,6 +39,8 @@ from tune.recipe import Recipe
 from tune.tail import build_tail, with_weights
 
 CHECKPOINT = ".tuning"
+CHOOSING = 10
+"""One in so many of the images to train on chooses the epoch instead."""
 COMPARED = 64
 """Rows on which the written tail is compared with Keras."""
 
@@ -91,7 +94,7 @@ def tune(
 ) -> TuneResult:
     """Train the tail of a network on what its trunk gave for labelled images, and write trunk and tail as a backbone.
 
-    Images that `classify.train` would judge on are left alone. Of the others a fifth chooses the epoch; on the rest the
+    Images that `classify.train` would judge on are left alone. Of the others a tenth chooses the epoch; on the rest the
     tail is trained, from a linear head on the tail as it is (Kumar et al. 2022). A run that was killed goes on from its
     last epoch.
 
@@ -166,7 +169,7 @@ def _begin(
 
 def _chooses(store: Store, split: Split) -> Any:
     """Tell which of the rows of ``split.train`` choose the epoch, bool (n,): a fold of them."""
-    held_out = split.folds(store.labels[split.train]) == 0
+    held_out = draw_folds(store.labels[split.train], split.draws, CHOOSING) == 0
     if not held_out.any():
         raise TuneError(f"{store.place}: there are too few images of each class to hold some out; add more")
     return held_out

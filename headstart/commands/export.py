@@ -77,8 +77,9 @@ def run(
     for trial in trials:
         say(
             f"cut after {trial.block}: on {trial.images[1]} held-out images log loss {trial.log_loss:.4f}, accuracy "
-            f"{trial.accuracy:.4f} (frozen {trial.frozen[0]:.4f}, {trial.frozen[1]:.4f}); {1000 * trial.seconds:.0f} ms "
-            f"an image and epoch, {trial.bytes / 1000:.0f} KB an image and view{' <- chosen' * (trial.block == cut)}"
+            f"{trial.accuracy:.4f} (frozen {trial.frozen[0]:.4f}, {trial.frozen[1]:.4f}); "
+            f"{1000 * trial.seconds:.0f} ms an image and epoch, {trial.bytes / 1000:.0f} KB an image and view"
+            f"{', taken' * (trial.block == cut)}"
         )
     dim, size = made.metadata["dim"], made.metadata["image_size"]
     say(f"{made.path}: {backbone}, {size[0]} x {size[1]} pixels -> {dim} numbers, {made.bytes / 1e6:.1f} MB")

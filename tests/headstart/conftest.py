@@ -38,7 +38,14 @@ def cli(places, monkeypatch, tmp_path) -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def places(
-    tmp_path_factory, draw_photos, make_backbone, tiny_photos, tiny_backbone, tiny_store, tiny_classifier
+    tmp_path_factory,
+    draw_photos,
+    make_backbone,
+    make_cut_backbone,
+    tiny_photos,
+    tiny_backbone,
+    tiny_store,
+    tiny_classifier,
 ) -> dict[str, Path]:
     """Good files, and in a folder of their own bad ones, each named for what is wrong with it."""
     import onnx
@@ -67,6 +74,8 @@ def places(
         "truncated": bad / "truncated.h5",
         "manifest": draw_photos(bad / "listed", {"ash": 2, "birch": 2}) / "manifest.csv",
     }
+    made["tensors"] = bad / "tensors.h5"
+    embed(tiny_photos, make_cut_backbone(bad / "trunk.onnx"), made["tensors"])
     made["empty"].mkdir()
     (made["broken"] / "ash").mkdir(parents=True)
     (made["broken"] / "birch").mkdir()

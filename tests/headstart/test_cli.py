@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-COMMANDS = ("export", "embed", "train", "evaluate", "score", "inspect", "demo")
+COMMANDS = ("export", "embed", "merge", "tune", "train", "evaluate", "score", "inspect", "demo")
 HEAVY = ("PIL", "google.protobuf", "h5py", "numpy", "onnx", "onnxruntime", "pyarrow", "sklearn", "tensorflow")
 
 HELP_THEN_MODULES = """
@@ -342,6 +342,9 @@ def test_inspect_tells_what_a_file_is(cli, line, expected):
         ("inspect {truncated}", "truncated.h5", "damaged (cut off or altered)"),
         ("inspect {empty}", "empty", "found a folder without finished shards"),
         ("export --backbone alexnet -o x.onnx", "alexnet", "mobilenet_v2"),
+        ("tune {store} -o x.onnx", "photos.h5", "headstart export --cut"),
+        ("tune {store} -o x.h5", "x.h5", ".onnx"),
+        ("train {tensors} -o x.onnx", "tensors.h5", "headstart tune"),
         ("export --weights gone.h5 -o x.onnx", "gone.h5", "no such weight file"),
         ("export --weights random -o gone/x.onnx", "gone/x.onnx", ""),
         ("inspect {truncated_classifier}", "cut.onnx", "export it again"),
@@ -411,6 +414,9 @@ def test_a_demo_leaves_a_folder_alone_that_it_did_not_make(cli, tmp_path):
         "export --precision int8",
         "export --precision int4",
         "export --calibrate {photos}",
+        "export --cut auto",
+        "export --cut block_12 --sample {photos}",
+        "tune {store} --epochs 0",
         "train {store} --hidden 8,many",
         "train {store} --C strong",
         "train {store} --false-alarms few",

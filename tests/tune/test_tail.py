@@ -113,21 +113,11 @@ def test_another_kind_is_refused(frameworks, node, said):
         build_tail(graph_of(node, *END, k=KERNEL), frameworks)
 
 
-@pytest.mark.parametrize(
-    ("backbone", "cut"),
-    [
-        ("mobilenet_v2", "block_12"),
-        ("mobilenet", "pw_11"),
-        ("vgg16", "block4"),
-        ("resnet50", "conv4"),
-        ("inception_v3", "mixed7"),
-    ],
-)
-def test_the_tails_of_all_backbones_can_be_tuned(frameworks, tmp_path, backbone, cut):
+@pytest.mark.parametrize(("backbone", "cut"), [("mobilenet_v2", "block_12"), ("vgg16", "block4")])
+def test_exported_tails_can_be_tuned(frameworks, tmp_path, backbone, cut):
     from export import export_backbone
 
-    size = 139 if backbone == "inception_v3" else 96
-    made = export_backbone(tmp_path / "cut.onnx", backbone=backbone, weights="random", image_size=size, cut=cut)
+    made = export_backbone(tmp_path / "cut.onnx", backbone=backbone, weights="random", image_size=96, cut=cut)
     model = read_model(made.path)
     tensors = RNG.normal(0, 1, (2, *model.outputs["tensor"])).astype(np.float32)
     expected = open_tail(model).run(tensors)
