@@ -3,8 +3,7 @@
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from classify.calibration import Calibration
 from classify.caveats import caveats
 from classify.classifier import (
     Classifier,
-    Provenance,
     check_classifier_output,
     spread,
     write_classifier,
@@ -22,11 +20,12 @@ from classify.curve import LearningCurve, learning_curve
 from classify.duplicates import Duplicates, find_duplicates
 from classify.errors import LabelError
 from classify.evaluation import Evaluation, judge_rows
-from classify.fitting import Fitted, fit, opened, opened_untrained, untrained_accuracy
+from classify.fitting import fit, opened, opened_untrained, untrained_accuracy
 from classify.heads import HeadOptions, check_head, import_ahead
 from classify.mislabels import Suspect
+from classify.origin import provenance_of
 from classify.search import Search
-from classify.splitting import Split, digest_of_rows, draws_of, split_rows
+from classify.splitting import Split, draws_of, split_rows
 from classify.threads import blas_threads
 from classify.tuned import without_tuned
 from classify.unknown import Unknown
@@ -186,7 +185,7 @@ def train(
             check_rows=spread(split.test),
             temperature=answer.temperature,
             unknown=answer.unknown,
-            provenance=_provenance(table, fitted, answer, evaluation, duplicates, holdout),
+            provenance=provenance_of(table, fitted, answer, evaluation, duplicates, holdout),
         )
         is_trained = classifier.model.is_trained
         warnings = [*caveats(table, split, evaluation, duplicates, fitted.options, is_trained), *fitted.warnings]
@@ -202,24 +201,6 @@ def train(
     return result
 
 
-def _provenance(
-    table: Store, fitted: Fitted, answer: Answer, evaluation: Evaluation, duplicates: Duplicates, holdout: float
-) -> Provenance:
-    split = fitted.split
-    return Provenance(
-        head={"name": fitted.search.chosen.head, **asdict(fitted.options)},
-        calibration=_said_of(answer.calibration),
-        trained_on={
-            **_origin(table), "images": len(split.train), "judged_on": split.origin, "holdout": holdout,
-            "copies": [group.rows for group in duplicates.groups],
-        },
-        measured={
-            "images": evaluation.images, "accuracy": evaluation.accuracy, "log_loss": evaluation.log_loss,
-            "calibration_error": evaluation.reliability.error,
-        },
-    )  # fmt: skip
-
-
 def _check(head: str, options: HeadOptions, holdout: float, false_alarms: float, place: Path) -> None:
     check_head("logreg" if head == "auto" else head, options)
     if not 0 < holdout < 1:
@@ -227,18 +208,3 @@ def _check(head: str, options: HeadOptions, holdout: float, false_alarms: float,
     if not 0 <= false_alarms < 1:
         raise LabelError(f"the share of false alarms must be at least 0 and below 1, found {false_alarms}")
     check_classifier_output(place)
-
-
-def _said_of(calibration: Calibration | None) -> dict[str, float]:
-    if calibration is None:
-        return {}
-    return {"error_before": calibration.before.error, "error_after": calibration.after.error}
-
-
-def _origin(table: Store) -> dict[str, Any]:
-    """Name the data and the programs that a head was made from."""
-    return {
-        "store": table.place.name,
-        "rows_sha256": digest_of_rows(table),
-        "versions": {name: version(name) for name in ("headstart", "scikit-learn", "numpy", "onnx")},
-    }
