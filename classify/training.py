@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from classify.classifier import (
     spread,
     write_classifier,
 )
+from classify.contenders import Contender, contend, contender, entrant, majority
 from classify.curve import LearningCurve, learning_curve
 from classify.duplicates import Duplicates, find_duplicates
 from classify.errors import LabelError
 from classify.evaluation import Evaluation, judge_rows
-from classify.fitting import fit, opened, opened_untrained, untrained_accuracy
+from classify.fitting import fit, opened, opened_untrained
 from classify.heads import HeadOptions, check_head, import_ahead
 from classify.mislabels import Suspect
 from classify.origin import provenance_of
@@ -65,6 +66,8 @@ class TrainResult:
         What the reader of the figures should know, in words.
     seconds
         Wall time.
+    compared
+        This head, those on other stores in the order given, the untrained one, and the majority class.
     """
 
     classifier: Classifier = field(repr=False)
@@ -80,6 +83,7 @@ class TrainResult:
     split: Split = field(repr=False)
     warnings: list[str]
     seconds: float
+    compared: list[Contender] = field(repr=False)
 
     @property
     def trained_images(self) -> int:
@@ -105,6 +109,7 @@ def train(
     options: HeadOptions | None = None,
     holdout: float = 0.2,
     false_alarms: float = 0.05,
+    compare: Sequence[str | os.PathLike[str] | Store] = (),
     untrained: str | os.PathLike[str] | Store | None = None,
     suspects: bool = False,
     report: str | os.PathLike[str] | None = None,
@@ -125,6 +130,9 @@ def train(
         Share of images to judge on where the store has no val or test split, above 0 and below 1.
     false_alarms
         Share of known images that may be answered with "none of these"; 0 never gives that answer.
+    compare
+        Stores of the same images by other backbones (other features, a tuned tail). On each a head is searched for and
+        fitted on the same images as the main one, and judged on the same.
     untrained
         A store of the same images by a backbone with random weights, to compare with.
     suspects
@@ -154,14 +162,16 @@ def train(
 
         check_report_output(report)
     import_ahead()
-    table, other = opened(store), opened_untrained(untrained)
+    table, others, baseline = opened(store), [opened(one) for one in compare], opened_untrained(untrained)
     with blas_threads(len(table)):
         tell("looking for copies")
         memory = machine_memory() / 2 if memory is None else memory
         duplicates = find_duplicates(table, near=4 * table.header.dim * len(table) <= memory)
         groups = duplicates.group_of_rows(len(table))
         split = split_rows(table, holdout, options.seed, groups)
-        split = without_tuned(table, split, draws_of(table, options.seed, groups))
+        draws = draws_of(table, options.seed, groups)
+        split = without_tuned(table, split, draws)
+        entrants = [entrant(table, one, split, draws) for one in (*others, baseline) if one is not None]
         tell("searching and fitting")
         fitted = fit(table, split, head, options, memory)
         search, split = fitted.search, fitted.split
@@ -170,9 +180,16 @@ def train(
         test = table.embeddings(split.test)
         probabilities, answer = answer.measured_on(test)
         evaluation = replace(judge_rows(table, probabilities, split.test, table.classes), judged_on=split.origin)
-        if other is not None:
-            evaluation = replace(evaluation, untrained=untrained_accuracy(table, other, fitted, head))
+        compared = [contender(table, fitted, evaluation)]
+        for one in entrants:
+            tell(f"comparing with {one.store.place.name}")
+            compared.append(contend(one, fitted, evaluation, head, memory))
+        if baseline is not None:
+            evaluation = replace(evaluation, untrained=compared[-1].accuracy)
+        compared.append(majority(table, evaluation))
         curve = learning_curve(search, fitted.options, test, table.labels[split.test])
+        if "tuned" in table.header.model:  # more photos would tune another tail, of which the head's curve says nothing
+            curve = replace(curve, forecast=None)
         suspected = None
         if suspects or report is not None:
             tell("looking for label mistakes")
@@ -191,7 +208,7 @@ def train(
         warnings = [*caveats(table, split, evaluation, duplicates, fitted.options, is_trained), *fitted.warnings]
         result = TrainResult(
             classifier, place, fitted.head, evaluation, search, answer.calibration, answer.unknown, curve, duplicates,
-            suspected, split, warnings, time.monotonic() - started,
+            suspected, split, warnings, time.monotonic() - started, compared,
         )  # fmt: skip
     if report is not None:
         from classify.report import write_report
