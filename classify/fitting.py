@@ -72,17 +72,35 @@ def opened(store: str | os.PathLike[str] | Store) -> Store:
     return store if isinstance(store, Store) else open_store(store)
 
 
-def opened_untrained(store: str | os.PathLike[str] | Store | None) -> Store | None:
-    """Open a store that an untrained backbone made.
+def opened_embeddings(store: str | os.PathLike[str] | Store) -> Store:
+    """Open a store of embeddings.
 
     Raises
     ------
     LabelError
-        Where a trained one did.
+        Where it holds the tensors of a network that is cut.
+    """
+    table = opened(store)
+    if len(table.header.shape) > 1:
+        shape = " x ".join(map(str, table.header.shape))
+        raise LabelError(
+            f"{table.place}: expected a store of embeddings, found one of tensors ({shape}); carry them through a tail "
+            f"first: headstart embed {table.place} --model BACKBONE -o embeddings.h5"
+        )
+    return table
+
+
+def opened_untrained(store: str | os.PathLike[str] | Store | None) -> Store | None:
+    """Open a store of embeddings that an untrained backbone made.
+
+    Raises
+    ------
+    LabelError
+        Where a trained one did, or it holds tensors.
     """
     if store is None:
         return None
-    other = opened(store)
+    other = opened_embeddings(store)
     if other.header.model.get("weights", {}).get("trained"):
         raise LabelError(
             f"{other.place}: expected a store by an untrained backbone, found a trained one; make one with "

@@ -21,7 +21,7 @@ from classify.curve import LearningCurve, learning_curve
 from classify.duplicates import Duplicates, find_duplicates
 from classify.errors import LabelError
 from classify.evaluation import Evaluation, judge_rows
-from classify.fitting import fit, opened, opened_untrained
+from classify.fitting import fit, opened_embeddings, opened_untrained
 from classify.heads import HeadOptions, check_head, import_ahead
 from classify.mislabels import Suspect
 from classify.origin import provenance_of
@@ -162,7 +162,8 @@ def train(
 
         check_report_output(report)
     import_ahead()
-    table, others, baseline = opened(store), [opened(one) for one in compare], opened_untrained(untrained)
+    table, *others = (opened_embeddings(one) for one in (store, *compare))
+    baseline = opened_untrained(untrained)
     with blas_threads(len(table)):
         tell("looking for copies")
         memory = machine_memory() / 2 if memory is None else memory

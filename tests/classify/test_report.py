@@ -655,7 +655,7 @@ def test_the_table_of_classes_can_be_sorted(shown):
 def test_heads_on_other_stores_stand_beside_this_one(shown):
     page = shown()
     assert [row.text.splitlines() for row in page.all("#compared tbody th")] == [
-        ["frozen head", "photos.h5"], ["all blocks, frozen head", "blocks.h5"],
+        ["frozen head this one", "photos.h5"], ["all blocks, frozen head", "blocks.h5"],
         ["tail tuned behind block_12", f"{HOSTILE}.h5"], ["untrained", "random.h5"], ["majority class"],
     ]  # fmt: skip
     assert [cell.text.splitlines() for cell in page.all("#compared tbody td:nth-child(4)")][:3] == [

@@ -443,3 +443,13 @@ def test_a_store_that_was_tuned_on_what_is_judged_on_is_refused(tiny_store, make
     with pytest.raises(LabelError, match=r"tuned\.h5: .* found 12 of 12 .*; put this store first"):
         train(tiny_store, tmp_path / "c.onnx", compare=[tuned])
     assert not (tmp_path / "c.onnx").exists()
+
+
+@pytest.mark.parametrize("at", ["main", "compared"])
+def test_a_store_of_tensors_is_refused(tiny_store, tiny_photos, cut_backbone, tmp_path, at):
+    from extract import embed
+
+    tensors, _ = embed(tiny_photos, cut_backbone, tmp_path / "tensors.h5")
+    stores = (tiny_store, [tensors]) if at == "compared" else (tensors, [])
+    with pytest.raises(LabelError, match=r"tensors\.h5: expected a store of embeddings, .* \(15 x 15 x 16\); carry"):
+        train(stores[0], tmp_path / "c.onnx", compare=stores[1])

@@ -148,6 +148,13 @@ def test_training_says_what_was_chosen_and_what_to_know(cli):
     assert "is hardly better than with an untrained backbone (1.000)" in said.stderr
 
 
+def test_what_was_compared_is_in_the_json(cli, tuned_store):
+    compared = strict(cli(f"{TRAIN} --compare {{tuned}} --json", tuned=tuned_store).stdout)["compared"]
+    assert [one["what"] for one in compared] == ["frozen head", "tail tuned behind block_12", "majority class"]
+    assert compared[0]["difference"] is None
+    assert compared[1]["difference"]["images"] == 12
+
+
 @pytest.mark.parametrize(
     ("options", "heads", "settings"),
     [("", {"logreg"}, 9), ("--C 0.5", {"logreg"}, 1), ("--head auto --C 0.5", {"logreg", "mlp"}, 2)],

@@ -9,8 +9,8 @@ function showCompared() {
     svg("line", { class: "ideal", x1: along(own.accuracy), x2: along(own.accuracy), y1: 0, y2: 44 }),
     whisker(one.interval.map(along)),
     svg("circle", { class: `dot ${one === own ? "chosen" : "other"}`, cx: along(one.accuracy), cy: 22, r: one === own ? 7 : 5.5 })));
-  const rows = data.compared.map((one) => el("tr", { class: one === own ? "own" : "" },
-    el("th", { scope: "row" }, el("bdi", {}, one.what), one.store ? el("bdi", { class: "small" }, one.store) : null),
+  const rows = data.compared.map((one) => el("tr", { class: one === own ? "chosen" : "" },
+    el("th", { scope: "row" }, el("bdi", {}, one.what), one === own ? [" ", el("span", { class: "chip" }, "this one")] : null, one.store ? el("bdi", { class: "small" }, one.store) : null),
     plot(one),
     el("td", { class: "number" }, percent(one.accuracy), el("span", { class: "small" }, one.interval.map((end) => percent(end)).join(" to "))),
     el("td", { class: "number" }, difference(one)),
