@@ -31,7 +31,7 @@ class Contender:
     accuracy, accuracy_interval
         0..1, and where it would lie on ever more such images, with 95 %.
     log_loss
-        In nats, calibrated; for the majority class, of the shares of the classes.
+        In nats, calibrated where there are images enough to; for the majority class, of the shares of the classes.
     dim, row_bytes
         Numbers a stored row has, and the bytes they take before compression; None for the majority class.
     seconds

@@ -372,6 +372,12 @@ def test_another_store_gives_the_figures_that_it_gives_alone(tiny_store, other_s
     assert other.difference.log_loss_difference == pytest.approx(other.log_loss - own.log_loss)
 
 
+def test_more_than_fits_in_memory_is_compared_too(tiny_store, other_store, tmp_path):
+    _, other, _ = train(tiny_store, tmp_path / "c.onnx", compare=[other_store], memory=1).compared
+    alone = train(other_store, tmp_path / "alone.onnx", memory=1).evaluation
+    assert [getattr(other, name) for name in FIGURES] == [getattr(alone, name) for name in FIGURES]
+
+
 def test_the_majority_class_is_always_compared_with(clustered, tmp_path):
     store = clustered(90, splits=["train"] * 60 + ["val"] * 30)
     result = train(store, tmp_path / "c.onnx")
