@@ -1,18 +1,17 @@
-"""Search and fit, in memory or by passes over the store, whichever the memory allows; and the untrained baseline."""
+"""Search and fit, in memory or by passes over the store, whichever the memory allows."""
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from classify.errors import LabelError
 from classify.heads import HeadOptions, fit_head, make_head
-from classify.rows import TrainingRows, draw_folds
-from classify.search import Search, logits_of, refined, search_head
+from classify.rows import TrainingRows
+from classify.search import Search, refined, search_head
 from classify.splitting import Split
-from classify.streaming import bytes_needed, fit_streamed, judged_sample, sampled_for_search
+from classify.streaming import bytes_needed, fit_streamed, judged_sample
 from extract.store import Store, open_store
 
 
@@ -28,6 +27,8 @@ class Fitted:
         What it was fitted on, and what it is to be judged on.
     warnings
         How this differs from a fit on, and a judgement by, all images in memory, in words.
+    seconds
+        Wall time of search and fit.
     """
 
     search: Search
@@ -35,19 +36,17 @@ class Fitted:
     options: HeadOptions
     split: Split
     warnings: list[str]
-
-    @property
-    def is_streamed(self) -> bool:
-        """Whether the embeddings did not fit in memory."""
-        return bool(self.warnings)
+    seconds: float
 
 
 def fit(table: Store, split: Split, head: str, options: HeadOptions, memory: float) -> Fitted:
     """Choose and fit a head on the training images of a split, in so many bytes of memory."""
+    started = time.monotonic()
     if bytes_needed(table, split) <= memory:
-        return Fitted(*fit_chosen(training_rows(table, split), head, options), split, [])
+        fitted = fit_chosen(training_rows(table, split), head, options)
+        return Fitted(*fitted, split, [], time.monotonic() - started)
     fitted, sample = fit_streamed(table, split, head, options), judged_sample(table, split, options.seed)
-    return Fitted(*fitted, sample, list(_told(sample, len(split.test), memory)))
+    return Fitted(*fitted, sample, list(_told(sample, len(split.test), memory)), time.monotonic() - started)
 
 
 def training_rows(table: Store, split: Split) -> TrainingRows:
@@ -68,65 +67,36 @@ def fit_chosen(rows: TrainingRows, head: str, options: HeadOptions) -> tuple[Sea
     )
 
 
-def untrained_accuracy(table: Store, other: Store, fitted: Fitted, head: str) -> float:
-    """Give the accuracy on the same images of a head that is trained on another store of the same images.
-
-    Where the embeddings do not fit in memory, it is trained on a sample.
-
-    Raises
-    ------
-    LabelError
-        Where an image is missing from the other store.
-    """
-    split, options = fitted.split, fitted.options
-    if fitted.is_streamed:
-        split = sampled_for_search(table, split, options.seed)
-    row_of = {path: row for row, path in enumerate(other.rows.path.tolist()) if other.is_embedded[row]}
-    paths = table.rows.path.tolist()
-    missing = [paths[row] for row in (*split.train, *split.test) if paths[row] not in row_of]
-    if missing:
-        raise LabelError(
-            f"{other.place}: expected the same images as {table.place}, but {os.fsdecode(missing[0])} is not among "
-            "them; embed the same folder with both backbones"
-        )
-    train, test = (np.array([row_of[paths[row]] for row in side]) for side in (split.train, split.test))
-    labels = table.labels[split.train]
-    folds = draw_folds(labels, split.draws)
-    rows = TrainingRows(other.embeddings(train), labels, folds, len(table.classes))
-    _, fitted, _ = fit_chosen(rows, head, replace(options, c=None))
-    answers = logits_of(fitted, other.embeddings(test)).argmax(axis=1)
-    return float((answers == table.labels[split.test]).mean())
-
-
 def opened(store: str | os.PathLike[str] | Store) -> Store:
     """Open a store, if it is not open already."""
     return store if isinstance(store, Store) else open_store(store)
 
 
 def opened_embeddings(store: str | os.PathLike[str] | Store) -> Store:
-    """Open a store that heads can be fitted to.
+    """Open a store of embeddings.
 
     Raises
     ------
     LabelError
-        Where it holds what a network gives at a cut.
+        Where it holds the tensors of a network that is cut.
     """
-    found = opened(store)
-    if found.header.output != "embedding":
+    table = opened(store)
+    if len(table.header.shape) > 1:
+        shape = " x ".join(map(str, table.header.shape))
         raise LabelError(
-            f"{found.place}: holds what a network gives at a cut, and no embeddings: tune with `headstart tune`, then "
-            "carry it through the tail with `headstart embed`"
+            f"{table.place}: expected a store of embeddings, found one of tensors ({shape}); carry them through a tail "
+            f"first, perhaps one of `headstart tune`: headstart embed {table.place} --model BACKBONE -o embeddings.h5"
         )
-    return found
+    return table
 
 
 def opened_untrained(store: str | os.PathLike[str] | Store | None) -> Store | None:
-    """Open a store that an untrained backbone made.
+    """Open a store of embeddings that an untrained backbone made.
 
     Raises
     ------
     LabelError
-        Where a trained one did.
+        Where a trained one did, or it holds tensors.
     """
     if store is None:
         return None

@@ -2,9 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +12,21 @@ from classify.calibration import Calibration
 from classify.caveats import caveats
 from classify.classifier import (
     Classifier,
-    Provenance,
     check_classifier_output,
     spread,
     write_classifier,
 )
+from classify.contenders import Contender, contend, contender, entrant, majority
 from classify.curve import LearningCurve, learning_curve
 from classify.duplicates import Duplicates, find_duplicates
 from classify.errors import LabelError
 from classify.evaluation import Evaluation, judge_rows
-from classify.fitting import Fitted, fit, opened_embeddings, opened_untrained, untrained_accuracy
+from classify.fitting import fit, opened_embeddings, opened_untrained
 from classify.heads import HeadOptions, check_head, import_ahead
 from classify.mislabels import Suspect
+from classify.origin import provenance_of
 from classify.search import Search
-from classify.splitting import Split, digest_of_rows, draws_of, split_rows
+from classify.splitting import Split, draws_of, split_rows
 from classify.threads import blas_threads
 from classify.tuned import without_tuned
 from classify.unknown import Unknown
@@ -66,6 +66,8 @@ class TrainResult:
         What the reader of the figures should know, in words.
     seconds
         Wall time.
+    compared
+        This head, those on other stores in the order given, the untrained one, and the majority class.
     """
 
     classifier: Classifier = field(repr=False)
@@ -81,6 +83,7 @@ class TrainResult:
     split: Split = field(repr=False)
     warnings: list[str]
     seconds: float
+    compared: list[Contender] = field(repr=False)
 
     @property
     def trained_images(self) -> int:
@@ -106,6 +109,7 @@ def train(
     options: HeadOptions | None = None,
     holdout: float = 0.2,
     false_alarms: float = 0.05,
+    compare: Sequence[str | os.PathLike[str] | Store] = (),
     untrained: str | os.PathLike[str] | Store | None = None,
     suspects: bool = False,
     report: str | os.PathLike[str] | None = None,
@@ -126,6 +130,9 @@ def train(
         Share of images to judge on where the store has no val or test split, above 0 and below 1.
     false_alarms
         Share of known images that may be answered with "none of these"; 0 never gives that answer.
+    compare
+        Stores of the same images by other backbones (other features, a tuned tail). On each a head is searched for and
+        fitted on the same images as the main one, and judged on the same.
     untrained
         A store of the same images by a backbone with random weights, to compare with.
     suspects
@@ -155,14 +162,17 @@ def train(
 
         check_report_output(report)
     import_ahead()
-    table, other = opened_embeddings(store), opened_untrained(untrained)
+    table, *others = (opened_embeddings(one) for one in (store, *compare))
+    baseline = opened_untrained(untrained)
     with blas_threads(len(table)):
         tell("looking for copies")
         memory = machine_memory() / 2 if memory is None else memory
         duplicates = find_duplicates(table, near=4 * table.header.dim * len(table) <= memory)
         groups = duplicates.group_of_rows(len(table))
         split = split_rows(table, holdout, options.seed, groups)
-        split = without_tuned(table, split, draws_of(table, options.seed, groups))
+        draws = draws_of(table, options.seed, groups)
+        split = without_tuned(table, split, draws)
+        entrants = [entrant(table, one, split, draws) for one in (*others, baseline) if one is not None]
         tell("searching and fitting")
         fitted = fit(table, split, head, options, memory)
         search, split = fitted.search, fitted.split
@@ -171,9 +181,16 @@ def train(
         test = table.embeddings(split.test)
         probabilities, answer = answer.measured_on(test)
         evaluation = replace(judge_rows(table, probabilities, split.test, table.classes), judged_on=split.origin)
-        if other is not None:
-            evaluation = replace(evaluation, untrained=untrained_accuracy(table, other, fitted, head))
+        compared = [contender(table, fitted, evaluation)]
+        for one in entrants:
+            tell(f"comparing with {one.store.place.name}")
+            compared.append(contend(one, fitted, evaluation, head, memory))
+        if baseline is not None:
+            evaluation = replace(evaluation, untrained=compared[-1].accuracy)
+        compared.append(majority(table, evaluation))
         curve = learning_curve(search, fitted.options, test, table.labels[split.test])
+        if "tuned" in table.header.model:  # more photos would tune another tail, of which the head's curve says nothing
+            curve = replace(curve, forecast=None)
         suspected = None
         if suspects or report is not None:
             tell("looking for label mistakes")
@@ -186,13 +203,13 @@ def train(
             check_rows=spread(split.test),
             temperature=answer.temperature,
             unknown=answer.unknown,
-            provenance=_provenance(table, fitted, answer, evaluation, duplicates, holdout),
+            provenance=provenance_of(table, fitted, answer, evaluation, duplicates, holdout),
         )
         is_trained = classifier.model.is_trained
         warnings = [*caveats(table, split, evaluation, duplicates, fitted.options, is_trained), *fitted.warnings]
         result = TrainResult(
             classifier, place, fitted.head, evaluation, search, answer.calibration, answer.unknown, curve, duplicates,
-            suspected, split, warnings, time.monotonic() - started,
+            suspected, split, warnings, time.monotonic() - started, compared,
         )  # fmt: skip
     if report is not None:
         from classify.report import write_report
@@ -202,24 +219,6 @@ def train(
     return result
 
 
-def _provenance(
-    table: Store, fitted: Fitted, answer: Answer, evaluation: Evaluation, duplicates: Duplicates, holdout: float
-) -> Provenance:
-    split = fitted.split
-    return Provenance(
-        head={"name": fitted.search.chosen.head, **asdict(fitted.options)},
-        calibration=_said_of(answer.calibration),
-        trained_on={
-            **_origin(table), "images": len(split.train), "judged_on": split.origin, "holdout": holdout,
-            "copies": [group.rows for group in duplicates.groups],
-        },
-        measured={
-            "images": evaluation.images, "accuracy": evaluation.accuracy, "log_loss": evaluation.log_loss,
-            "calibration_error": evaluation.reliability.error,
-        },
-    )  # fmt: skip
-
-
 def _check(head: str, options: HeadOptions, holdout: float, false_alarms: float, place: Path) -> None:
     check_head("logreg" if head == "auto" else head, options)
     if not 0 < holdout < 1:
@@ -227,18 +226,3 @@ def _check(head: str, options: HeadOptions, holdout: float, false_alarms: float,
     if not 0 <= false_alarms < 1:
         raise LabelError(f"the share of false alarms must be at least 0 and below 1, found {false_alarms}")
     check_classifier_output(place)
-
-
-def _said_of(calibration: Calibration | None) -> dict[str, float]:
-    if calibration is None:
-        return {}
-    return {"error_before": calibration.before.error, "error_after": calibration.after.error}
-
-
-def _origin(table: Store) -> dict[str, Any]:
-    """Name the data and the programs that a head was made from."""
-    return {
-        "store": table.place.name,
-        "rows_sha256": digest_of_rows(table),
-        "versions": {name: version(name) for name in ("headstart", "scikit-learn", "numpy", "onnx")},
-    }

@@ -66,3 +66,24 @@ def without_tuned(store: Store, split: Split, draws: NDArray[np.float64]) -> Spl
         )
     train = np.union1d(split.train, split.test[known[split.test]])
     return replace(split, train=train, test=test, draws=draws[train], fresh=~known[train])
+
+
+def with_own_folds(store: Store, split: Split, draws: NDArray[np.float64]) -> Split:
+    """Give a split that was drawn for another backbone to this one: the same images, its own folds.
+
+    Where its backbone was tuned on some of the images to train on, heads are compared on the others, as in
+    `without_tuned`; where it was not, the folds are ordinary ones.
+
+    Raises
+    ------
+    LabelError
+        Where it was tuned on an image to judge on.
+    """
+    known = np.isin(draws, draws[is_tuned_on(store)])
+    judged = int(known[split.test].sum())
+    if judged:
+        raise LabelError(
+            f"{store.place}: expected a backbone that was not tuned on the images to judge on, found {judged} of "
+            f"{len(split.test)} among those it was tuned on; put this store first: it decides the split"
+        )
+    return replace(split, fresh=~known[split.train] if known[split.train].any() else None)

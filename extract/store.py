@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -137,6 +137,11 @@ class Store:
         size = min(BLOCK_ROWS, few) if changes * 64 < len(which) else max(min(BLOCK_ROWS, few), many)
         for start in range(0, len(which), size):
             yield self.embeddings(which[start : start + size])
+
+    def under(self, rows: Rows, classes: tuple[str, ...], which: NDArray[np.int64]) -> "Store":
+        """Give the same vectors under other rows: row i, labelled with these classes, has the vector of `which[i]`."""
+        header = replace(self.header, classes=classes)
+        return replace(self, header=header, rows=rows, _file=self._file[which], _position=self._position[which])
 
     def model(self) -> Model:
         """Give the model that made this store, which it carries.

@@ -202,6 +202,43 @@ def tiny_store(tiny_photos, tiny_backbone, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def make_tuned_store(backbone_bytes, tiny_photos, tiny_store, tmp_path_factory) -> Callable[..., Path]:
+    """Embed the tiny photos with a backbone that says it was tuned on these rows of the tiny store."""
+    import onnx
+
+    from classify.tuned import note_tuned_on
+    from extract import embed, open_store
+
+    epochs = [
+        {"epoch": number, "training_loss": 1 / number, "log_loss": log_loss, "accuracy": accuracy}
+        for number, log_loss, accuracy in ((1, 0.31, 0.885), (2, 0.24, 0.92), (3, 0.26, 0.915))
+    ]
+    said = {
+        "block": "block_12", "images": 30, "held_out": 10, "kept_epoch": 2, "log_loss": 0.24, "accuracy": 0.92,
+        "frozen_log_loss": 0.3, "frozen_accuracy": 0.89, "epochs": epochs,
+    }  # fmt: skip
+
+    def make(rows: np.ndarray, seed: int = 3) -> Path:
+        folder = tmp_path_factory.mktemp("tuned")
+        proto = onnx.load_model_from_string(backbone_bytes(seed, tuned=said))
+        note_tuned_on(proto, open_store(tiny_store), rows)
+        (folder / "tuned.onnx").write_bytes(proto.SerializeToString())
+        embed(tiny_photos, folder / "tuned.onnx", folder / "tuned.h5")
+        return folder / "tuned.h5"
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tuned_store(make_tuned_store, tiny_store) -> Path:
+    """Give a store that was tuned on most of what is trained on."""
+    from classify.splitting import split_rows
+    from extract import open_store
+
+    return make_tuned_store(split_rows(open_store(tiny_store)).train[::2])
+
+
+@pytest.fixture(scope="session")
 def tiny_classifier(tiny_store, tmp_path_factory) -> Path:
     from classify import train
 

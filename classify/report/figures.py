@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 
 from classify.calibration import Calibration, Reliability
+from classify.contenders import Contender
 from classify.curve import CurvePoint, LearningCurve
 from classify.evaluation import ClassFigures
+from classify.report.text import counted, printable
 from classify.search import Candidate, Search
 from extract.store import Store
 
@@ -64,6 +66,45 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
         "loss": or_none(candidate.log_loss),
         "accuracy": or_none(candidate.accuracy),
     }
+
+
+def compared_heads(compared: list[Contender]) -> list[dict[str, Any]] | None:
+    """Give the heads that were compared, this one first; None where there is but the majority class beside it."""
+    return [_contender(one) for one in compared] if len(compared) > 2 else None
+
+
+def _contender(one: Contender) -> dict[str, Any]:
+    found = one.difference
+    return {
+        "what": printable(one.what, 80),
+        "store": printable(one.store, 80),
+        "accuracy": or_none(one.accuracy),
+        "interval": [or_none(end) for end in one.accuracy_interval],
+        "loss": or_none(one.log_loss),
+        "difference": found and [or_none(value) for value in (found.accuracy_difference, *found.accuracy_interval)],
+        "bytes": one.row_bytes,
+        "seconds": None if one.seconds is None else round(one.seconds, 2),
+    }
+
+
+def tuning_curves(model: dict[str, Any]) -> dict[str, Any] | None:
+    """Give the epochs of a tuned tail as [epoch, log loss, accuracy], from the metadata of its backbone.
+
+    None where the backbone is not a tuned one, or says too little of it.
+    """
+    try:
+        said = model["tuned"]
+        epochs = [[int(one["epoch"]), float(one["log_loss"]), float(one["accuracy"])] for one in said["epochs"]]
+        kept, frozen = int(said["kept_epoch"]), [0, float(said["frozen_log_loss"]), float(said["frozen_accuracy"])]
+        words = (
+            f"The network behind {printable(str(said['block']), 80)} was tuned on {counted(said['images'], 'photo')}; "
+            f"{said['held_out']:,} others chose epoch {kept} of {len(epochs)}."
+        )
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    if not epochs or not np.isfinite([frozen, *epochs]).all():
+        return None
+    return {"said": words, "kept": kept, "frozen": frozen, "epochs": epochs}
 
 
 def class_table(table: Store, figures: list[ClassFigures]) -> dict[str, Any]:

@@ -6,7 +6,15 @@ from typing import Any
 import numpy as np
 
 from classify.report.confusion import confusion_grid
-from classify.report.figures import class_table, learning_curve, or_none, reliability_charts, search_chart
+from classify.report.figures import (
+    class_table,
+    compared_heads,
+    learning_curve,
+    or_none,
+    reliability_charts,
+    search_chart,
+    tuning_curves,
+)
 from classify.report.map import embedding_map
 from classify.report.photos import Album
 from classify.report.summary import summary
@@ -47,6 +55,8 @@ def gather(table: Store, result: TrainResult) -> dict[str, Any]:
         "reliability": reliability_charts(result.calibration, evaluation.reliability),
         "curve": learning_curve(result.curve) if result.curve else None,
         "search": search_chart(result.search) if result.search and result.search.candidates else None,
+        "compared": compared_heads(result.compared),
+        "tuning": tuning_curves(table.header.model),
         "unknown": _unknown(result),
         "failures": _failures(table),
         "provenance": list(_provenance(table, result)),

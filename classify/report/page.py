@@ -6,7 +6,17 @@ import json
 from importlib.resources import files
 from typing import Any
 
-SCRIPTS = ("dom.js", "gallery.js", "confusion.js", "classes.js", "charts.js", "map.js", "main.js")
+SCRIPTS = (
+    "dom.js",
+    "gallery.js",
+    "confusion.js",
+    "classes.js",
+    "charts.js",
+    "compared.js",
+    "tuning.js",
+    "map.js",
+    "main.js",
+)
 _PAGE = files("classify.report").joinpath("page")
 # What could end the block or start another, in text that HTML reads before JSON is.
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}

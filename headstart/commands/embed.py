@@ -104,7 +104,9 @@ def show(store: "Store", summary: "RunSummary", output: Path | str) -> None:
 
 def _say_next(store: "Store", output: str) -> None:
     name = quote(output)
-    if store.classes:
+    if store.header.output != "embedding":
+        say(f"next: headstart tune {name} -o tuned.onnx")
+    elif store.classes:
         say(f"next: headstart train {name} -o classifier.onnx")
     else:
         say(f"no labels (images lie in no class folders); next: headstart score {name} --classifier FILE.onnx")

@@ -1,5 +1,6 @@
 """`headstart train`: embedding store -> classifier file."""
 
+from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ from headstart.console import Json, command, fail, out, print_json, say, short_p
 
 if TYPE_CHECKING:
     from classify import Evaluation, TrainResult
+    from classify.contenders import Contender
 
 SHOWN_MISTAKES = 10
 SHOWN_CLASSES = 25
@@ -32,6 +34,10 @@ def run(
     false_alarms: Annotated[
         float, typer.Option(help="Share of known images that may be marked unknown; 0: mark none.")
     ] = 0.05,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(help="A store of the same images by another backbone, to compare with; may be given repeatedly."),
+    ] = None,
     untrained: Annotated[
         str | None, typer.Option(help="A store of the same images by an untrained backbone, to compare with.")
     ] = None,
@@ -58,6 +64,7 @@ def run(
             options=options,
             holdout=holdout,
             false_alarms=false_alarms,
+            compare=compare or (),
             untrained=untrained,
             suspects=suspects,
             report=report,
@@ -88,6 +95,8 @@ def show_training(result: "TrainResult") -> None:
         say(f"  marks unknown what is none of its classes, and {rate:.0%} of the others (measured: {measured:.1%})")
     say(f"judged on {result.evaluation.images} images that it has not seen ({result.judged_on}):")
     show(result.evaluation)
+    if len(result.compared) > 2:
+        _show_compared(result.compared)
     forecast = result.curve.forecast
     if forecast:
         say(
@@ -113,8 +122,6 @@ def show(evaluation: "Evaluation") -> None:
         f"{evaluation.majority:.3f}), log loss {evaluation.log_loss:.4f}, calibration error "
         f"{evaluation.reliability.error:.3f}"
     )
-    if evaluation.untrained is not None:
-        say(f"  with an untrained backbone: accuracy {evaluation.untrained:.4f}")
     numbers = [f"={number}" for number in range(1, len(evaluation.classes) + 1)]
     widest = max(len(short_path(figures.name)) for figures in evaluation.classes)
     fits = 38 + widest + sum(2 + len(str(count)) for count in evaluation.confusion.max(axis=0)) <= out.width
@@ -135,6 +142,32 @@ def show(evaluation: "Evaluation") -> None:
             f"  mistake: {short_path(mistake.path)}: {short_path(mistake.predicted)} "
             f"({mistake.probability:.3f}), labelled {short_path(mistake.label)}"
         )
+
+
+def _show_compared(compared: list["Contender"]) -> None:
+    from rich.table import Table
+
+    say("compared on the same images (difference: to the first, with 95 %):")
+    table = Table(box=None, header_style="bold")
+    for heading in ("head on", "store"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("accuracy", "95 %", "log loss", "difference", "bytes a row", "seconds"):
+        table.add_column(heading, justify="right", no_wrap=heading != "bytes a row")
+    for one in compared:
+        low, high = one.accuracy_interval
+        table.add_row(
+            short_path(one.what), short_path(one.store), f"{one.accuracy:.4f}", f"{low:.3f} to {high:.3f}",
+            f"{one.log_loss:.4f}", _difference(one), "" if one.row_bytes is None else f"{one.row_bytes:,}",
+            "" if one.seconds is None else f"{one.seconds:.1f}",
+        )  # fmt: skip
+    out.print(table)
+
+
+def _difference(one: "Contender") -> str:
+    if one.difference is None:
+        return ""
+    low, high = one.difference.accuracy_interval
+    return f"{one.difference.accuracy_difference:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 def _units(hidden: str) -> tuple[int, ...]:
@@ -173,4 +206,5 @@ def _summary(result: "TrainResult") -> dict[str, object]:
         "suspects": result.suspects and [vars(suspect) for suspect in result.suspects],
         "warnings": result.warnings,
         "evaluation": result.evaluation.to_json(),
+        "compared": [asdict(one) for one in result.compared],
     }

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,12 +19,14 @@ import pytest
 from PIL import Image
 
 from classify.calibration import Calibration, reliability
+from classify.contenders import Contender
 from classify.curve import CurvePoint, LearningCurve
-from classify.evaluation import judge_rows
+from classify.evaluation import Evaluation, judge_rows
 from classify.report import ReportError, check_report_output, write_report
 from classify.report import map as map_module
 from classify.report import photos as photos_module
 from classify.report.confusion import MOST_CLASSES
+from classify.report.figures import tuning_curves
 from classify.report.gather import gather
 from classify.report.map import lay_out
 from classify.report.page import policy, to_json
@@ -88,11 +91,29 @@ def result_of(table: Store, wrong: float = 0.2, **changes: object) -> SimpleName
         "duplicates": SimpleNamespace(
             groups=[SimpleNamespace(rows=[0, 1], kind="near", crosses_labels=False, crosses_splits=True)]
         ),
+        "compared": compared_with(evaluation),
         "suspects": [
             SimpleNamespace(row=0, path=table.paths[0], label=classes[0], likely=classes[1], quality=0.01),
         ],
     }
     return SimpleNamespace(**said | changes)
+
+
+def compared_with(evaluation: Evaluation) -> list[Contender]:
+    """Give this head, four others at these distances from it in accuracy, and the majority class."""
+    features = {
+        "frozen head": ("photos.h5", 1280, 0.8), "all blocks, frozen head": ("blocks.h5", 13_000, 4.3),
+        "tail tuned behind block_12": (f"{HOSTILE}.h5", 1280, 0.7), "untrained": ("random.h5", 1280, 2.1),
+    }  # fmt: skip
+    n, own = evaluation.images, evaluation.accuracy
+    rows = [Contender("majority class", "", n, 0.4, (0.3, 0.5), 1.09)]
+    for (what, (store, dim, seconds)), far in zip(features.items(), (0, 0.02, 0.05, -0.25), strict=True):
+        interval = (own + far - 0.03, min(own + far + 0.03, 1))
+        rows.insert(-1, Contender(what, store, n, own + far, interval, 0.3, dim, 2 * dim, seconds))
+    different = [SimpleNamespace(accuracy_difference=one.accuracy - own,
+                                 accuracy_interval=(one.accuracy - own - 0.03, one.accuracy - own + 0.03))
+                 for one in rows]  # fmt: skip
+    return [rows[0], *(replace(one, difference=found) for one, found in zip(rows[1:], different[1:], strict=True))]
 
 
 @pytest.fixture
@@ -217,11 +238,41 @@ def test_a_section_without_data_is_left_out(written):
         [attributes["id"] for tag, attributes in page.tags if tag == "section"]
         for page in (
             written(),
-            written(wrong=0, unknown=None, curve=None, search=None, suspects=[], warnings=[],
+            written(wrong=0, unknown=None, curve=None, search=None, suspects=[], warnings=[], compared=[],
                     duplicates=SimpleNamespace(groups=[])),
         )
     )  # fmt: skip
-    assert set(full) - set(bare) == {"mistakes", "unknown", "curve", "search", "suspects", "duplicates"}
+    assert set(full) - set(bare) == {"mistakes", "unknown", "curve", "search", "suspects", "duplicates", "compared"}
+
+
+def test_it_tells_what_the_head_was_compared_with(written):
+    own, blocks, *_, majority = written().data["compared"]
+    assert (own["what"], own["store"], own["difference"]) == ("frozen head", "photos.h5", None)
+    assert (blocks["bytes"], blocks["seconds"]) == (26_000, 4.3)
+    assert blocks["difference"] == pytest.approx([0.02, -0.01, 0.05])
+    assert (majority["bytes"], majority["seconds"], majority["interval"]) == (None, None, [0.3, 0.5])
+
+
+def test_the_majority_class_alone_is_no_section(written):
+    assert written(compared=compared_with(result_of(many(30, 3)).evaluation)[-2:]).data["compared"] is None
+
+
+def test_a_tuned_backbone_shows_how_it_was_tuned(written, tuned_store):
+    page = written(open_store(tuned_store))
+    assert "The network behind block_12 was tuned on 30 photos; 10 others chose epoch 2 of 3." in page.text
+    assert page.data["tuning"]["epochs"] == [[1, 0.31, 0.885], [2, 0.24, 0.92], [3, 0.26, 0.915]]
+    assert page.data["tuning"]["frozen"] == [0, 0.3, 0.89]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [None, [], {}, {"epochs": []}, {"epochs": [{"epoch": 1}]}, {"frozen_log_loss": float("nan")}, {"images": "many"},
+     {"kept_epoch": float("inf")}],
+)  # fmt: skip
+def test_a_backbone_that_says_too_little_of_its_tuning_has_no_curves(tuned_store, said):
+    model = open_store(tuned_store).header.model
+    assert tuning_curves(model) is not None
+    assert tuning_curves({"tuned": model["tuned"] | said if said else said}) is None
 
 
 @pytest.mark.parametrize(
@@ -599,6 +650,35 @@ def test_the_table_of_classes_can_be_sorted(shown):
         names.append([name.text for name in page.all("#classes tbody bdi")])
     assert page.one("#classes th[aria-sort]").get_attribute("aria-sort") == "descending"
     assert names[1] == names[2][::-1] == sorted(names[1])
+
+
+def test_heads_on_other_stores_stand_beside_this_one(shown):
+    page = shown()
+    assert [row.text.splitlines() for row in page.all("#compared tbody th")] == [
+        ["frozen head this one", "photos.h5"], ["all blocks, frozen head", "blocks.h5"],
+        ["tail tuned behind block_12", f"{HOSTILE}.h5"], ["untrained", "random.h5"], ["majority class"],
+    ]  # fmt: skip
+    assert [cell.text.splitlines() for cell in page.all("#compared tbody td:nth-child(4)")][:3] == [
+        [], ["+2.0", "−1.0 to +5.0"], ["+5.0", "+2.0 to +8.0"],
+    ]  # fmt: skip
+    assert [cell.text for cell in page.all("#compared .clear")][:2] == ["+5.0", "−25.0"]
+    centres = [dot["x"] + dot["width"] / 2 for dot in (dot.rect for dot in page.all("#compared .dot"))]
+    own, blocks, tuned, untrained = centres[:4]
+    assert (tuned - own) / (blocks - own) == pytest.approx(2.5, rel=0.05)
+    assert (own - untrained) / (tuned - own) == pytest.approx(5, rel=0.05)
+
+
+def test_the_epochs_of_a_tuning_are_drawn(shown, tuned_store):
+    page = shown(table=open_store(tuned_store), curve=LearningCurve([CurvePoint(20, 0.7, 0.8), CurvePoint(40, 0.8, 1)]))
+    loss, accuracy = page.all("#tuning .chart")
+    assert loss.find_element("css selector", ".strong").text == "0.240"
+    assert accuracy.find_element("css selector", ".strong").text == "92.0%"
+    assert "frozen head 0.300" in loss.text
+    assert [len(chart.find_elements("css selector", ".dot.hollow")) for chart in (loss, accuracy)] == [2, 2]
+    found = (loss.find_element("css selector", one).rect for one in (".dot.hollow", ".ideal", ".dot.chosen"))
+    first, dashed, kept = (one["y"] + one["height"] / 2 for one in found)
+    assert (dashed - first) / (kept - first) == pytest.approx(0.01 / 0.07, abs=0.02)  # log loss 0.31, 0.3, 0.24
+    assert "Only the head changes" in page.one("#curve .lead").text
 
 
 def test_a_dot_on_the_map_tells_of_its_photo(shown):

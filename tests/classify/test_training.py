@@ -308,7 +308,7 @@ def test_a_report_that_cannot_be_written_is_said_before_anything_else(tiny_store
     assert contents_of(tmp_path) == {}
 
 
-# Beside an untrained backbone.
+# Beside heads on other stores.
 
 
 @pytest.fixture
@@ -339,3 +339,123 @@ def test_an_image_that_the_untrained_store_lacks_is_named(tiny_store, draw_photo
     with pytest.raises(LabelError, match=r"untrained\.h5: expected the same images as .*, but birch/019\.png is not"):
         train(tiny_store, tmp_path / "c.onnx", untrained=fewer)
     assert not (tmp_path / "c.onnx").exists()
+
+
+@pytest.fixture(scope="module")
+def other_store(make_backbone, tiny_photos, tmp_path_factory):
+    """Embed the tiny photos with another backbone, of other features."""
+    from extract import embed
+
+    folder = tmp_path_factory.mktemp("other")
+    backbone = make_backbone(folder / "b.onnx", seed=7, features="all-blocks")
+    return embed(tiny_photos, backbone, folder / "blocks.h5", dtype="float32")[0]
+
+
+FIGURES = ("images", "accuracy", "accuracy_interval", "log_loss")
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_another_store_gives_the_figures_that_it_gives_alone(tiny_store, other_store, tmp_path, head):
+    result = train(tiny_store, tmp_path / "c.onnx", head=head, compare=[other_store])
+    own, other, _ = result.compared
+    for contender, evaluation in (
+        (own, result.evaluation),
+        (other, train(other_store, tmp_path / "alone.onnx", head=head).evaluation),
+    ):
+        assert [getattr(contender, name) for name in FIGURES] == [getattr(evaluation, name) for name in FIGURES]
+    assert (own.what, own.store, own.dim, own.row_bytes) == ("frozen head", "photos.h5", 16, 32)
+    assert (other.what, other.store, other.dim, other.row_bytes) == ("all blocks, frozen head", "blocks.h5", 16, 64)
+    assert own.seconds > 0
+    assert other.seconds > 0
+    assert other.log_loss != own.log_loss
+    assert own.difference is None
+    assert other.difference.log_loss_difference == pytest.approx(other.log_loss - own.log_loss)
+
+
+def test_more_than_fits_in_memory_is_compared_too(tiny_store, other_store, tmp_path):
+    _, other, _ = train(tiny_store, tmp_path / "c.onnx", compare=[other_store], memory=1).compared
+    alone = train(other_store, tmp_path / "alone.onnx", memory=1).evaluation
+    assert [getattr(other, name) for name in FIGURES] == [getattr(alone, name) for name in FIGURES]
+
+
+def test_the_majority_class_is_always_compared_with(clustered, tmp_path):
+    store = clustered(90, splits=["train"] * 60 + ["val"] * 30)
+    result = train(store, tmp_path / "c.onnx")
+    own, majority = result.compared
+    assert majority.what == "majority class"
+    assert majority.accuracy == result.evaluation.majority == pytest.approx(1 / 3)
+    assert majority.log_loss == pytest.approx(np.log(3))
+    assert majority.difference.accuracy_difference == pytest.approx(1 / 3 - own.accuracy)
+    assert (majority.dim, majority.row_bytes, majority.seconds) == (None, None, None)
+
+
+def test_other_labels_and_orders_of_the_same_images_do_not_matter(make_store, clusters, tmp_path):
+    vectors, codes = clusters(90, 3)
+    paths = [f"{number:02}.jpg" for number in range(90)]
+    first = make_store([NAMES[code] for code in codes], vectors, paths=paths, name="first.h5")
+    other = make_store([None] * 95, np.vstack([vectors[:5] * 0, vectors]), name="other.h5",
+                       paths=[f"#{number}.jpg" for number in range(5)] + paths)  # fmt: skip
+    own, same, _ = train(first, tmp_path / "c.onnx", compare=[other]).compared
+    assert [getattr(own, name) for name in FIGURES] == [getattr(same, name) for name in FIGURES]
+
+
+def test_an_image_that_a_compared_store_lacks_is_named(tiny_store, draw_photos, tiny_backbone, tmp_path):
+    from extract import embed
+
+    photos = draw_photos(tmp_path / "photos", {"ash": 20, "birch": 19, "cedar": 20})
+    fewer, _ = embed(photos, tiny_backbone, tmp_path / "fewer.h5")
+    with pytest.raises(LabelError, match=r"fewer\.h5: expected the same images as .*, but birch/019\.png is not"):
+        train(tiny_store, tmp_path / "c.onnx", compare=[fewer])
+    assert not (tmp_path / "c.onnx").exists()
+
+
+# Beside backbones that were tuned on some of the images.
+
+
+def test_a_tuned_store_is_searched_on_what_it_was_not_tuned_on(tiny_store, tuned_store, tmp_path, monkeypatch):
+    import classify.fitting
+
+    rows = []
+    search = classify.fitting.search_head
+    monkeypatch.setattr(classify.fitting, "search_head", lambda name, r, o: rows.append(r) or search(name, r, o))
+    result = train(tiny_store, tmp_path / "c.onnx", compare=[tuned_store])
+    own, tuned, _ = result.compared
+    assert (own.what, tuned.what) == ("frozen head", "tail tuned behind block_12")
+    frozen_folds, tuned_folds = (r.folds for r in rows)
+    assert set(frozen_folds) == {0, 1, 2, 3, 4}
+    assert tuned_folds.tolist() == [-1, 0] * 24
+    alone = train(tuned_store, tmp_path / "tuned.onnx")
+    assert [getattr(tuned, name) for name in FIGURES] == [getattr(alone.evaluation, name) for name in FIGURES]
+
+
+def test_beside_a_tuned_store_a_frozen_one_has_ordinary_folds(tiny_store, make_tuned_store, tmp_path, monkeypatch):
+    import classify.fitting
+
+    rows = []
+    search = classify.fitting.search_head
+    monkeypatch.setattr(classify.fitting, "search_head", lambda name, r, o: rows.append(r) or search(name, r, o))
+    tuned_on = np.arange(1, 31)  # some of them would otherwise be judged on
+    result = train(make_tuned_store(tuned_on), tmp_path / "c.onnx", compare=[tiny_store])
+    assert not set(result.split.test) & set(tuned_on)
+    tuned, frozen = rows
+    assert set(tuned.folds) == {-1, 0}
+    assert set(frozen.folds) == {0, 1, 2, 3, 4}
+    assert np.array_equal(frozen.embeddings, open_store(tiny_store).embeddings(result.split.train))
+    assert result.curve.forecast is None
+
+
+def test_a_store_that_was_tuned_on_what_is_judged_on_is_refused(tiny_store, make_tuned_store, tmp_path):
+    tuned = make_tuned_store(np.arange(1, 61))
+    with pytest.raises(LabelError, match=r"tuned\.h5: .* found 12 of 12 .*; put this store first"):
+        train(tiny_store, tmp_path / "c.onnx", compare=[tuned])
+    assert not (tmp_path / "c.onnx").exists()
+
+
+@pytest.mark.parametrize("at", ["main", "compared"])
+def test_a_store_of_tensors_is_refused(tiny_store, tiny_photos, cut_backbone, tmp_path, at):
+    from extract import embed
+
+    tensors, _ = embed(tiny_photos, cut_backbone, tmp_path / "tensors.h5")
+    stores = (tiny_store, [tensors]) if at == "compared" else (tensors, [])
+    with pytest.raises(LabelError, match=r"tensors\.h5: expected a store of embeddings, .* \(15 x 15 x 16\); carry"):
+        train(stores[0], tmp_path / "c.onnx", compare=stores[1])

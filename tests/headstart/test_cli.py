@@ -128,18 +128,31 @@ def test_the_heads_and_their_options_are_reached(cli):
 
 
 def test_training_says_what_was_chosen_and_what_to_know(cli):
-    said = cli(f"{TRAIN} --untrained {{untrained_store}} --head auto")
+    said = cli(f"{TRAIN} --compare {{other_store}} --untrained {{untrained_store}} --head auto")
+    squeezed = " ".join(said.stdout.split())
     for text in (
         " settings in 5-fold cross-validation: 0.",
         "marks unknown what is none of its classes, and 5% of the others (measured: ",
         "accuracy 1.0000 (95 %: 0.758 to 1.000; the commonest class alone: 0.333), log loss ",
-        "with an untrained backbone: accuracy 1.0000",
+        "compared on the same images",
+        " frozen head other.h5 1.0000 0.758 to 1.000 ",
+        " untrained untrained.h5 1.0000 0.758 to 1.000 ",
+        " +0.000 (-0.242 to +0.242) 32 ",
+        " majority class 0.3333 ",
         "next: headstart score IMAGES --classifier c.onnx -o predictions.csv",
     ):
-        assert text in said.stdout, text
+        assert text in (squeezed if text[0] == " " else said.stdout), text
+    assert "compared" not in cli(TRAIN).stdout
     assert [line.split(":")[0] for line in said.stderr.splitlines()] == ["warning", "warning"]
     assert "too few test images to judge 3 of 3 classes: 'ash' (4), 'birch' (4), 'cedar' (4)" in said.stderr
     assert "is hardly better than with an untrained backbone (1.000)" in said.stderr
+
+
+def test_what_was_compared_is_in_the_json(cli, tuned_store):
+    compared = strict(cli(f"{TRAIN} --compare {{tuned}} --json", tuned=tuned_store).stdout)["compared"]
+    assert [one["what"] for one in compared] == ["frozen head", "tail tuned behind block_12", "majority class"]
+    assert compared[0]["difference"] is None
+    assert compared[1]["difference"]["images"] == 12
 
 
 @pytest.mark.parametrize(

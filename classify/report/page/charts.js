@@ -91,7 +91,7 @@ function showCurve() {
   const last = points[points.length - 1];
   find("curve", "lead").textContent = forecast && forecast[1] !== null && last[1] !== null
     ? `With twice as many photos (${count(forecast[0])}), expect about ${percent(forecast[1])} instead of ${percent(last[1])}: ${gain(forecast[1] - last[1])} A forecast from the points below, no promise.`
-    : "How it does on the same unseen photos, with ever more photos to train on.";
+    : `How it does on the same unseen photos, with ever more photos to train on.${data.tuning ? " Only the head changes: the tail behind it was tuned once." : ""}`;
   const kinds = [
     { title: "Accuracy", of: (point) => point[1], tick: (value) => percent(value, 0), say: (value) => percent(value), most: 1 },
     { title: "Log loss", of: (point) => point[2], tick: String, say: (value) => value.toFixed(3), most: Infinity },

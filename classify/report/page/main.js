@@ -5,6 +5,8 @@ showSuspects();
 showDuplicates();
 showMap();
 showReliability();
+showCompared();
+showTuning();
 showCurve();
 showSearch();
 showFailures();
