@@ -9,9 +9,10 @@ from typing import Any
 from classify.errors import LabelError
 from classify.heads import HeadOptions, fit_head, make_head
 from classify.rows import TrainingRows
-from classify.search import Search, refined, search_head
+from classify.search import Search, refined, search_head, search_of_given
 from classify.splitting import Split
-from classify.streaming import bytes_needed, fit_streamed, judged_sample
+from classify.streaming import bytes_needed, fit_streamed, judged_sample, sampled_for_search
+from classify.tuned import tuned_head
 from extract.store import Store, open_store
 
 
@@ -29,6 +30,8 @@ class Fitted:
         How this differs from a fit on, and a judgement by, all images in memory, in words.
     seconds
         Wall time of search and fit.
+    is_given
+        Whether the head came with the backbone, tuned with its tail, and was only judged.
     """
 
     search: Search
@@ -37,16 +40,32 @@ class Fitted:
     split: Split
     warnings: list[str]
     seconds: float
+    is_given: bool = False
 
 
 def fit(table: Store, split: Split, head: str, options: HeadOptions, memory: float) -> Fitted:
     """Choose and fit a head on the training images of a split, in so many bytes of memory."""
     started = time.monotonic()
+    if split.fresh is not None and head == "logreg" and options.c is None:
+        given = tuned_head(table, options)
+        if given is not None:
+            return _judged(given, table, split, options, memory)
     if bytes_needed(table, split) <= memory:
         fitted = fit_chosen(training_rows(table, split), head, options)
         return Fitted(*fitted, split, [], time.monotonic() - started)
     fitted, sample = fit_streamed(table, split, head, options), judged_sample(table, split, options.seed)
     return Fitted(*fitted, sample, list(_told(sample, len(split.test), memory)), time.monotonic() - started)
+
+
+def _judged(given: Any, table: Store, split: Split, options: HeadOptions, memory: float) -> Fitted:
+    """Take the head that was tuned with the tail as it is, judged on at most as many images as fit in memory."""
+    started, warnings = time.monotonic(), []
+    if bytes_needed(table, split) > memory:
+        offered = len(split.test)
+        split = judged_sample(table, sampled_for_search(table, split, options.seed), options.seed)
+        warnings = list(_told_of_sample(split, offered))
+    search = search_of_given(given, training_rows(table, split))
+    return Fitted(search, given, options, split, warnings, time.monotonic() - started, is_given=True)
 
 
 def training_rows(table: Store, split: Split) -> TrainingRows:
@@ -114,5 +133,9 @@ def _told(split: Split, offered: int, memory: float) -> Iterator[str]:
         f"the embeddings do not fit in {memory / 1e9:.1f} GB: the penalty was searched for on a sample, and the head "
         f"fitted on all {len(split.train)} images by passes over the store"
     )
+    yield from _told_of_sample(split, offered)
+
+
+def _told_of_sample(split: Split, offered: int) -> Iterator[str]:
     if len(split.test) < offered:
         yield f"judged on a sample of {len(split.test)} of {offered} images"

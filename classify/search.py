@@ -93,6 +93,14 @@ def search_head(name: str, rows: TrainingRows, options: HeadOptions, *, of: int 
     return replace(best, candidates=candidates, images=images, reason=_reason(best, candidates, len(sample) < whole))
 
 
+def search_of_given(head: Any, rows: TrainingRows) -> Search:
+    """Judge a head that was tuned together with the tail of its backbone on the images that neither has seen."""
+    logits = np.where(rows.folds[:, None] >= 0, logits_of(head, rows.embeddings), np.nan)
+    candidate = Candidate("logreg", None, *rows.judge(logits))
+    reason = f"logreg as it was tuned with the tail: log loss {candidate.log_loss:.4f} on images held out of that"
+    return Search([candidate], candidate, 1, reason, np.arange(len(rows)), rows, logits)
+
+
 def refined(search: Search, rows: TrainingRows, options: HeadOptions) -> Start | None:
     """Give where scikit-learn begins on all rows: what the search found, solved further where it had a sample."""
     if search.fits is None or search.axes is None:

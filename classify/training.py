@@ -188,7 +188,8 @@ def train(
         if baseline is not None:
             evaluation = replace(evaluation, untrained=compared[-1].accuracy)
         compared.append(majority(table, evaluation))
-        curve = learning_curve(search, fitted.options, test, table.labels[split.test])
+        labels = table.labels[split.test]
+        curve = LearningCurve([]) if fitted.is_given else learning_curve(search, fitted.options, test, labels)
         if "tuned" in table.header.model:  # more photos would tune another tail, of which the head's curve says nothing
             curve = replace(curve, forecast=None)
         suspected = None

@@ -4,6 +4,7 @@ What a tail was tuned on it knows too well: heads that are compared on those ima
 backbone therefore carries the digests of them.
 """
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -11,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classify.errors import LabelError
+from classify.heads import HeadOptions, Start, head_from
 from classify.splitting import Split
 from extract.store import Store
 
 TUNED_ON = "headstart-tuned-on"
 """Entry of the file's metadata: the first `DIGITS` hexadecimal digits of each image's digest, one after another."""
 DIGITS = 16
+TUNED_HEAD = "headstart-tuned-head"
+"""Another entry: JSON with the classes, and as hexadecimal digits float32 weights (d, k) and bias (k,)."""
 
 
 def note_tuned_on(proto: Any, store: Store, rows: NDArray[np.int64]) -> None:
@@ -26,14 +30,52 @@ def note_tuned_on(proto: Any, store: Store, rows: NDArray[np.int64]) -> None:
     entry.key, entry.value = TUNED_ON, "".join(digests)
 
 
-def is_tuned_on(store: Store) -> NDArray[np.bool_]:
-    """Tell which rows, bool (n,), a store's backbone was tuned on."""
+def note_tuned_head(proto: Any, classes: list[str], weights: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
+    """Note in an ONNX model, in place, the linear head that was tuned with its tail: weights (d, k) and bias (k,)."""
+    entry = proto.metadata_props.add()
+    said = {"classes": classes, "weights": weights.tobytes().hex(), "bias": bias.tobytes().hex()}
+    entry.key, entry.value = TUNED_HEAD, json.dumps(said)
+
+
+def tuned_head(store: Store, options: HeadOptions) -> Any | None:
+    """Give the head that was tuned with the tail of a store's backbone, as a fitted pipeline.
+
+    A head fitted anew, on what the tail knows by heart, is worse: on flowers its log loss was a quarter higher.
+
+    Returns
+    -------
+    None where there is none, or it is one for other classes.
+    """
+    noted = _noted(store, TUNED_HEAD)
+    if not noted:
+        return None
+    said = json.loads(noted)
+    if said["classes"] != store.classes:
+        return None
+    dim, count = store.header.dim, len(store.classes)
+    weights = np.frombuffer(bytes.fromhex(said["weights"]), "<f4").reshape(dim, count).T
+    bias = np.frombuffer(bytes.fromhex(said["bias"]), "<f4")
+    if count == 2:  # scikit-learn has one row for them
+        weights, bias = weights[1:] - weights[:1], bias[1:] - bias[:1]
+    images = int(store.header.model["tuned"]["images"])
+    as_it_is = np.zeros(dim, np.float32), np.ones(dim, np.float32)
+    return head_from(*as_it_is, Start(weights, bias), options, count, images)
+
+
+def _noted(store: Store, key: str) -> str:
     import onnx
 
     if "tuned" not in store.header.model:
-        return np.zeros(len(store), bool)
+        return ""
     proto = onnx.load_model_from_string(store.model().data)
-    noted = "".join(entry.value for entry in proto.metadata_props if entry.key == TUNED_ON)
+    return "".join(entry.value for entry in proto.metadata_props if entry.key == key)
+
+
+def is_tuned_on(store: Store) -> NDArray[np.bool_]:
+    """Tell which rows, bool (n,), a store's backbone was tuned on."""
+    noted = _noted(store, TUNED_ON)
+    if not noted:
+        return np.zeros(len(store), bool)
     known = {noted[start : start + DIGITS] for start in range(0, len(noted), DIGITS)}
     return np.array([digest.tobytes().hex()[:DIGITS] in known for digest in store.rows.sha256], bool)
 

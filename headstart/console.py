@@ -100,7 +100,7 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
 
 def _what_is_kept(function: Callable[..., None]) -> str:
     command = function.__module__.rpartition(".")[2]
-    if command in ("embed", "score"):
+    if command in ("embed", "score", "tune"):
         return "what is finished is kept: run the same command again to go on"
     if command == "demo":
         return "run the same command to begin again"

@@ -45,7 +45,12 @@ class Course:
         last = keras.layers.Dense(len(head.bias), name="head")
         whole = keras.Model(tail.input, last(tail.output))
         last.set_weights([head.weights.astype(np.float32), head.bias.astype(np.float32)])
-        optimizer = keras.optimizers.AdamW(recipe.learning_rate, weight_decay=recipe.weight_decay)
+        optimizer = keras.optimizers.AdamW(
+            recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            use_ema=bool(recipe.averaging),
+            ema_momentum=recipe.averaging,
+        )
         optimizer.exclude_from_weight_decay(var_list=[v for v in whole.trainable_variables if len(v.shape) == 1])
         optimizer.build(whole.trainable_variables)
         return cls(tail, whole, optimizer, recipe, frameworks)
@@ -72,6 +77,8 @@ class Course:
         while not self.is_over:
             started, number = time.monotonic(), len(self.history) + 1
             loss = self._epoch(step, train, number, weights)
+            now = self.whole.get_weights()
+            self._take_average()
             logits = self.logits(held_out)
             temperature = fit_temperature(logits, held_out.labels).temperature
             losses = log_loss(softmax(logits / temperature), held_out.labels)
@@ -80,10 +87,16 @@ class Course:
             self.history.append(epoch)
             if self.best is epoch:
                 best = self.whole.get_weights()
-            now, optimizer = self.whole.get_weights(), [variable.numpy() for variable in self.optimizer.variables]
+            self.whole.set_weights(now)
+            optimizer = [variable.numpy() for variable in self.optimizer.variables]
             save_state(place, State(self.history, now, optimizer, best), of)
             listener(epoch)
         self.whole.set_weights(best)
+
+    def _take_average(self) -> None:
+        """Put the average of the weights over the last steps into the network."""
+        if self.recipe.averaging:
+            self.optimizer.finalize_variable_values(self.whole.trainable_variables)
 
     def logits(self, rows: Rows) -> NDArray[np.float32]:
         """Give logits, (n, k), of rows: of each the mean over its views."""

@@ -20,7 +20,7 @@ from classify.heads import HeadOptions
 from classify.rows import draw_folds
 from classify.search import logits_of
 from classify.splitting import Split, digest_of_rows, split_rows
-from classify.tuned import note_tuned_on
+from classify.tuned import note_tuned_head, note_tuned_on
 from export.frameworks import load_frameworks
 from export.output import check_output, write_atomically
 from export.parity import compare
@@ -206,6 +206,7 @@ def _write(
     }
     del tuned.metadata_props[:]
     note_tuned_on(tuned, train.store, train.numbers)
+    note_tuned_head(tuned, train.store.classes, *course.whole.layers[-1].get_weights())
     entry = tuned.metadata_props.add()
     entry.key, entry.value = "headstart", json.dumps(said, sort_keys=True)
     model = parse_model(tuned.SerializeToString(deterministic=True), str(place))

@@ -25,6 +25,9 @@ class Recipe:
         Share of the probability that is spread over all classes, 0..1 (Szegedy et al. 2016).
     mixup
         Tensors are mixed by pairs, in proportions drawn from Beta(mixup, mixup) (Zhang et al. 2018); 0 for never.
+    averaging
+        Share of the old in the moving average of the weights, a step (Polyak and Juditsky 1992); that average is what
+        is judged and kept. 0 for none.
     batch_size
         Images a step.
     patience
@@ -35,12 +38,13 @@ class Recipe:
         Of the order, the views, the proportions and the split.
     """
 
-    epochs: int = 12
+    epochs: int = 10
     learning_rate: float = 2e-4
     warmup: float = 0.1
     weight_decay: float = 0.05
     label_smoothing: float = 0.1
     mixup: float = 0.4
+    averaging: float = 0.99
     batch_size: int = 32
     patience: int = 4
     class_weight: str = "none"
@@ -49,7 +53,8 @@ class Recipe:
     def __post_init__(self) -> None:
         bounds = {
             "epochs": (1, 10_000), "learning_rate": (1e-8, 1.0), "warmup": (0.0, 1.0), "weight_decay": (0.0, 10.0),
-            "label_smoothing": (0.0, 0.9), "mixup": (0.0, 100.0), "batch_size": (1, 65_536), "patience": (1, 10_000),
+            "label_smoothing": (0.0, 0.9), "mixup": (0.0, 100.0), "averaging": (0.0, 0.9999),
+            "batch_size": (1, 65_536), "patience": (1, 10_000),
             "seed": (0, 2**31 - 1),
         }  # fmt: skip
         for name, (least, most) in bounds.items():

@@ -53,7 +53,7 @@ def gather(table: Store, result: TrainResult) -> dict[str, Any]:
         **sections,
         "table": class_table(table, evaluation.classes),
         "reliability": reliability_charts(result.calibration, evaluation.reliability),
-        "curve": learning_curve(result.curve) if result.curve else None,
+        "curve": learning_curve(result.curve) if result.curve and result.curve.points else None,
         "search": search_chart(result.search) if result.search and result.search.candidates else None,
         "compared": compared_heads(result.compared),
         "tuning": tuning_curves(table.header.model),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def run(
     tensors: Annotated[Path, typer.Argument(help="A store made with a backbone of `headstart export --cut`.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The backbone to write.")] = Path("tuned.onnx"),
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the images, at most.")] = 12,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the images, at most.")] = 10,
     learning_rate: Annotated[float, typer.Option(help="Of AdamW, at its highest.")] = 2e-4,
     weight_decay: Annotated[float, typer.Option(min=0)] = 0.05,
     label_smoothing: Annotated[float, typer.Option(min=0, max=0.9)] = 0.1,

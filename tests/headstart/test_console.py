@@ -42,7 +42,9 @@ KEPT = "what is finished is kept: run the same command again to go on"
 LOST = "nothing was written: run the same command again"
 
 
-@pytest.mark.parametrize(("name", "said"), [("embed", KEPT), ("score", KEPT), ("export", LOST), ("train", LOST)])
+@pytest.mark.parametrize(
+    ("name", "said"), [("embed", KEPT), ("score", KEPT), ("tune", KEPT), ("export", LOST), ("train", LOST)]
+)
 @pytest.mark.parametrize(("number", "code", "what"), [(SIGINT, 130, "interrupted"), (SIGTERM, 143, "terminated")])
 @pytest.mark.parametrize("is_hidden", [False, True])
 def test_a_stopped_command_says_what_is_kept(capsys, monkeypatch, name, said, number, code, what, is_hidden):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from classify import evaluate, read_classifier, score, train
+from classify.heads import HeadOptions
 from classify.tuned import is_tuned_on
 from export.errors import OutputError
 from extract import embed, open_store, read_model
@@ -70,6 +71,18 @@ def test_nobody_is_judged_on_what_the_tail_was_tuned_on(tuned, tensors, tmp_path
     assert known[result.split.train].sum() == tuned.images
     assert judged.sum() + tuned.images == len(result.split.train)
     assert not is_tuned_on(open_store(tensors[2])).any()
+
+
+def test_the_head_that_was_tuned_with_the_tail_is_taken(tuned, tensors, tmp_path):
+    store, _ = embed(tensors[2], tuned.path, tmp_path / "tuned.h5")
+    result = train(store, tmp_path / "classifier.onnx")
+    assert result.search.reason.startswith("logreg as it was tuned with the tail")
+    assert result.curve.points == []
+    again = train(store, tmp_path / "again.onnx", options=HeadOptions(c=0.01))
+    assert "tuned" not in again.search.reason
+    assert not np.allclose(result.head[-1].coef_, again.head[-1].coef_)
+    renamed = replace(store, header=replace(store.header, classes=("oak", "birch", "cedar")))
+    assert "tuned" not in train(renamed, tmp_path / "renamed.onnx").search.reason
 
 
 def test_users_splits_are_kept(tensors, frameworks, tmp_path):
