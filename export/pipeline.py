@@ -79,7 +79,8 @@ def export_backbone(
     backbone : str
         A name in `BACKBONES`.
     weights : str or path
-        ``imagenet`` (Keras' cache or download), ``random`` (an untrained baseline), or a ``.h5``/``.weights.h5`` file.
+        ``imagenet`` (Keras' cache or download), ``random`` (an untrained baseline), or a ``.h5``/``.weights.h5`` file;
+        or a backbone file in fp32 (``tuned.onnx``), which decides all else, to make int8 of.
     image_size : int, (height, width) or None
         None takes the backbone's native size.
     width : float
@@ -126,11 +127,18 @@ def export_backbone(
         raise QuantizationError(
             f"int8 needs at least {LEAST_CALIBRATION} images to calibrate on, found {len(calibration)}: give more"
         )
-    made, parity, said = _make(plan, weights, seed, calibration)
+    if os.fspath(weights).endswith(".onnx"):
+        from export.requantize import quantized_file
+
+        made, said, difference = quantized_file(weights, calibration)
+    else:
+        made, said, difference = _make(plan, weights, seed, calibration)
+    entry = made.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, json.dumps(said, sort_keys=True, ensure_ascii=True)
     content = _sealed(made.SerializeToString(deterministic=True))
     write_atomically(path, content)
     digest = hashlib.sha256(content).hexdigest()
-    return ExportSummary(path, digest, said, len(content), parity.max_difference, len(made.graph.node))
+    return ExportSummary(path, digest, said, len(content), difference, len(made.graph.node))
 
 
 def blocks_of(backbone: str = "mobilenet_v2", width: float = 1.0) -> list[str]:
@@ -150,7 +158,7 @@ def blocks_of(backbone: str = "mobilenet_v2", width: float = 1.0) -> list[str]:
 
 def _make(
     plan: Plan, weights: str | os.PathLike[str], seed: int, calibration: "NDArray[np.uint8] | None"
-) -> tuple[Any, "Parity", dict[str, Any]]:
+) -> tuple[Any, dict[str, Any], float]:
     # Here, not at the top: `import headstart` and its --help must not wait for numpy, onnx and TensorFlow.
     import numpy as np
 
@@ -187,9 +195,7 @@ def _make(
         model, agreement = quantize(model, calibration[~is_held_back], calibration[is_held_back], least, groups)
     said = describe(plan, source, parity, agreement, groups) | said_of_cut
     del model.metadata_props[:]
-    entry = model.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, json.dumps(said, sort_keys=True, ensure_ascii=True)
-    return model, parity, said
+    return model, said, parity.max_difference
 
 
 def describe(

@@ -206,7 +206,8 @@ def _write(
     }
     del tuned.metadata_props[:]
     note_tuned_on(tuned, train.store, train.numbers)
-    note_tuned_head(tuned, train.store.classes, *course.whole.layers[-1].get_weights())
+    head = (weights / np.float32(best.temperature) for weights in course.whole.layers[-1].get_weights())
+    note_tuned_head(tuned, train.store.classes, *head)
     entry = tuned.metadata_props.add()
     entry.key, entry.value = "headstart", json.dumps(said, sort_keys=True)
     model = parse_model(tuned.SerializeToString(deterministic=True), str(place))

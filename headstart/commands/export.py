@@ -22,7 +22,9 @@ def run(
     backbone: Annotated[
         str, typer.Option(help="mobilenet_v2, mobilenet, vgg16, inception_v3 or resnet50.")
     ] = "mobilenet_v2",
-    weights: Annotated[str, typer.Option(help="imagenet, random, or a Keras weights file (.h5).")] = "imagenet",
+    weights: Annotated[
+        str, typer.Option(help="imagenet, random, a Keras weights file (.h5), or for int8 a backbone (.onnx).")
+    ] = "imagenet",
     output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")] = Path("backbone.onnx"),
     image_size: Annotated[int | None, typer.Option(min=32, show_default="the backbone's own")] = None,
     width: Annotated[float, typer.Option(help="Width multiplier of the MobileNets.")] = 1.0,
@@ -69,7 +71,7 @@ def run(
         features=features,
         cut=cut,
         seed=seed,
-        calibration=_pixels(calibrate, backbone, image_size, width, fit) if calibrate else None,
+        calibration=_pixels(calibrate, weights, backbone, image_size, width, fit) if calibrate else None,
     )
     if json:
         print_json({**vars(made), "cuts": trials})
@@ -105,10 +107,16 @@ def _trials(
     )
 
 
-def _pixels(images: Path, backbone: str, image_size: int | None, width: float, fit: str) -> "NDArray[np.uint8]":
+def _pixels(
+    images: Path, weights: str, backbone: str, image_size: int | None, width: float, fit: str
+) -> "NDArray[np.uint8]":
     from export.backbones import make_plan
     from extract.resize import ResizeRule
     from extract.sample import decode_sample
 
+    if weights.endswith(".onnx"):  # which says itself how large its images are
+        from extract import read_model
+
+        return decode_sample(images, read_model(weights).rule, CALIBRATION_IMAGES)
     height, breadth = make_plan(backbone, image_size, width, fit).image_size
     return decode_sample(images, ResizeRule(height, breadth, fit), CALIBRATION_IMAGES)
