@@ -125,8 +125,7 @@ def tune(
     require_trunk(store, trunk)
     frameworks = load_frameworks(with_gpu=True)
     say("carrying the rows through the tail as it is")
-    split, head, frozen = _begin(store, trunk, place, recipe, holdout)
-    train, held_out = (Rows(store, split.train[which]) for which in (~_chooses(store, split), _chooses(store, split)))
+    train, held_out, head, frozen = _begin(store, trunk, place, recipe, holdout)
     say("tuning")
     course = Course.begin(build_tail(tail(trunk), frameworks), head, recipe, frameworks)
     state = place.with_name(place.name + CHECKPOINT)
@@ -142,14 +141,14 @@ def tune(
 
 def _begin(
     store: Store, trunk: Model, place: Path, recipe: Recipe, holdout: float
-) -> tuple[Split, Head, tuple[float, float]]:
+) -> tuple[Rows, Rows, Head, tuple[float, float]]:
     """Divide the rows as `classify.train` would, and fit a linear head to the tail as it is.
 
     Returns
     -------
-    split, head, frozen
-        The rows to tune with; the head, fitted on those that will be trained on; its log loss and accuracy on the
-        others.
+    train, held_out, head, frozen
+        The rows to train on, and those that choose the epoch; the head, fitted on the first; its log loss and accuracy
+        on the others.
     """
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.") as folder:
         table, _ = embed(store, trunk, Path(folder) / "frozen.h5")
@@ -164,7 +163,7 @@ def _begin(
         temperature = fit_temperature(logits, labels).temperature
         frozen = log_loss(softmax(logits / temperature), labels), float((logits.argmax(axis=1) == labels).mean())
         (layer,) = fold(fitted.head)
-        return split, Head(layer.weights, layer.bias), frozen
+        return Rows(store, split.train[places]), Rows(store, held_out), Head(layer.weights, layer.bias), frozen
 
 
 def _chooses(store: Store, split: Split) -> Any:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from export import ExportSummary
     from tune.cuts import Trial
 
 CALIBRATION_IMAGES = 300
@@ -75,24 +76,29 @@ def run(
     )
     if json:
         print_json({**vars(made), "cuts": trials})
-        return
+    else:
+        _show(made, trials)
+
+
+def _show(made: "ExportSummary", trials: "list[Trial]") -> None:
+    said = made.metadata
     for trial in trials:
         say(
             f"cut after {trial.block}: on {trial.images[1]} held-out images log loss {trial.log_loss:.4f}, accuracy "
             f"{trial.accuracy:.4f} (frozen {trial.frozen[0]:.4f}, {trial.frozen[1]:.4f}); "
             f"{1000 * trial.seconds:.0f} ms an image and epoch, {trial.bytes / 1000:.0f} KB an image and view"
-            f"{', taken' * (trial.block == cut)}"
+            f"{', taken' * (trial.block == said['cut']['block'])}"
         )
-    dim, size = made.metadata["dim"], made.metadata["image_size"]
-    say(f"{made.path}: {backbone}, {size[0]} x {size[1]} pixels -> {dim} numbers, {made.bytes / 1e6:.1f} MB")
+    dim, size = said["dim"], said["image_size"]
+    say(f"{made.path}: {said['backbone']}, {size[0]} x {size[1]} pixels -> {dim} numbers, {made.bytes / 1e6:.1f} MB")
     say(f"largest difference from Keras: {made.max_difference:.1e}")
-    if "quantization" in made.metadata:
-        cosine = made.metadata["quantization"]
+    if "quantization" in said:
+        cosine = said["quantization"]
         say(
             f"int8 against fp32 on {cosine['images']} held-back images: cosine mean {cosine['cosine_mean']}, "
             f"5th percentile {cosine['cosine_p5']}, least {cosine['cosine_min']}"
         )
-    if weights == "random":
+    if not said["weights"]["trained"]:
         warn("these weights are untrained: use them only as a baseline")
     say(f"next: headstart embed IMAGES --model {quote(str(made.path))} -o photos.h5")
 
