@@ -26,11 +26,13 @@ from export.output import check_output, write_atomically
 from export.parity import compare
 from extract.carrying import open_tail, require_trunk
 from extract.cores import machine_memory
+from extract.lock import locked
 from extract.model import Model, parse_model, seal
 from extract.pipeline import embed
 from extract.store import Store
 from extract.subgraph import tail, uncut
 from extract.views import without_views
+from extract.writer import lock_of
 from tune.batches import Rows
 from tune.checkpoint import Epoch
 from tune.errors import TuneError
@@ -96,7 +98,7 @@ def tune(
 
     Images that `classify.train` would judge on are left alone. Of the others a tenth chooses the epoch; on the rest the
     tail is trained, from a linear head on the tail as it is (Kumar et al. 2022). A run that was killed goes on from its
-    last epoch.
+    last epoch. Of two runs that would write one output, the second is told at once who does.
 
     Parameters
     ----------
@@ -114,25 +116,27 @@ def tune(
     Raises
     ------
     TuneError, ExportError, ExtractError, ClassifyError
-        Where the store, its labels or the recipe do not allow it, Keras is missing, or nothing can be written.
+        Where the store, its labels or the recipe do not allow it, Keras is missing, nothing can be written, or another
+        run is writing it.
     """
     started = time.monotonic()
     recipe, place, say = recipe or Recipe(), Path(output), tell or (lambda _what: None)
     check_output(place)
-    store = opened(tensors)
-    trunk = without_views(store.model())
-    trunk = replace(trunk, sha256=str(store.header.model.get("one_view_sha256", trunk.sha256)))
-    require_trunk(store, trunk)
-    frameworks = load_frameworks(with_gpu=True)
-    say("carrying the rows through the tail as it is")
-    train, held_out, head, frozen = _begin(store, trunk, place, recipe, holdout)
-    say("tuning")
-    course = Course.begin(build_tail(tail(trunk), frameworks), head, recipe, frameworks)
-    state = place.with_name(place.name + CHECKPOINT)
-    course.run(train, held_out, state, _of(store, recipe, holdout), listener or (lambda _epoch: None))
-    say("writing")
-    difference = _write(place, trunk, course, train, held_out, frozen)
-    state.unlink(missing_ok=True)
+    with locked(lock_of(place), place):
+        store = opened(tensors)
+        trunk = without_views(store.model())
+        trunk = replace(trunk, sha256=str(store.header.model.get("one_view_sha256", trunk.sha256)))
+        require_trunk(store, trunk)
+        frameworks = load_frameworks(with_gpu=True)
+        say("carrying the rows through the tail as it is")
+        train, held_out, head, frozen = _begin(store, trunk, place, recipe, holdout)
+        say("tuning")
+        course = Course.begin(build_tail(tail(trunk), frameworks), head, recipe, frameworks)
+        state = place.with_name(place.name + CHECKPOINT)
+        course.run(train, held_out, state, _of(store, recipe, holdout), listener or (lambda _epoch: None))
+        say("writing")
+        difference = _write(place, trunk, course, train, held_out, frozen)
+        state.unlink(missing_ok=True)
     return TuneResult(
         place, trunk.metadata["cut"]["block"], len(train), len(held_out), course.history, course.best, frozen,
         difference, _warnings(course.best, frozen, len(held_out)), time.monotonic() - started,

@@ -1,6 +1,7 @@
 """The whole way: tensors, a tuned tail, a backbone like any other."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,12 +18,22 @@ from classify.heads import HeadOptions
 from classify.tuned import is_tuned_on
 from export.errors import OutputError
 from extract import embed, open_store, read_model
-from extract.errors import StoreError
+from extract.errors import BusyError, StoreError
+from extract.writer import lock_of
 from tune import Recipe, TuneError, tune
 from tune.batches import Rows
 from tune.checkpoint import Epoch, State, load_state, save_state
 
 QUICK = Recipe(epochs=3, learning_rate=3e-3)
+HOLD = """
+import sys, time
+from pathlib import Path
+from extract.lock import locked
+
+with locked(*map(Path, sys.argv[1:])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
 
 
 def test_a_tuned_backbone_is_one_like_any_other(tuned, tensors, photos, tmp_path):
@@ -122,7 +133,35 @@ def test_a_run_that_was_killed_goes_on_from_its_last_epoch(tuned, tensors, tmp_p
     assert time.monotonic() - started < 60
     assert [epoch.number for epoch in seen] == [1, 2, 3]
     assert [e.log_loss for e in made.history] == pytest.approx([e.log_loss for e in tuned.history], rel=1e-3)
-    assert [path.name for path in tmp_path.iterdir()] == ["tuned.onnx"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".tuned.onnx.lock", "tuned.onnx"]
+
+
+def test_a_second_run_of_one_output_is_told_at_once_and_touches_nothing(tensors, tmp_path):
+    output = tmp_path / "tuned.onnx"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, lock_of(output), output], stdout=subprocess.PIPE, text=True
+    ) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "held\n"
+        said: list[str] = []
+        with pytest.raises(BusyError, match=rf"tuned\.onnx: being written by process {first.pid} on "):
+            tune(tensors[1], output, recipe=QUICK, tell=said.append)
+        first.kill()
+    assert said == []
+    assert [path.name for path in tmp_path.iterdir()] == [".tuned.onnx.lock"]
+
+
+def test_a_run_holds_the_lock_of_its_output_to_the_end(tensors, frameworks, tmp_path):
+    output, refused = tmp_path / "tuned.onnx", []
+
+    def try_beside(what: str) -> None:
+        with pytest.raises(BusyError, match=rf"by process {os.getpid()} on "):
+            tune(tensors[1], output, recipe=QUICK)
+        refused.append(what)
+
+    tune(tensors[1], output, recipe=replace(QUICK, epochs=1), tell=try_beside)
+    assert refused == ["carrying the rows through the tail as it is", "tuning", "writing"]
+    tune(tensors[1], output, recipe=replace(QUICK, epochs=1))
 
 
 def test_a_state_of_another_run_or_a_damaged_one_is_not_gone_on_from(tmp_path):
