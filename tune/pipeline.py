@@ -3,46 +3,35 @@
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from classify.calibration import fit_temperature, log_loss, softmax
-from classify.duplicates import find_duplicates
-from classify.fitting import fit, opened
-from classify.folding import fold
-from classify.heads import HeadOptions
-from classify.rows import draw_folds
-from classify.search import logits_of
-from classify.splitting import Split, digest_of_rows, split_rows
+from classify.fitting import opened
+from classify.splitting import digest_of_rows
 from classify.tuned import note_tuned_head, note_tuned_on
 from export.frameworks import load_frameworks
-from export.output import check_output, write_atomically
+from export.output import check_output
 from export.parity import compare
 from extract.carrying import open_tail, require_trunk
-from extract.cores import machine_memory
+from extract.files import atomic_file, write_all
 from extract.lock import locked
 from extract.model import Model, parse_model, seal
-from extract.pipeline import embed
 from extract.store import Store
 from extract.subgraph import tail, uncut
 from extract.views import without_views
-from extract.writer import lock_of
+from extract.writer import lock_of, remove_unfinished_of
 from tune.batches import Rows
 from tune.checkpoint import Epoch
-from tune.errors import TuneError
-from tune.fitting import Course, Head, epochs_of
+from tune.fitting import Course, epochs_of
 from tune.recipe import Recipe
+from tune.start import begin
 from tune.tail import build_tail, with_weights
 
 CHECKPOINT = ".tuning"
-CHOOSING = 10
-"""One in so many of the images to train on chooses the epoch instead."""
 COMPARED = 64
 """Rows on which the written tail is compared with Keras."""
 
@@ -122,17 +111,19 @@ def tune(
     started = time.monotonic()
     recipe, place, say = recipe or Recipe(), Path(output), tell or (lambda _what: None)
     check_output(place)
+    state = place.with_name(place.name + CHECKPOINT)
     with locked(lock_of(place), place):
+        for file in (place, state):
+            remove_unfinished_of(file)
         store = opened(tensors)
         trunk = without_views(store.model())
         trunk = replace(trunk, sha256=str(store.header.model.get("one_view_sha256", trunk.sha256)))
         require_trunk(store, trunk)
         frameworks = load_frameworks(with_gpu=True)
         say("carrying the rows through the tail as it is")
-        train, held_out, head, frozen = _begin(store, trunk, place, recipe, holdout)
+        train, held_out, head, frozen = begin(store, trunk, place, recipe, holdout)
         say("tuning")
         course = Course.begin(build_tail(tail(trunk), frameworks), head, recipe, frameworks)
-        state = place.with_name(place.name + CHECKPOINT)
         course.run(train, held_out, state, _of(store, recipe, holdout), listener or (lambda _epoch: None))
         say("writing")
         difference = _write(place, trunk, course, train, held_out, frozen)
@@ -141,41 +132,6 @@ def tune(
         place, trunk.metadata["cut"]["block"], len(train), len(held_out), course.history, course.best, frozen,
         difference, _warnings(course.best, frozen, len(held_out)), time.monotonic() - started,
     )  # fmt: skip
-
-
-def _begin(
-    store: Store, trunk: Model, place: Path, recipe: Recipe, holdout: float
-) -> tuple[Rows, Rows, Head, tuple[float, float]]:
-    """Divide the rows as `classify.train` would, and fit a linear head to the tail as it is.
-
-    Returns
-    -------
-    train, held_out, head, frozen
-        The rows to train on, and those that choose the epoch; the head, fitted on the first; its log loss and accuracy
-        on the others.
-    """
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.") as folder:
-        table, _ = embed(store, trunk, Path(folder) / "frozen.h5")
-        groups = find_duplicates(table).group_of_rows(len(table))
-        split = split_rows(table, holdout, recipe.seed, groups)
-        chooses = _chooses(table, split)
-        options = HeadOptions(class_weight=recipe.class_weight, seed=recipe.seed)
-        places = np.flatnonzero(~chooses)
-        fitted = fit(table, split.take(places), "logreg", options, machine_memory() / 2)
-        held_out = split.train[chooses]
-        logits, labels = logits_of(fitted.head, table.embeddings(held_out)), table.labels[held_out]
-        temperature = fit_temperature(logits, labels).temperature
-        frozen = log_loss(softmax(logits / temperature), labels), float((logits.argmax(axis=1) == labels).mean())
-        (layer,) = fold(fitted.head)
-        return Rows(store, split.train[places]), Rows(store, held_out), Head(layer.weights, layer.bias), frozen
-
-
-def _chooses(store: Store, split: Split) -> Any:
-    """Tell which of the rows of ``split.train`` choose the epoch, bool (n,): a fold of them."""
-    held_out = draw_folds(store.labels[split.train], split.draws, CHOOSING) == 0
-    if not held_out.any():
-        raise TuneError(f"{store.place}: there are too few images of each class to hold some out; add more")
-    return held_out
 
 
 def _of(store: Store, recipe: Recipe, holdout: float) -> str:
@@ -218,7 +174,8 @@ def _write(
     said |= {"sealed": True, "parity": {"max_abs_difference": float(f"{difference:.0e}")}}
     entry.value = json.dumps(said, sort_keys=True)
     data = tuned.SerializeToString(deterministic=True)
-    write_atomically(place, data + seal(data))
+    with atomic_file(place) as file:
+        write_all(file, data + seal(data))
     return difference
 
 

@@ -19,6 +19,7 @@ from classify.tuned import is_tuned_on
 from export.errors import OutputError
 from extract import embed, open_store, read_model
 from extract.errors import BusyError, StoreError
+from extract.errors import OutputError as ExtractOutputError
 from extract.writer import lock_of
 from tune import Recipe, TuneError, tune
 from tune.batches import Rows
@@ -33,6 +34,20 @@ from extract.lock import locked
 with locked(*map(Path, sys.argv[1:])):
     print("held", flush=True)
     time.sleep(60)
+"""
+
+CARRY_AND_WAIT = """
+import sys, time
+from extract.writer import StoreWriter
+from tune import tune
+
+def wait(writer, gone):
+    writer.commit()
+    print("carried", flush=True)
+    time.sleep(60)
+
+StoreWriter.finish = wait
+tune(*sys.argv[1:])
 """
 
 
@@ -134,6 +149,28 @@ def test_a_run_that_was_killed_goes_on_from_its_last_epoch(tuned, tensors, tmp_p
     assert [epoch.number for epoch in seen] == [1, 2, 3]
     assert [e.log_loss for e in made.history] == pytest.approx([e.log_loss for e in tuned.history], rel=1e-3)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".tuned.onnx.lock", "tuned.onnx"]
+
+
+def test_a_run_that_was_killed_while_carrying_leaves_nothing_to_the_end_of_the_next(tensors, frameworks, tmp_path):
+    output = tmp_path / "tuned.onnx"
+    with subprocess.Popen(
+        [sys.executable, "-c", CARRY_AND_WAIT, tensors[1], output], stdout=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "carried\n"
+        run.send_signal(signal.SIGKILL)
+    assert list(tmp_path.rglob("part-*.h5")), "the kill came while rows were carried"
+    for unfinished in (f".tmp-{run.pid}-tuned.onnx", f".tmp-{run.pid}-tuned.onnx.tuning"):
+        (tmp_path / unfinished).write_bytes(b"cut off")
+    tune(tensors[1], output, recipe=replace(QUICK, epochs=1))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".tuned.onnx.lock", "tuned.onnx"]
+
+
+def test_a_folder_that_cannot_be_made_anew_is_named(tensors, frameworks, tmp_path):
+    (tmp_path / ".tuned.onnx.frozen").write_bytes(b"a file of somebody's")
+    with pytest.raises(ExtractOutputError, match=r"\.tuned\.onnx\.frozen: cannot be made anew: .*; delete it"):
+        tune(tensors[1], tmp_path / "tuned.onnx", recipe=QUICK)
+    assert (tmp_path / ".tuned.onnx.frozen").read_bytes() == b"a file of somebody's"
 
 
 def test_a_second_run_of_one_output_is_told_at_once_and_touches_nothing(tensors, tmp_path):
