@@ -54,7 +54,7 @@ class StoreWriter:
         self.folder = output if self.is_folder else output.with_name(output.name + PARTS)
         self.known = KnownRows(None, header.root)
         self.removed = 0
-        self._has_model = False
+        self._next = 0  # of the next shard; 0: to be looked up
         self._pending: list[Outcome] = []
         self._last_commit = time.monotonic()
         self._cleanup = ExitStack()
@@ -154,20 +154,23 @@ class StoreWriter:
 
     def _place_model(self) -> None:
         place = self.folder / MODEL_FILE
-        if self._has_model:
-            return
         if not place.exists() or place.read_bytes() != self._model.data:
             with atomic_file(place) as file:
                 write_all(file, self._model.data)
-        self._has_model = True
 
     def _write_shard(self, rows: Rows, vectors: NDArray[np.floating]) -> None:
         """Write one shard under the name of its digest; its rows count once the name does."""
-        write_shard(self.folder, self.header, self.begin_shards(), rows, vectors)
+        number = self._next or self.begin_shards()
+        self._next = number + 1  # even if the write fails: a shard in doubt and the next one share no number
+        write_shard(self.folder, self.header, number, rows, vectors)
 
     def begin_shards(self) -> int:
-        """Make the folder ready for shards, and give the number of the next one."""
+        """Make the folder ready for shards, and give the number of the next one.
+
+        The caller may write shards from this number on: this writer's next one is then numbered after them.
+        """
         self._place_model()
+        self._next = 0
         last = shards_of(self.folder)[-1:]
         return int(last[0].name.split("-")[1]) + 1 if last else 1
 

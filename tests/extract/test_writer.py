@@ -10,11 +10,12 @@ import pytest
 from extract.errors import OutputError, StoreError
 from extract.files import write_all
 from extract.model import parse_model
-from extract.outcome import NO_DIGEST, Outcome
+from extract.outcome import NO_DIGEST, Outcome, to_rows
 from extract.schema import Header
 from extract.source import Item
 from extract.store import open_store
-from extract.writer import StoreWriter, is_folder_store, remove_unfinished_of
+from extract.tables import shards_of
+from extract.writer import StoreWriter, is_folder_store, remove_unfinished_of, write_shard
 
 DIM = 16
 
@@ -66,6 +67,10 @@ def write(writer: StoreWriter, *outcomes: Outcome):
 
 def shards(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("part-*"))
+
+
+def numbers(writer: StoreWriter) -> list[int]:
+    return [int(name.split("-")[1]) for name in shards(writer.folder)]
 
 
 def test_rows_are_read_in_order_of_path_with_everything_they_were_written_with(writer):
@@ -180,6 +185,34 @@ def test_a_shard_is_named_by_number_and_digest(writer):
     for name in names:
         line = (one.folder / name).read_bytes()[:512]
         assert line.split()[3][:16].decode() == name[14:30]
+
+
+def test_shards_are_listed_once_however_many_are_written(writer, monkeypatch):
+    write(writer(), outcome(0))
+    listed = []
+    monkeypatch.setattr("extract.writer.shards_of", lambda folder: listed.append(folder) or shards_of(folder))
+    with writer() as one:
+        listed.clear()
+        for number in range(1, 6):
+            one.add(outcome(number))
+            one.commit()
+        assert len(listed) == 1
+    assert numbers(one) == list(range(numbers(one)[0], numbers(one)[0] + len(numbers(one))))
+    assert len(numbers(one)) >= 5
+
+
+def test_shards_are_numbered_after_those_that_others_wrote_meanwhile(writer):
+    with writer() as one:
+        one.add(outcome(0))
+        one.commit()
+        first = one.begin_shards()
+        for number in (1, 2):
+            rows = to_rows([outcome(number)], one.header.classes)
+            write_shard(one.folder, one.header, first + number - 1, rows, np.ones((1, DIM)))
+        for number in (3, 4):
+            one.add(outcome(number))
+            one.commit()
+    assert numbers(one) == [1, 2, 3, 4, 5]
 
 
 def test_a_later_row_takes_the_place_of_an_earlier_one(writer):
