@@ -14,7 +14,7 @@ def honest() -> tuple[np.ndarray, np.ndarray]:
     return logits, (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
 
 
-@pytest.mark.parametrize("factor", [0.7, 1.0, 3.0, 10.0])
+@pytest.mark.parametrize("factor", [0.1, 0.3, 0.7, 1.0, 3.0, 10.0])
 def test_the_temperature_is_by_how_much_the_logits_are_too_large(honest, factor):
     logits, labels = honest
     found = fit_temperature(factor * logits, labels)
@@ -31,11 +31,36 @@ def test_a_temperature_changes_no_answer(honest):
     assert right[0] == pytest.approx(right[1])
 
 
-@pytest.mark.parametrize(("right", "bound"), [(True, TEMPERATURES[0]), (False, TEMPERATURES[1])])
-def test_few_rows_do_not_make_it_certain_of_anything(right, bound):
+@pytest.mark.parametrize("gap", [0.5, 1.0, 8.0])
+def test_few_rows_that_are_all_right_do_not_make_it_certain(gap):
     labels = np.arange(60) % 3
-    found = fit_temperature(8.0 * np.eye(3)[labels if right else (labels + 1) % 3], labels)
-    assert found.temperature == pytest.approx(bound, rel=0.01)
+    logits = gap * np.eye(3)[labels]
+    temperature = fit_temperature(logits, labels).temperature
+    assert 1.5 * TEMPERATURES[0] < temperature < 1
+    assert 1e-5 < 1 - softmax(logits / temperature).max() < 0.02
+    one_wrong = np.where(np.arange(60) == 7, (labels + 1) % 3, labels)
+    assert log_loss(softmax(logits / temperature), one_wrong) < 0.2
+
+
+def test_few_rows_that_are_all_wrong_make_it_as_unsure_as_it_can_be():
+    labels = np.arange(60) % 3
+    found = fit_temperature(8.0 * np.eye(3)[(labels + 1) % 3], labels)
+    assert found.temperature == pytest.approx(TEMPERATURES[1], rel=0.01)
+
+
+@pytest.mark.parametrize("factor", [0.1, 0.2, 0.4])
+def test_what_is_too_unsure_becomes_as_sure_as_it_may_be(honest, factor):
+    """As after training with smoothed labels, whose best logits are small however sure the picture is."""
+    logits, labels = honest
+    some, others = slice(0, 300), slice(300, None)
+    temperature = fit_temperature(factor * logits[some], labels[some]).temperature
+    assert TEMPERATURES[0] < temperature < 0.5
+    before, bounded, after, best = (
+        log_loss(softmax(factor * logits[others] / divisor), labels[others])
+        for divisor in (1, 0.5, temperature, factor)
+    )
+    assert after < bounded < before
+    assert after < best + 0.01
 
 
 def test_the_error_is_the_mean_gap_between_confidence_and_accuracy():
