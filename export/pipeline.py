@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from export.backbones import Plan, make_plan
 from export.errors import OptionError, QuantizationError
 from export.output import check_output, write_atomically
+from export.sealing import sealed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -135,7 +136,7 @@ def export_backbone(
         made, said, difference = _make(plan, weights, seed, calibration)
     entry = made.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, json.dumps(said, sort_keys=True, ensure_ascii=True)
-    content = _sealed(made.SerializeToString(deterministic=True))
+    content = sealed(made.SerializeToString(deterministic=True))
     write_atomically(path, content)
     digest = hashlib.sha256(content).hexdigest()
     return ExportSummary(path, digest, said, len(content), difference, len(made.graph.node))
@@ -238,11 +239,6 @@ def describe(
     if agreement:
         said["quantization"] = agreement.metadata()
     return said
-
-
-def _sealed(data: bytes) -> bytes:
-    """Add the digest of a file at its end, where `extract.model` looks for it: a last entry of its metadata."""
-    return data + b"\x72\x54\x0a\x10headstart-sha256\x12\x40" + hashlib.sha256(data).hexdigest().encode()
 
 
 def _version(package: str) -> str:

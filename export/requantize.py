@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.errors import OptionError, WeightsError, one_line
+from export.sealing import is_sealed, without_end
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,25 +29,15 @@ def quantized_file(
     OptionError
         There are no images to calibrate on: the file is what would come out.
     WeightsError
-        The file is no backbone of ours in fp32.
+        The file is damaged, or no backbone of ours in fp32.
     QuantizationError
         int8 agrees too little with fp32.
     """
-    import onnx
-
     from export.quantize import LEAST_COSINE, LEAST_COSINE_UNTRAINED, quantize
 
     if calibration is None:
         raise OptionError(f"{path}: is a backbone already: give --precision int8 --calibrate IMAGES to make int8 of it")
-    try:
-        model = onnx.load_model_from_string(Path(path).read_bytes())
-        kept = {entry.key: entry.value for entry in model.metadata_props}
-        said: dict[str, Any] = json.loads(kept.pop("headstart"))
-        is_ours = said["format"] == "headstart-backbone" and said["precision"] == "fp32" and "views" not in said
-    except Exception as error:  # protobuf raises what it likes
-        raise WeightsError(f"{path}: expected a backbone file (.onnx), found another ({one_line(error)})") from None
-    if not is_ours or len(model.graph.output) > 1:
-        raise WeightsError(f"{path}: expected a backbone in fp32 that is not cut, found another; export or tune one")
+    model, kept, said = _read(path)
     least = LEAST_COSINE if said["weights"]["trained"] else LEAST_COSINE_UNTRAINED
     held_back = slice(None, None, 3)
     rest = [number for number in range(len(calibration)) if number % 3]
@@ -60,3 +51,26 @@ def quantized_file(
             entry = twin.metadata_props.add()
             entry.key, entry.value = key, value
     return twin, said, float(said.get("parity", {}).get("max_abs_difference", 0.0))
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[Any, dict[str, str], dict[str, Any]]:
+    """Give a backbone's model, its entries of metadata but ours, and ours, once its seal has been looked at."""
+    import onnx
+
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}; give a backbone file") from None
+    has_seal = is_sealed(data, path)
+    try:
+        model = onnx.load_model_from_string(data)
+        kept = {entry.key: entry.value for entry in model.metadata_props}
+        said: dict[str, Any] = json.loads(kept.pop("headstart"))
+        is_ours = said["format"] == "headstart-backbone" and said["precision"] == "fp32" and "views" not in said
+    except Exception as error:  # protobuf raises what it likes
+        raise WeightsError(f"{path}: expected a backbone file (.onnx), found another ({one_line(error)})") from None
+    if not is_ours or len(model.graph.output) > 1:
+        raise WeightsError(f"{path}: expected a backbone in fp32 that is not cut, found another; export or tune one")
+    if said.get("sealed") and not has_seal:
+        raise without_end(path)
+    return model, kept, said
