@@ -80,6 +80,11 @@ def _of_copies(duplicates: Duplicates, split: Split) -> Iterator[str]:
     crossing = sum(group.crosses_splits for group in duplicates.groups)
     if contradictory:
         yield f"{contradictory} images have copies under another label; look at them, and remove one of each"
+    if split.contradictory:
+        yield (
+            f"{split.contradictory} images of the split were not judged on, because the same bytes stand under another "
+            "label too: nobody knows which is right"
+        )
     if split.left_out:
         yield (
             f"{split.left_out} training images were left out, because the split holds copies of them to judge on "

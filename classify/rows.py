@@ -77,7 +77,7 @@ def draw_folds(labels: NDArray[np.int32], draws: NDArray[np.float64], most: int 
     return folds
 
 
-def is_contradictory(labels: NDArray[np.int32], draws: NDArray[np.float64]) -> NDArray[np.bool_]:
+def is_contradictory(labels: NDArray[np.int32], draws: NDArray[Any]) -> NDArray[np.bool_]:
     """Tell which images, bool (n,), have a copy (an equal draw) under another label: nobody can judge on those."""
     _, number = np.unique(draws, return_inverse=True)
     least = np.full(number.max() + 1, np.iinfo(np.int32).max)

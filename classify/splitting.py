@@ -25,6 +25,8 @@ class Split:
         Where the division came from, in words.
     left_out
         How many training images were left out because the user's own split had put a copy of them on the other side.
+    contradictory
+        How many images of the user's own split are not judged on because the same bytes have another label too.
     fresh
         bool, one for each row of `train`: whether the backbone has not been tuned on it; None where it is not a tuned
         one.
@@ -35,6 +37,7 @@ class Split:
     draws: NDArray[np.float64]
     origin: str
     left_out: int = 0
+    contradictory: int = 0
     fresh: NDArray[np.bool_] | None = None
 
     def take(self, which: NDArray[np.int64]) -> "Split":
@@ -55,8 +58,10 @@ def split_rows(store: Store, fraction: float = 0.2, seed: int = 0, groups: NDArr
     The user's own splits win: train on ``train`` (and what has no split), judge on ``val``, else on ``test``; of copies
     on both sides those to train on are left out. Without them a hold-out is drawn: of each class the share `fraction`
     of its different images, those with the least number drawn from their content and the seed. Copies of one image stay
-    together; each image that is added moves at most one other of its class. In a hold-out, no
-    image is judged on whose copies have different labels.
+    together; each image that is added moves at most one other of its class.
+
+    No image is judged on whose copies have different labels: nobody knows which is right. In a hold-out, near copies
+    count too; of the user's own split only the same bytes do, as two photos that look alike may well be of two classes.
 
     Parameters
     ----------
@@ -73,23 +78,38 @@ def split_rows(store: Store, fraction: float = 0.2, seed: int = 0, groups: NDArr
     draws = draws_of(store, seed, groups)
     splits = store.splits
     for name in ("val", "test"):
-        test = np.flatnonzero(usable & (splits == name))
-        if len(test):
+        own = np.flatnonzero(usable & (splits == name))
+        if len(own):
             offered = np.flatnonzero(usable & ((splits == "train") | (splits == "")))
-            train = offered[~np.isin(draws[offered], draws[test])]
+            train = offered[~np.isin(draws[offered], draws[own])]
             _check(store, train, draws, 1)
+            test = own[~_have_two_labels(store, usable)[own]]
+            _require_some(store, test)
             origin = f"the {name} split of the images"
-            return Split(train, test, draws[train], origin, len(offered) - len(train))
+            return Split(train, test, draws[train], origin, len(offered) - len(train), len(own) - len(test))
     rows = np.flatnonzero(usable)
     _check(store, rows, draws, 2)
     held_out = _hold_out(store.labels[rows], draws[rows], fraction)
     train, test = rows[~held_out], rows[held_out]
+    _require_some(store, test)
+    return Split(train, test, draws[train], f"a hold-out of {fraction:.0%} by content")
+
+
+def _have_two_labels(store: Store, usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell which rows, bool (n,), are of a file whose bytes stand under another label too; of usable rows alone."""
+    rows = np.flatnonzero(usable)
+    _, content = np.unique(store.rows.sha256[rows].view("V32").ravel(), return_inverse=True)
+    result = np.zeros(len(store), bool)
+    result[rows] = is_contradictory(store.labels[rows], content)
+    return result
+
+
+def _require_some(store: Store, test: NDArray[np.int64]) -> None:
     if not len(test):
         raise LabelError(
             f"{store.place}: expected images to judge on, but each has a copy under another label; "
             "remove the copies from the classes that they do not belong to"
         )
-    return Split(train, test, draws[train], f"a hold-out of {fraction:.0%} by content")
 
 
 def _check(store: Store, rows: NDArray[np.int64], draws: NDArray[np.float64], least: int) -> None:

@@ -89,6 +89,16 @@ def test_copies_under_two_labels_are_said(make_store):
     assert found == ["2 images have copies under another label; look at them, and remove one of each"]
 
 
+def test_contradictions_in_the_users_split_are_said(make_store):
+    splits = ["train"] * 60 + ["val"] * 62
+    found = said(make_store(["ash", "birch"] * 61, contents=[*range(120), 61, 63], splits=splits))
+    assert found == [
+        "1 images have copies under another label; look at them, and remove one of each",
+        "2 images of the split were not judged on, because the same bytes stand under another label too: nobody knows "
+        "which is right",
+    ]
+
+
 def test_copies_in_two_splits_are_said(make_store):
     contents, splits = [*range(100), 80, 80, 81, 0], ["train"] * 60 + ["val"] * 40 + ["train"] * 4
     found = said(make_store([*["ash", "birch"] * 50, "ash", "ash", "birch", "ash"], contents=contents, splits=splits))

@@ -105,7 +105,7 @@ def test_rows_that_show_one_image_stay_together(make_store, seed):
 
 
 def test_of_copies_on_both_sides_of_the_users_split_those_to_train_on_are_left_out(make_store):
-    contents = [*range(18), 15, 15, 16, 3]
+    contents = [*range(18), 14, 15, 16, 3]
     splits = ["train"] * 12 + ["val"] * 6 + ["train", "", "train", "train"]
     split = split_rows(make_store(["ash", "birch"] * 11, contents=contents, splits=splits))
     assert split.test.tolist() == list(range(12, 18))
@@ -131,6 +131,40 @@ def test_an_image_whose_copies_have_different_labels_is_never_judged_on(make_sto
     split = split_rows(store, fraction)
     assert {0, 1, 2, 30, 31, 32} <= set(split.train)
     assert set(store.labels[split.test]) == {0, 1}
+
+
+@pytest.mark.parametrize(("where", "left_out"), [("val", 0), ("train", 1), ("test", 0), ("", 1)])
+def test_an_image_of_the_users_split_whose_bytes_have_another_label_is_not_judged_on(make_store, where, left_out):
+    """Row 14, an ash of val, is a birch elsewhere."""
+    splits = ["train"] * 10 + ["val"] * 10 + [where]
+    store = make_store([*["ash", "birch"] * 10, "birch"], contents=[*range(20), 14], splits=splits)
+    split = split_rows(store)
+    assert split.test.tolist() == [row for row in range(10, 20) if row != 14]
+    assert split.train.tolist() == list(range(10)), "whatever the user judges on is not trained on"
+    assert (split.contradictory, split.left_out) == (1 + (where == "val"), left_out)
+
+
+def test_what_is_no_contradiction_is_judged_on(make_store):
+    splits = ["train"] * 10 + ["val"] * 10 + ["val", "val", "train"]
+    labels, contents = [*["ash", "birch"] * 10, "ash", None, "birch"], [*range(20), 14, 15, 16]
+    store = make_store(labels, contents=contents, splits=splits, failed=[22])
+    split = split_rows(store)
+    assert split.test.tolist() == list(range(10, 21))
+    assert split.contradictory == 0
+
+
+def test_photos_that_only_look_alike_keep_the_labels_that_the_user_judges_by(make_store):
+    splits, groups = ["train"] * 10 + ["val"] * 10, np.arange(20)
+    groups[13] = 12
+    split = split_rows(make_store(["ash", "birch"] * 10, splits=splits), groups=groups)
+    assert split.test.tolist() == list(range(10, 20))
+    assert split.contradictory == 0
+
+
+def test_a_split_of_contradictions_leaves_nothing_to_judge_on(make_store):
+    store = make_store(["ash", "birch"] * 6, contents=[*range(10), 10, 10], splits=["train"] * 10 + ["val"] * 2)
+    with pytest.raises(LabelError, match=r"made\.h5: expected images to judge on, but each has a copy under another"):
+        split_rows(store)
 
 
 def test_contradictory_images_leave_the_others_of_their_class_to_judge_on(make_store):

@@ -201,6 +201,20 @@ def test_a_copy_of_an_image_to_judge_on_is_not_trained_on(with_copies, tmp_path)
     assert any(warning.startswith("5 training images were left out") for warning in result.warnings)
 
 
+def test_an_image_of_two_labels_in_the_users_split_is_told_of_and_not_judged_on(clustered, make_store, tmp_path):
+    plain = clustered(90)
+    labels = [plain.classes[code] for code in plain.labels]
+    splits = ["val" if row < 30 else "train" for row in range(90)]
+    vectors = np.concatenate([plain.embeddings(), plain.embeddings(np.array([4]))])
+    contents = [*range(90), 4]
+    store = make_store([*labels, labels[5]], vectors, contents=contents, splits=[*splits, "val"], name="two.h5")
+    result = train(store, tmp_path / "c.onnx")
+    assert result.split.test.tolist() == [row for row in range(30) if row != 4]
+    assert result.evaluation.images == 29
+    assert any(warning.startswith("2 images of the split were not judged on") for warning in result.warnings)
+    assert evaluate(store, result.path).rows.tolist() == result.split.test.tolist()
+
+
 # Choosing, and what is told of it.
 
 
