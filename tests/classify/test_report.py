@@ -402,7 +402,7 @@ def many(n: int, k: int) -> Store:
     )
     header = Header({}, "0" * 64, "embedding", (16,), "float32", names, "photos", ("made",))
     zeros = np.zeros(n, np.int64)
-    return InMemory(Path("made.h5"), header, rows, (), (), ("photos",), zeros, zeros)
+    return InMemory(Path("made.h5"), header, rows, (), (), (), ("photos",), zeros, zeros)
 
 
 class InMemory(Store):
