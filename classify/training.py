@@ -20,9 +20,9 @@ from classify.contenders import Contender, contend, contender, entrant, majority
 from classify.curve import LearningCurve, learning_curve
 from classify.duplicates import Duplicates, find_duplicates
 from classify.errors import LabelError
-from classify.evaluation import Evaluation, judge_rows
 from classify.fitting import fit, opened_embeddings, opened_untrained
 from classify.heads import HeadOptions, check_head, import_ahead
+from classify.judgement import Evaluation, judge_rows
 from classify.mislabels import Suspect
 from classify.origin import provenance_of
 from classify.search import Search

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from classify.evaluation import Evaluation
+from classify.judgement import Evaluation
 from classify.report.confusion import pairs
 from classify.report.text import counted, percent, printable
 from classify.training import TrainResult
