@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from classify.evaluation import compare_classifiers, evaluate
     from classify.heads import HEADS, HeadOptions, make_head
     from classify.judgement import Evaluation
+    from classify.result import TrainResult
     from classify.scoring import ScoreSummary, score
-    from classify.training import TrainResult, train
+    from classify.training import train
 
 _HOMES = {
     "HEADS": "heads",
@@ -22,7 +23,7 @@ _HOMES = {
     "Evaluation": "judgement",
     "HeadOptions": "heads",
     "ScoreSummary": "scoring",
-    "TrainResult": "training",
+    "TrainResult": "result",
     "compare_classifiers": "evaluation",
     "evaluate": "evaluation",
     "make_head": "heads",
