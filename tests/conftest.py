@@ -1,5 +1,7 @@
 """What every test may ask for: the real weights and photos where they are, and files made from them once a session."""
 
+import ctypes
+import gc
 import json
 import os
 import subprocess
@@ -259,6 +261,19 @@ def headstart_run() -> Callable[..., subprocess.CompletedProcess[str]]:
         return done
 
     return run
+
+
+@pytest.fixture(scope="session")
+def give_back_memory() -> Callable[[], None]:
+    """Give what was freed back to the system: after the gigabytes of a conversion glibc keeps nearly all of it."""
+
+    def give_back() -> None:
+        gc.collect()
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+        if trim is not None:
+            trim(0)
+
+    return give_back
 
 
 @pytest.fixture(scope="session")
