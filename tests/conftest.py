@@ -19,7 +19,25 @@ import numpy as np
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+LONGEST = (
+    "classify/test_real.py",
+    "export/test_features.py",
+    "headstart/test_demo.py",
+    "export/test_pipeline.py",
+    "tune/test_real.py",
+    "project/test_readme.py",
+    "project/test_examples.py",
+    "tune/test_tuning.py",
+    "export/test_quantize.py",
+)
 WEIGHTS = "weights/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first: a worker that met one last would go on alone, for up to two minutes."""
+    here = Path(__file__).parent
+    rank = {here / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
 @pytest.fixture(scope="session")
