@@ -4,6 +4,7 @@ import ctypes
 import gc
 import json
 import os
+import signal
 import subprocess
 import sys
 import zlib
@@ -292,6 +293,15 @@ def give_back_memory() -> Callable[[], None]:
             trim(0)
 
     return give_back
+
+
+@pytest.fixture
+def own_signals():
+    """Give back the handlers that a command sets where it is run in this process."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
