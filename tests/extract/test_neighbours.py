@@ -3,6 +3,7 @@
 import io
 import tarfile
 import time
+from collections import Counter
 from contextlib import suppress
 
 import numpy as np
@@ -169,10 +170,34 @@ def test_bytes_that_cannot_be_had_cost_only_the_images_that_they_are_of(memory, 
     assert np.array_equal(np.delete(store.rows.sha256, 50, 0), np.delete(here.rows.sha256, 50, 0))
 
 
-@pytest.mark.parametrize("more", [-1, 1, 1 << 20])
-def test_an_answer_of_another_length_is_not_believed(memory, here, backbone, tmp_path, more):
+def test_a_request_that_fails_is_made_again_as_it_was(memory, here, backbone, tmp_path):
     url, spoil = memory
-    spoil(lambda start, end, read: read(start, end + more if end - start > 100_000 else end))
+    asked = Counter()
+
+    def answer(start, end, read):
+        asked[start, end] += 1
+        if asked[start, end] == 1:
+            raise TimeoutError("slow down")
+        return read(start, end)
+
+    spoil(answer)
+    store, _ = embed(url, backbone, tmp_path / "a.h5", options=QUICK)
+    assert_same_rows(store, here)
+    assert set(asked.values()) == {2}
+
+
+@pytest.mark.parametrize(
+    "of_many",
+    [
+        lambda start, end, read: read(start, end - 1),
+        lambda start, end, read: read(start, end + 1),
+        lambda start, end, read: read(None, None),
+    ],
+    ids=["too short", "too long", "all of it"],
+)
+def test_an_answer_of_another_length_is_not_believed(memory, here, backbone, tmp_path, of_many):
+    url, spoil = memory
+    spoil(lambda start, end, read: of_many(start, end, read) if end - start > 100_000 else read(start, end))
     store, _ = embed(url, backbone, tmp_path / "a.h5", options=QUICK)
     assert_same_rows(store, here)
 
