@@ -58,7 +58,7 @@ tune: setup ## Tune the last blocks on a store of tensors, and carry it through 
 	$(HEADSTART) embed "$(STORE)" --model "$(TUNED)" -o "$(TUNED:.onnx=.h5)"
 
 test: setup ## Run the tests
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: setup ## Lint, format and type checks
 	$(BIN)/ruff check .

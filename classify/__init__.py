@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from classify.classifier import Classifier, read_classifier, write_classifier
     from classify.errors import ClassifyError
-    from classify.evaluation import Evaluation, compare_classifiers, evaluate
+    from classify.evaluation import compare_classifiers, evaluate
     from classify.heads import HEADS, HeadOptions, make_head
+    from classify.judgement import Evaluation
+    from classify.result import TrainResult
     from classify.scoring import ScoreSummary, score
-    from classify.training import TrainResult, train
+    from classify.training import train
 
 _HOMES = {
     "HEADS": "heads",
     "Classifier": "classifier",
     "ClassifyError": "errors",
-    "Evaluation": "evaluation",
+    "Evaluation": "judgement",
     "HeadOptions": "heads",
     "ScoreSummary": "scoring",
-    "TrainResult": "training",
+    "TrainResult": "result",
     "compare_classifiers": "evaluation",
     "evaluate": "evaluation",
     "make_head": "heads",

@@ -64,7 +64,7 @@ class Answer:
 
 
 def suspects_of(
-    table: Store, search: Search, answer: Answer, split: Split, probabilities: NDArray[np.float64]
+    table: Store, search: Search, answer: Answer, split: Split, probabilities: NDArray[np.floating]
 ) -> list[Suspect]:
     """Ask of every image a head that has not seen it: its fold's, or for the test images the final one."""
     judged = search.rows.folds >= 0

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from classify.duplicates import LEAST, Duplicates
-from classify.evaluation import Evaluation
 from classify.heads import HeadOptions
+from classify.judgement import Evaluation
 from classify.splitting import Split
 from extract.store import Store
 

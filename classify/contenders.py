@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from classify.answer import Answer
 from classify.comparison import Comparison, compare
 from classify.errors import LabelError
-from classify.evaluation import Evaluation, judge, judge_rows
 from classify.fitting import Fitted, fit
+from classify.judgement import Evaluation, judge, judge_rows
 from classify.splitting import Split
 from classify.tuned import with_own_folds
 from extract.store import Store

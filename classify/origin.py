@@ -8,8 +8,8 @@ from classify.answer import Answer
 from classify.calibration import Calibration
 from classify.classifier import Provenance
 from classify.duplicates import Duplicates
-from classify.evaluation import Evaluation
 from classify.fitting import Fitted
+from classify.judgement import Evaluation
 from classify.splitting import digest_of_rows
 from extract.store import Store
 

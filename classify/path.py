@@ -3,8 +3,7 @@
 Folds, subsets and the final fit differ only in the weights of the rows, so that their Hessians are nearly alike and
 nearly known: the covariance of the embeddings, times a constant, plus the penalty. With that as its preconditioner,
 L-BFGS (Nocedal and Wright 2006, algorithm 7.4) needs a dozen passes over the data, and each pass serves all sets in one
-matrix product. Fewer rows than features are first turned to the few axes that they span, which is exact: the L2 penalty
-does not see a rotation.
+matrix product.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,63 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from classify.axes import Floats
+
 MEMORY = 8
 MOST_PASSES = 100
 TOLERANCE = 1e-4
 
-Floats = NDArray[np.float32]
 Blocks = Callable[[], Iterator[tuple[slice, Floats]]]
 """Rows on their axes, a block at a time: which of the labels they belong to, and float32 (b, r). Asked once a pass."""
-
-
-@dataclass(frozen=True)
-class Axes:
-    """Standardised embeddings; of fewer rows than features, on the axes that they span.
-
-    Attributes
-    ----------
-    mean, scale
-        float32, (d,): subtracted, then divided by; as scikit-learn's ``StandardScaler`` has them.
-    rotation
-        float32, (d, r): orthonormal columns, r <= n; None where all d features are kept as they are.
-    covariance
-        float32: of the rows, on these axes, (r, r); of spanned axes (r,), the diagonal, for the rest is zero.
-    """
-
-    mean: Floats
-    scale: Floats
-    rotation: Floats | None
-    covariance: Floats
-
-    @classmethod
-    def of(cls, embeddings: Floats) -> "Axes":
-        """Find the axes of rows, float32 (n, d)."""
-        # A sum of many float32 is so far off that a constant column would seem to vary.
-        mean: Floats = embeddings.mean(axis=0, dtype=np.float64).astype(np.float32)
-        rows: Floats = embeddings - mean
-        scale: Floats = np.sqrt(np.einsum("nd,nd->d", rows, rows) / np.float32(len(rows)))
-        scale[scale < 10 * np.finfo(np.float32).eps * np.maximum(1, np.abs(mean))] = 1
-        rows /= scale
-        n, d = rows.shape
-        if n >= d:
-            return cls(mean, scale, None, rows.T @ rows / np.float32(n))
-        variance, sides = np.linalg.eigh(rows @ rows.T / n)
-        kept = variance > 1e-6 * variance[-1]
-        variance, sides = variance[kept], sides[:, kept]
-        rotation = (rows.T @ (sides / np.sqrt(n * variance))).astype(np.float32)
-        return cls(mean, scale, rotation, variance.astype(np.float32))
-
-    def project(self, embeddings: Floats) -> Floats:
-        """Give float32, (n, r): rows on the axes."""
-        rows: Floats = embeddings - self.mean
-        rows /= self.scale
-        if self.rotation is not None:
-            rows = rows @ self.rotation
-        return rows
-
-    def unproject(self, weights: Floats) -> Floats:
-        """Give weights, (r, k), on the standardised features: (d, k)."""
-        return weights if self.rotation is None else self.rotation @ weights
 
 
 @dataclass(frozen=True)

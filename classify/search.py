@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from classify.axes import Axes
 from classify.heads import DEFAULT_C, HeadOptions, Start, fit_head, make_head
-from classify.path import Axes, Fits, solve_path
+from classify.path import Fits, solve_path
 from classify.rows import TrainingRows, rank_within_class
 
 GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from classify.axes import Axes
 from classify.errors import HeadError
 from classify.heads import DEFAULT_C, HeadOptions, head_from
-from classify.path import Axes, solve_path
+from classify.path import solve_path
 from classify.rows import TrainingRows
 from classify.search import SEARCHED_ROWS, Search, class_weights, penalties, sample_rows, search_head, start_of
 from classify.splitting import Split

@@ -3,102 +3,29 @@
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from classify.answer import Answer, suspects_of
-from classify.calibration import Calibration
 from classify.caveats import caveats
-from classify.classifier import (
-    Classifier,
-    check_classifier_output,
-    spread,
-    write_classifier,
-)
-from classify.contenders import Contender, contend, contender, entrant, majority
+from classify.classifier import Classifier, Provenance, check_classifier_output, spread, write_classifier
+from classify.contenders import contend, contender, entrant, majority
 from classify.curve import LearningCurve, learning_curve
 from classify.duplicates import Duplicates, find_duplicates
 from classify.errors import LabelError
-from classify.evaluation import Evaluation, judge_rows
-from classify.fitting import fit, opened_embeddings, opened_untrained
+from classify.fitting import Fitted, fit, opened_embeddings, opened_untrained
 from classify.heads import HeadOptions, check_head, import_ahead
-from classify.mislabels import Suspect
+from classify.judgement import Evaluation, judge_rows
 from classify.origin import provenance_of
-from classify.search import Search
+from classify.result import TrainResult
 from classify.splitting import Split, draws_of, split_rows
 from classify.threads import blas_threads
 from classify.tuned import without_tuned
-from classify.unknown import Unknown
 from extract.cores import machine_memory
 from extract.store import Store
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """A trained classifier, how it was chosen and how it did.
-
-    Attributes
-    ----------
-    classifier
-        What was written.
-    path
-        Where.
-    head
-        The fitted scikit-learn pipeline that it was made from.
-    evaluation
-        On images that the head has not seen.
-    search
-        The settings that were compared, by cross-validation on the training images.
-    calibration
-        The temperature, and reliability out of fold; None where there are too few images.
-    unknown
-        When it answers "none of these"; None where that was not wanted, or there are too few images.
-    curve
-        Accuracy with fewer images, and a forecast for more.
-    duplicates
-        Copies found in the store; none of them are on both sides of the evaluation.
-    suspects
-        Likely label mistakes, the likeliest first; None where nobody asked for them.
-    split
-        Which images it was fitted on, and which it was judged on.
-    warnings
-        What the reader of the figures should know, in words.
-    seconds
-        Wall time.
-    compared
-        This head, those on other stores in the order given, the untrained one, and the majority class.
-    """
-
-    classifier: Classifier = field(repr=False)
-    path: Path
-    head: Any = field(repr=False)
-    evaluation: Evaluation
-    search: Search
-    calibration: Calibration | None
-    unknown: Unknown | None
-    curve: LearningCurve
-    duplicates: Duplicates
-    suspects: list[Suspect] | None
-    split: Split = field(repr=False)
-    warnings: list[str]
-    seconds: float
-    compared: list[Contender] = field(repr=False)
-
-    @property
-    def trained_images(self) -> int:
-        """How many images the head was fitted on."""
-        return len(self.split.train)
-
-    @property
-    def judged_on(self) -> str:
-        """Where the images of the evaluation came from, in words."""
-        return self.split.origin
-
-    @property
-    def is_backbone_trained(self) -> bool:
-        """False for the baseline of random weights."""
-        return self.classifier.model.is_trained
 
 
 def train(
@@ -156,31 +83,20 @@ def train(
     started = time.monotonic()
     tell = listener or (lambda _what: None)
     options, place = options or HeadOptions(), Path(output)
-    _check(head, options, holdout, false_alarms, place)
-    if report is not None:
-        from classify.report import check_report_output
-
-        check_report_output(report)
+    _check(head, options, holdout, false_alarms, place, report)
     import_ahead()
     table, *others = (opened_embeddings(one) for one in (store, *compare))
     baseline = opened_untrained(untrained)
     with blas_threads(len(table)):
         tell("looking for copies")
         memory = machine_memory() / 2 if memory is None else memory
-        duplicates = find_duplicates(table, near=4 * table.header.dim * len(table) <= memory)
-        groups = duplicates.group_of_rows(len(table))
-        split = split_rows(table, holdout, options.seed, groups)
-        draws = draws_of(table, options.seed, groups)
-        split = without_tuned(table, split, draws)
+        duplicates, split, draws = _dealt(table, holdout, options.seed, memory)
         entrants = [entrant(table, one, split, draws) for one in (*others, baseline) if one is not None]
         tell("searching and fitting")
         fitted = fit(table, split, head, options, memory)
-        search, split = fitted.search, fitted.split
         tell("judging")
-        answer = Answer.of(search, fitted.head, split, false_alarms, options.seed)
-        test = table.embeddings(split.test)
-        probabilities, answer = answer.measured_on(test)
-        evaluation = replace(judge_rows(table, probabilities, split.test, table.classes), judged_on=split.origin)
+        test = table.embeddings(fitted.split.test)
+        answer, evaluation = _judged(table, fitted, test, false_alarms)
         compared = [contender(table, fitted, evaluation)]
         for one in entrants:
             tell(f"comparing with {one.store.place.name}")
@@ -188,29 +104,18 @@ def train(
         if baseline is not None:
             evaluation = replace(evaluation, untrained=compared[-1].accuracy)
         compared.append(majority(table, evaluation))
-        labels = table.labels[split.test]
-        curve = LearningCurve([]) if fitted.is_given else learning_curve(search, fitted.options, test, labels)
-        if "tuned" in table.header.model:  # more photos would tune another tail, of which the head's curve says nothing
-            curve = replace(curve, forecast=None)
+        curve = _curve(table, fitted, test)
         suspected = None
         if suspects or report is not None:
             tell("looking for label mistakes")
-            suspected = suspects_of(table, search, answer, split, probabilities)
+            suspected = suspects_of(table, fitted.search, answer, fitted.split, evaluation.probabilities)
         tell("writing")
-        classifier = write_classifier(
-            place,
-            fitted.head,
-            table,
-            check_rows=spread(split.test),
-            temperature=answer.temperature,
-            unknown=answer.unknown,
-            provenance=provenance_of(table, fitted, answer, evaluation, duplicates, holdout),
-        )
-        is_trained = classifier.model.is_trained
-        warnings = [*caveats(table, split, evaluation, duplicates, fitted.options, is_trained), *fitted.warnings]
+        provenance = provenance_of(table, fitted, answer, evaluation, duplicates, holdout)
+        classifier = _write(place, table, fitted, answer, provenance)
+        warnings = caveats(table, fitted.split, evaluation, duplicates, fitted.options, classifier.model.is_trained)
         result = TrainResult(
-            classifier, place, fitted.head, evaluation, search, answer.calibration, answer.unknown, curve, duplicates,
-            suspected, split, warnings, time.monotonic() - started, compared,
+            classifier, place, fitted.head, evaluation, fitted.search, answer.calibration, answer.unknown, curve,
+            duplicates, suspected, fitted.split, warnings + fitted.warnings, time.monotonic() - started, compared,
         )  # fmt: skip
     if report is not None:
         from classify.report import write_report
@@ -220,10 +125,58 @@ def train(
     return result
 
 
-def _check(head: str, options: HeadOptions, holdout: float, false_alarms: float, place: Path) -> None:
+def _check(
+    head: str,
+    options: HeadOptions,
+    holdout: float,
+    false_alarms: float,
+    place: Path,
+    report: str | os.PathLike[str] | None,
+) -> None:
+    """Refuse what can be refused before anything is read."""
     check_head("logreg" if head == "auto" else head, options)
     if not 0 < holdout < 1:
         raise LabelError(f"the share to hold out must lie between 0 and 1, found {holdout}")
     if not 0 <= false_alarms < 1:
         raise LabelError(f"the share of false alarms must be at least 0 and below 1, found {false_alarms}")
     check_classifier_output(place)
+    if report is not None:
+        from classify.report import check_report_output
+
+        check_report_output(report)
+
+
+def _dealt(table: Store, holdout: float, seed: int, memory: float) -> tuple[Duplicates, Split, NDArray[np.float64]]:
+    """Find copies, and split the rows so that none are on both sides; with the draws that it goes by."""
+    duplicates = find_duplicates(table, near=4 * table.header.dim * len(table) <= memory)
+    groups = duplicates.group_of_rows(len(table))
+    split, draws = split_rows(table, holdout, seed, groups), draws_of(table, seed, groups)
+    return duplicates, without_tuned(table, split, draws), draws
+
+
+def _judged(table: Store, fitted: Fitted, test: NDArray[np.float32], false_alarms: float) -> tuple[Answer, Evaluation]:
+    """Turn a head's logits into answers, and judge these on the images that it has not seen, (m, d)."""
+    split = fitted.split
+    answer = Answer.of(fitted.search, fitted.head, split, false_alarms, fitted.options.seed)
+    probabilities, answer = answer.measured_on(test)
+    return answer, replace(judge_rows(table, probabilities, split.test, table.classes), judged_on=split.origin)
+
+
+def _curve(table: Store, fitted: Fitted, test: NDArray[np.float32]) -> LearningCurve:
+    if fitted.is_given:
+        return LearningCurve([])
+    curve = learning_curve(fitted.search, fitted.options, test, table.labels[fitted.split.test])
+    # More photos would tune another tail, of which the head's curve says nothing.
+    return replace(curve, forecast=None) if "tuned" in table.header.model else curve
+
+
+def _write(place: Path, table: Store, fitted: Fitted, answer: Answer, provenance: Provenance) -> Classifier:
+    return write_classifier(
+        place,
+        fitted.head,
+        table,
+        check_rows=spread(fitted.split.test),
+        temperature=answer.temperature,
+        unknown=answer.unknown,
+        provenance=provenance,
+    )

@@ -55,6 +55,8 @@ def load_frameworks(*, with_gpu: bool = False) -> Frameworks:
         Keras is set (by its environment or its ``keras.json``) to another backend, layout or precision.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Else tf2onnx copies the graph, weights and all, before each of its passes, so as to go back where one fails.
+    os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")
     with quiet():
         tensorflow, keras, tf2onnx = (require(name, "headstart[export]") for name in ("tensorflow", "keras", "tf2onnx"))
     # The user's GPU is for embedding: TensorFlow would reserve nearly all of its memory, and compute in TF32.

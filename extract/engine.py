@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Protocol, TypeGuard
 
@@ -24,7 +25,7 @@ from extract.cores import cores
 from extract.decode import decode
 from extract.errors import DecodeError, IsolationError, NoImageError, TryAgainError
 from extract.outcome import NO_CONTENT, NO_DIGEST, Outcome
-from extract.reading import File, Reader
+from extract.reading import Begun, Reader
 from extract.remote import open_reader
 from extract.resize import ResizeRule
 from extract.sessions import Session
@@ -147,14 +148,15 @@ class Engine:
         turn = threading.Lock() if self.session.exclusive else nullcontext()
         own = threading.local()
         decoders: list[Decoder] = []
+        begun = reader.begin(items)
         batches = (items[i : i + size] for i in range(0, len(items), size))
         running: deque[Future[list[Outcome | Known]]] = deque()
         try:
             with ThreadPoolExecutor(workers, thread_name_prefix="embed") as pool:
                 try:
                     for batch in batches:
-                        begun = reader.begin(batch)
-                        running.append(pool.submit(self._embed, batch, begun, reader, turn, own, decoders))
+                        readings = list(islice(begun, len(batch)))
+                        running.append(pool.submit(self._embed, batch, readings, reader, turn, own, decoders))
                         if len(running) > workers + max(workers, AHEAD // size):
                             yield from running.popleft().result()
                     while running:
@@ -170,7 +172,7 @@ class Engine:
     def _embed(
         self,
         batch: Sequence[Item],
-        begun: Sequence[Future[File] | None],
+        readings: Sequence[Begun | None],
         reader: Reader,
         turn: AbstractContextManager[object],
         own: threading.local,
@@ -183,7 +185,7 @@ class Engine:
         pixels: NDArray[np.uint8] = own.pixels
         results: list[Outcome | Known] = []
         filled = 0
-        for item, reading in zip(batch, begun, strict=True):
+        for item, reading in zip(batch, readings, strict=True):
             result = self._load(item, reading, reader, own.decoder, pixels[filled])
             results.append(result)
             filled += _is_loaded(result)
@@ -194,7 +196,7 @@ class Engine:
         return [replace(result, vector=next(vectors)) if _is_loaded(result) else result for result in results]
 
     def _load(
-        self, item: Item, reading: Future[File] | None, reader: Reader, decoder: Decoder, pixels: NDArray[np.uint8]
+        self, item: Item, reading: Begun | None, reader: Reader, decoder: Decoder, pixels: NDArray[np.uint8]
     ) -> Outcome | Known:
         """Fill `pixels`, (H, W, 3), from an item; the outcome that comes back has no vector yet."""
         if item.reason:
@@ -202,7 +204,7 @@ class Engine:
         try:
             with self.clock.stage("read"):
                 try:
-                    data, size, mtime_ns = reading.result() if reading else reader.read(item)
+                    data, size, mtime_ns = reading() if reading else reader.read(item)
                 finally:
                     if reading:
                         reader.taken(item)

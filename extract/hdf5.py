@@ -13,6 +13,7 @@ import io
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,7 +27,6 @@ from extract.files import atomic_file, write_all
 
 USER_BLOCK = 512
 _MAGIC = b"headstart-store 1 sha256 "
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -74,35 +74,39 @@ def write_into(file: BinaryIO, attributes: Mapping[str, Any], columns: Mapping[s
     return digest.hexdigest()
 
 
-def verify(path: Path) -> str:
-    """Compare a file's bytes with its digest before HDF5 parses them.
+@contextmanager
+def verified(path: Path) -> Iterator[tuple[BinaryIO, str]]:
+    """Open a file whose bytes match its digest, and give it with the digest, in hexadecimal, before HDF5 parses it.
 
-    Returns
-    -------
-    The digest, in hexadecimal.
+    What is read from it is what was compared, whatever takes its name meanwhile.
 
     Raises
     ------
     StoreError
         Where the file is missing, of another kind, cut off or altered.
     """
-    try:
-        with open(path, "rb") as file:
+    with ExitStack() as opened:
+        try:
+            file = opened.enter_context(open(path, "rb"))
             head = file.read(USER_BLOCK)
             if not head.startswith(_MAGIC):
                 raise StoreError(f"{path}: expected an embedding store, found another kind of file")
-            digest = hashlib.sha256()
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-    except FileNotFoundError:
-        raise StoreError(f"{path}: no such store; make one with `headstart embed IMAGES -o {path}`") from None
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read: {error.strerror}") from None
-    if head != _user_block(digest.hexdigest()):
-        raise StoreError(
-            f"{path}: damaged (cut off or altered): its bytes do not match their digest; delete it and embed again"
-        )
-    return digest.hexdigest()
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError:
+            raise StoreError(f"{path}: no such store; make one with `headstart embed IMAGES -o {path}`") from None
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be read: {error.strerror}") from None
+        if head != _user_block(digest):
+            raise StoreError(
+                f"{path}: damaged (cut off or altered): its bytes do not match their digest; delete it and embed again"
+            )
+        yield file, digest
+
+
+def verify(path: Path) -> str:
+    """Compare a file's bytes with its digest, and give that; see `verified`."""
+    with verified(path) as (_, digest):
+        return digest
 
 
 def own_dataset(table: h5py.File, name: str) -> h5py.Dataset:
@@ -134,18 +138,10 @@ def own_dataset(table: h5py.File, name: str) -> h5py.Dataset:
     return h5py.Dataset(found)
 
 
-def read_whole(dataset: h5py.Dataset) -> NDArray[Any]:
-    """Give all values of a dataset, sooner than a slice of everything does."""
-    values = np.empty(dataset.id.shape, dataset.id.dtype)
-    if values.size:
-        dataset.id.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
-    return values
-
-
-def states_digest(path: Path, digest: str) -> bool:
-    """Tell whether a file that was verified is still the same one, by its user block alone."""
-    with open(path, "rb") as file:
-        return file.read(USER_BLOCK) == _user_block(digest)
+def states_digest(file: BinaryIO, digest: str) -> bool:
+    """Tell whether an open file is the one that was verified, by its user block alone."""
+    file.seek(0)
+    return file.read(USER_BLOCK) == _user_block(digest)
 
 
 def _user_block(digest: str) -> bytes:

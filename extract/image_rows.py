@@ -1,15 +1,15 @@
 """Images in rows of Parquet tables, read in order: a row group is decoded once, and never held whole."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import count
+from itertools import count, groupby
 from typing import Any
 
 from extract.errors import DecodeError, NoImageError, one_line
 from extract.image_tables import image_column, open_table
-from extract.reading import Budget, File, Reader, check_size
+from extract.reading import Begun, Budget, File, Reader, check_size
 from extract.source import Item
 from extract.tars import Fetch
 
@@ -90,14 +90,11 @@ class RowReader:
         self._held: dict[bytes, int] = {}
         self._open: tuple[bytes, _Cursor] | None = None
 
-    def begin(self, items: Sequence[Item]) -> Sequence["Future[File] | None"]:
-        """Begin to read items."""
-        return [
-            self._pool.submit(self._read_ahead, next(self._numbers), item)
-            if _is_row(item)
-            else self._files.begin([item])[0]
-            for item in items
-        ]
+    def begin(self, items: Iterable[Item]) -> Iterator[Begun | None]:
+        """Begin to read items, as far as they are asked for."""
+        for are_rows, some in groupby(items, _is_row):
+            begin = self._begin_rows if are_rows else self._files.begin
+            yield from begin(some)
 
     def read(self, item: Item) -> File:
         """Read an item now."""
@@ -123,6 +120,9 @@ class RowReader:
         if self._open:
             self._open[1].close()
         self._files.close()
+
+    def _begin_rows(self, items: Iterable[Item]) -> Iterator[Begun]:
+        return (self._pool.submit(self._read_ahead, next(self._numbers), item).result for item in items)
 
     def _read_ahead(self, number: int, item: Item) -> File:
         file: File | None = None

@@ -219,7 +219,10 @@ def fill(writer: StoreWriter, source: Source, runner: Runner, listener: Listener
 
 
 def _reuse(writer: StoreWriter, source: Source) -> tuple[list[Item], int]:
-    """Keep the rows of unchanged items; give the items that must be read, and how many kept rows are failures."""
+    """Keep the rows of unchanged items; give the items that must be read, and how many kept rows are failures.
+
+    Those of one archive come in the order that they have in it, whatever their names are.
+    """
     todo: list[Item] = []
     failed = 0
     for item in source.items:
@@ -230,4 +233,5 @@ def _reuse(writer: StoreWriter, source: Source) -> tuple[list[Item], int]:
         failed += writer.known.has_failed(row)
         if not writer.known.has_same_place(row, item):
             writer.add(writer.known.copied(row, item, item.size, item.mtime_ns))
+    todo.sort(key=lambda item: (item.container, item.start))
     return todo, failed

@@ -8,22 +8,20 @@ the later is taken, so that no row is doubled.
 
 import logging
 import os
-import signal
 import socket
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from extract import errors
 from extract.engine import STAGES, Engine
-from extract.errors import EngineError, ExtractError, one_line
+from extract.errors import EngineError
 from extract.model import parse_model
 from extract.options import EngineOptions
 from extract.outcome import Outcome, to_rows, to_vectors
 from extract.providers import open_session
+from extract.ray_cluster import connect, fault_of, import_ray
 from extract.remote import is_url
 from extract.runners import Step
 from extract.schema import Header
@@ -48,7 +46,7 @@ class RayRunner:
     """
 
     def __init__(self, options: EngineOptions) -> None:
-        self._ray, self._options = _import_ray(), options
+        self._ray, self._options = import_ray(), options
         self.providers: tuple[str, ...] = ()
         self.passed_over: list[str] = []
         self._seconds: dict[str, float] = {}
@@ -58,11 +56,11 @@ class RayRunner:
         if not items:
             return
         writer.commit()
-        is_ours = _connect(self._ray, self._options.address)
+        is_ours = connect(self._ray, self._options.address)
         try:
             yield from self._steps(root, items, writer)
         except self._ray.exceptions.RayError as error:
-            raise _told(error) from None
+            raise fault_of(error) from None
         finally:
             if is_ours:
                 self._ray.shutdown()
@@ -72,54 +70,68 @@ class RayRunner:
         return dict(self._seconds)
 
     def _steps(self, root: Path | str, items: Sequence[Item], writer: StoreWriter) -> Iterator[Step]:
-        ray, options = self._ray, self._options
-        from ray.data import DataContext
-
-        context = DataContext.get_current()
-        context.enable_progress_bars = False
-        context.print_on_execution_start = False
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
-        gpus = options.gpus_per_worker
-        available = ray.cluster_resources().get("GPU", 0) / gpus if gpus else ray.cluster_resources().get("CPU", 1)
-        if gpus and available < 1:
-            raise EngineError(
-                f"the Ray cluster has no node with {gpus:g} GPUs for a worker; leave --gpus-per-worker out"
-            )
-        workers = options.workers or max(1, int(available))
-        size = min(ROWS_A_SHARD, max(LEAST_BLOCK, -(-len(items) // (workers * BLOCKS_A_WORKER))))
-        first = writer.begin_shards()
-        blocks = [
-            {"sequence": first + number, **_columns(items[start : start + size])}
-            for number, start in enumerate(range(0, len(items), size))
-        ]
-        dataset = ray.data.from_items(blocks, override_num_blocks=len(blocks)).map_batches(
-            EmbeddingActor,
-            batch_size=1,
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
-            num_cpus=1,
-            num_gpus=gpus or None,
-            fn_constructor_kwargs={
-                "root": root if is_url(root) else os.path.abspath(root),
-                "folder": os.path.abspath(writer.folder),
-                "header": writer.header,
-                "options": options,
-            },
-        )
+        workers = self._workers()
+        blocks = _blocks(items, workers, writer.begin_shards())
+        given = {
+            "root": root if is_url(root) else os.path.abspath(root),
+            "folder": os.path.abspath(writer.folder),
+            "header": writer.header,
+            "options": self._options,
+        }
         shards: set[str] = set()
         stored = 0
-        for receipt in dataset.iter_rows():
+        for receipt in self._receipts(blocks, workers, given):
             shards.add(receipt["shard"])
-            for stage, seconds in zip(STAGES, receipt["seconds"], strict=True):
-                self._seconds[stage] = self._seconds.get(stage, 0.0) + float(seconds)
-            for reason in receipt["passed_over"]:
-                if reason not in self.passed_over:
-                    self.passed_over.append(str(reason))
+            self._note(receipt)
             rows = int(receipt["rows"])
             stored += rows
             yield Step(rows, int(receipt["failed"]), rows)
         _require_seen(writer.folder, shards)
         if stored != len(items):
             raise EngineError(f"the workers stored {stored} rows for {len(items)} images; run the same command again")
+
+    def _workers(self) -> int:
+        """Tell how many actors there may be: by default as many as the cluster has room for."""
+        gpus, resources = self._options.gpus_per_worker, self._ray.cluster_resources()
+        available = resources.get("GPU", 0) / gpus if gpus else resources.get("CPU", 1)
+        if gpus and available < 1:
+            raise EngineError(
+                f"the Ray cluster has no node with {gpus:g} GPUs for a worker; leave --gpus-per-worker out"
+            )
+        return self._options.workers or max(1, int(available))
+
+    def _receipts(self, blocks: list[dict[str, Any]], workers: int, given: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Have actors embed the blocks; what comes back is in the order in which they are done."""
+        data = self._ray.data
+        context = data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.print_on_execution_start = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        dataset = data.from_items(blocks, override_num_blocks=len(blocks)).map_batches(
+            EmbeddingActor,
+            batch_size=1,
+            compute=data.ActorPoolStrategy(min_size=1, max_size=workers),
+            num_cpus=1,
+            num_gpus=self._options.gpus_per_worker or None,
+            fn_constructor_kwargs=given,
+        )
+        yield from dataset.iter_rows()
+
+    def _note(self, receipt: dict[str, Any]) -> None:
+        for stage, seconds in zip(STAGES, receipt["seconds"], strict=True):
+            self._seconds[stage] = self._seconds.get(stage, 0.0) + float(seconds)
+        for reason in receipt["passed_over"]:
+            if reason not in self.passed_over:
+                self.passed_over.append(str(reason))
+
+
+def _blocks(items: Sequence[Item], workers: int, first: int) -> list[dict[str, Any]]:
+    """Deal the images out, in columns that Arrow can carry, under the numbers that their shards will have."""
+    size = min(ROWS_A_SHARD, max(LEAST_BLOCK, -(-len(items) // (workers * BLOCKS_A_WORKER))))
+    return [
+        {"sequence": first + number, **_columns(items[start : start + size])}
+        for number, start in enumerate(range(0, len(items), size))
+    ]
 
 
 def _require_seen(folder: Path, names: set[str]) -> None:
@@ -200,55 +212,3 @@ def _items(batch: dict[str, Any]) -> list[Item]:
             *(batch[name][0] for name in names), strict=True
         )
     ]
-
-
-def _import_ray() -> Any:
-    try:
-        import ray
-        import ray.data
-    except ImportError:
-        raise EngineError('--engine ray needs Ray, which is not installed: pip install "headstart[ray]"') from None
-    return ray
-
-
-def _connect(ray: Any, address: str | None) -> bool:
-    """Join or start a cluster; tell whether it is ours to end."""
-    if ray.is_initialized():
-        return False
-    quiet = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
-    _check_reachable(address or "")
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    try:
-        if address is None:
-            ray.init(address="local", **quiet)
-        else:
-            quiet.pop("include_dashboard")
-            ray.init(address=address, **quiet)
-    except Exception as error:  # Ray raises what its many parts do
-        where = f"the Ray cluster at {address} cannot be reached" if address else "no Ray cluster can be started here"
-        raise EngineError(f"{where}: {one_line(error)}") from None
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts its own in place, which ends without a word
-    return True
-
-
-def _check_reachable(address: str) -> None:
-    """Knock at a cluster's door: Ray itself would try for minutes."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon:
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except (OSError, ValueError) as error:
-        raise EngineError(f"the Ray cluster at {address} cannot be reached: {one_line(error)}") from None
-
-
-def _told(error: Exception) -> ExtractError:
-    """Give the fault of ours that an actor raised, of which Ray keeps the text, or Ray's own in one line."""
-    text = next(reversed(str(error).strip().splitlines()), type(error).__name__)
-    name, _, message = text.strip().partition(": ")
-    kind = getattr(errors, name.removeprefix("extract.errors."), None)
-    if isinstance(kind, type) and issubclass(kind, ExtractError):
-        return kind(message)
-    return EngineError(f"Ray gave up: {text}; what is finished is kept: run the same command again to go on")

@@ -3,8 +3,7 @@
 import os
 import stat
 import threading
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from extract.errors import DecodeError, TryAgainError
@@ -16,12 +15,15 @@ MAX_FILE_BYTES = 256 << 20
 File = tuple[bytes, int, int]
 """An image's bytes, how many they are, and when they were changed (ns since the epoch)."""
 
+Begun = Callable[[], File]
+"""Waits for an image that is being read, and gives it, or raises `DecodeError`."""
+
 
 class Reader(Protocol):
     """Gives the bytes of items."""
 
-    def begin(self, items: Sequence[Item]) -> Sequence["Future[File] | None"]:
-        """Begin to read items that will be wanted soon, where that helps."""
+    def begin(self, items: Iterable[Item]) -> Iterator[Begun | None]:
+        """Begin to read items, where that helps, as far as what this gives for each of them is asked for."""
 
     def read(self, item: Item) -> File:
         """Read an item now, or raise `DecodeError`."""
@@ -42,9 +44,9 @@ class LocalReader:
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self._root = os.fsencode(root)
 
-    def begin(self, items: Sequence[Item]) -> Sequence["Future[File] | None"]:
+    def begin(self, items: Iterable[Item]) -> Iterator[Begun | None]:
         """Begin nothing: the system reads ahead by itself."""
-        return [None] * len(items)
+        return (None for _ in items)
 
     def read(self, item: Item) -> File:
         """Read a file, or the part of an archive that is one."""

@@ -5,16 +5,17 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
 from itertools import count
 from typing import Any
 
 from extract.errors import DecodeError, SourceError, TryAgainError, one_line
+from extract.neighbours import one_of, read_run, runs
 from extract.packed import is_packed
-from extract.reading import MAX_FILE_BYTES, Budget, File, LocalReader, Reader, check_size
+from extract.reading import MAX_FILE_BYTES, Begun, Budget, File, LocalReader, Reader, check_size
 from extract.source import Item, Source, has_splits_at, is_hidden, place_of
 
 REQUESTS_AT_ONCE, BYTES_AHEAD = 32, 256 << 20
@@ -48,22 +49,28 @@ def open_reader(root: str | os.PathLike[str]) -> Reader:
 
 
 class RemoteReader:
-    """Reads objects below a URL, many at a time, each again and again while the other side is out of order."""
+    """Reads objects below a URL, many at a time, each again and again while the other side is out of order.
+
+    Neighbours in an archive are asked for together, and one by one where that fails.
+    """
 
     def __init__(self, root: str) -> None:
         self._files, self._root = opened(root)
         self._budget, self._numbers = Budget(BYTES_AHEAD), count()
         self._pool = ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="fetch")
 
-    def begin(self, items: Sequence[Item]) -> Sequence["Future[File] | None"]:
-        """Begin to read items."""
-        return [
-            None if item.reason else self._pool.submit(self._read_ahead, next(self._numbers), item) for item in items
-        ]
+    def begin(self, items: Iterable[Item]) -> Iterator[Begun | None]:
+        """Begin to read items, and all of a run as soon as its first is asked for."""
+        for run in runs(items):
+            if run[0].reason:
+                yield None
+                continue
+            begun = self._pool.submit(self._read_ahead, next(self._numbers), run)
+            yield from (partial(one_of, begun, place) for place in range(len(run)))
 
-    def _read_ahead(self, number: int, item: Item) -> File:
-        self._budget.take(number, item.size)
-        return self.read(item)
+    def _read_ahead(self, number: int, run: Sequence[Item]) -> list[File | DecodeError]:
+        self._budget.take(number, sum(item.size for item in run))
+        return read_run(self, run)
 
     def taken(self, item: Item) -> None:
         """Note that what was begun for an item is used."""

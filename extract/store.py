@@ -3,23 +3,25 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from extract.copies import local_copy, named
-from extract.errors import StoreError
+from extract.errors import StoreError, one_line
 from extract.hdf5 import own_dataset, states_digest
+from extract.layout import Span, TableReader
 from extract.model import Model, parse_model
-from extract.schema import EMBEDDED, FAILED, ROW_DTYPES, Header, Rows
+from extract.schema import EMBEDDED, FAILED, Header, Rows
 from extract.source import SPLITS
-from extract.tables import MODEL_FILE, files_of, latest_rows, only_used_classes, read_table, relabelled
+from extract.tables import MODEL_FILE, files_of, in_order, joined
 
 BLOCK_ROWS, BLOCK_BYTES, SCATTERED_BYTES = 1024, 64 << 20, 256 << 20
+FILES_AT_ONCE = 512
+"""Files whose columns are joined at once: ten thousand times eight small arrays leave memory in pieces."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Store:
     rows: Rows = field(repr=False)
     files: tuple[Path, ...] = field(repr=False)
     _digests: tuple[str, ...] = field(repr=False)
+    _vectors: tuple[Span, ...] = field(repr=False)
     roots: tuple[str, ...] = field(repr=False)
     _file: NDArray[np.int32] = field(repr=False)
     _position: NDArray[np.int32] = field(repr=False)
@@ -113,8 +116,8 @@ class Store:
         order = np.argsort(files, kind="stable")  # one file after the other, each looked at once
         for mine in np.split(order, np.flatnonzero(np.diff(files[order])) + 1) if len(order) else ():
             number = int(files[mine[0]])
-            file, digest = self.files[number], self._digests[number]
-            result[mine] = _read_vectors(file, digest, self.header.output, self._position[chosen[mine]])
+            file, digest, vectors = self.files[number], self._digests[number], self._vectors[number]
+            result[mine] = _read_vectors(file, digest, vectors, self._position[chosen[mine]])
         return result
 
     def batches(
@@ -184,53 +187,45 @@ def open_files(place: Path, files: Sequence[Path]) -> Store:
         raise StoreError(
             f"{place}: expected an embedding store, found a folder without finished shards; run `headstart embed`"
         )
-    digests: list[str] = []
-    headers: list[Header] = []
-    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in ROW_DTYPES}
-    for file in files:
-        digest, own, part = read_table(file)
-        digests.append(digest)
-        headers.append(own)
-        for name, values in columns.items():
-            values.append(getattr(part, name))
-    header = reduce(Header.merged, headers)
-    for own in headers:
-        header.require_same_origin(own, place)
-    columns["label"] = [
-        relabelled(labels, own.classes, header.classes) for labels, own in zip(columns["label"], headers, strict=True)
-    ]
-    counts = [len(part) for part in columns["path"]]
-    # With many rows every copy of them counts: each column is joined and put in order by itself, its parts let go.
-    path, status = (np.concatenate(columns[name]) for name in ("path", "status"))
-    keep = latest_rows(path, status)
-    whole = slice(None) if len(keep) == len(path) and bool((keep == np.arange(len(path))).all()) else keep
-    del path, status
-    rows = Rows(**{name: np.concatenate(columns.pop(name))[whole] for name in ROW_DTYPES})
-    header, rows = only_used_classes(header, rows)
-    number = np.repeat(np.arange(len(files), dtype=np.int32), counts)[whole]
-    position = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])[whole]
-    roots = tuple(own.root for own in headers)
-    return Store(place, header, rows, tuple(files), tuple(digests), roots, number, position)
+    digests, vectors, roots, counts, parts = [], [], [], [], []
+    reader = TableReader()
+    for start in range(0, len(files), FILES_AT_ONCE):
+        tables = [reader.read(file) for file in files[start : start + FILES_AT_ONCE]]
+        for table in tables:
+            digests.append(table.digest)
+            vectors.append(table.vectors)
+            roots.append(table.header.root)
+            counts.append(len(table.rows))
+        parts.append(joined([(table.header, table.rows) for table in tables], place))
+        del tables, table
+    header, rows, row_of = in_order(parts, place)
+    files_of_rows = np.repeat(np.arange(len(files), dtype=np.int32), counts)[row_of]
+    positions = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])[row_of]
+    held = tuple(files), tuple(digests), tuple(vectors), tuple(roots)
+    return Store(place, header, rows, *held, files_of_rows, positions)
 
 
-def _read_vectors(file: Path, digest: str, output: str, positions: NDArray[np.int32]) -> NDArray[Any]:
+def _read_vectors(file: Path, digest: str, vectors: Span, positions: NDArray[np.int32]) -> NDArray[Any]:
     try:
-        with h5py.File(file, "r") as table:
-            if not states_digest(file, digest):  # asked with the file open: a later replacement does not reach it
+        with open(file, "rb") as opened:
+            if not states_digest(opened, digest):  # asked of the open file: a later replacement does not reach it
                 raise StoreError(f"{file}: was replaced by another run since it was opened; open it again")
-            return _at_positions(own_dataset(table, output), positions)
+            return _at_positions(opened, vectors, positions)
     except FileNotFoundError:
         raise StoreError(f"{file}: is gone since the store was opened; open it again") from None
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{file}: cannot be read: {one_line(error)}") from None
 
 
-def _at_positions(vectors: h5py.Dataset, positions: NDArray[np.int32]) -> NDArray[Any]:
+def _at_positions(file: BinaryIO, vectors: Span, positions: NDArray[np.int32]) -> NDArray[Any]:
     first, last = int(positions.min()), int(positions.max())
     if last - first < 4 * len(positions):
-        block: NDArray[Any] = vectors[first : last + 1]
-        return block[positions - first]
+        return vectors.read(file, first, last + 1 - first)[positions - first]
     rising, where = np.unique(positions, return_inverse=True)
-    chosen: NDArray[Any] = vectors[rising]
-    return chosen[where]
+    ends = np.append(np.flatnonzero(np.diff(rising) > 1) + 1, len(rising))  # of what lies side by side
+    starts = np.append(0, ends[:-1])
+    runs = [vectors.read(file, int(rising[start]), int(end - start)) for start, end in zip(starts, ends, strict=True)]
+    return np.concatenate(runs)[where]
 
 
 def _model_bytes(place: Path) -> bytes:

@@ -1,20 +1,19 @@
-"""The files that a store consists of: which they are, and the columns of one, checked as it is read."""
+"""The files that a store consists of, and how the rows of several become one table."""
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.errors import StoreError, one_line
-from extract.hdf5 import own_dataset, read_whole, verify
+from extract.errors import StoreError
 from extract.remote import is_url, without_scheme
-from extract.schema import DTYPES, EMBEDDED, REMOVED, ROW_DTYPES, Header, Rows
-from extract.source import SPLITS
+from extract.schema import REMOVED, ROW_DTYPES, Header, Rows
 
 SHARD = re.compile(r"part-\d{8,}-([0-9a-f]{16})\.h5")
 PARTS = ".parts"
@@ -58,53 +57,6 @@ def shards_of(folder: Path) -> list[Path]:
         return []
 
 
-def read_table(file: Path) -> tuple[str, Header, Rows]:
-    """Give a file's digest, header and columns (but for the vectors), once it has been compared with its digest.
-
-    Raises
-    ------
-    StoreError
-        Where it is damaged, gone, or not of this schema.
-    """
-    digest = verify(file)
-    named = SHARD.fullmatch(file.name)
-    if named and named[1] != digest[:16]:
-        raise StoreError(f"{file}: its name does not match its digest; delete it and embed again")
-    try:
-        with h5py.File(file, "r") as table:
-            header = Header.from_attributes(table.attrs)
-            rows = Rows(**{name: _column(table, name, kind) for name, kind in ROW_DTYPES.items()})
-            vectors = own_dataset(table, header.output)
-            shape, dtype = vectors.id.shape, vectors.id.dtype
-    except StoreError as error:
-        raise StoreError(f"{file}: {error}; embed again with this version") from None
-    except FileNotFoundError:
-        raise StoreError(
-            f"{file}: is gone since it was listed, as its run has finished; open the store again"
-        ) from None
-    except (LookupError, OSError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
-        raise StoreError(f"{file}: not an embedding store of this version ({one_line(error)}); embed again") from None
-    lengths = {len(getattr(rows, name)) for name in ROW_DTYPES} | {shape[0]}
-    if lengths != {len(rows)} or shape[1:] != header.shape or dtype != DTYPES.get(header.dtype):
-        raise StoreError(f"{file}: its columns differ in length or do not fit its header; embed again")
-    for name, values, least, most in (
-        ("label", rows.label, -1, len(header.classes)),
-        ("split", rows.split, 0, len(SPLITS)),
-        ("status", rows.status, EMBEDDED, REMOVED + 1),
-    ):
-        if len(rows) and not (least <= values.min() and values.max() < most):
-            raise StoreError(f"{file}: its column {name!r} has codes that mean nothing; embed again")
-    return digest, header, rows
-
-
-def _column(table: h5py.File, name: str, kind: str) -> NDArray[Any]:
-    found = own_dataset(table, name)
-    if found.id.dtype.kind != np.dtype(kind).kind:
-        raise StoreError(f"expected {name!r} as {kind}, found {found.id.dtype}")
-    values: NDArray[Any] = read_whole(found).astype(kind, copy=False)
-    return values
-
-
 def relabelled(labels: NDArray[np.int32], own: tuple[str, ...], classes: tuple[str, ...]) -> NDArray[np.int32]:
     """Give label codes into `classes` for codes into `own`; -1 for a class that is not there."""
     if own == classes:
@@ -122,11 +74,75 @@ def only_used_classes(header: Header, rows: Rows) -> tuple[Header, Rows]:
     return replace(header, classes=classes), replace(rows, label=relabelled(rows.label, header.classes, classes))
 
 
+def joined(parts: Sequence[tuple[Header, Rows]], place: object) -> tuple[Header, Rows]:
+    """Give the rows of several files one after the other, under one header.
+
+    Raises
+    ------
+    StoreError
+        Where they were not made by one model.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    header, columns = _under_one_header(parts, place)
+    return header, Rows(**{name: np.concatenate(columns[name]) for name in ROW_DTYPES})
+
+
+def in_order(parts: list[tuple[Header, Rows]], place: object) -> tuple[Header, Rows, NDArray[np.int64]]:
+    """Give the rows to be seen, in order of path, under one header with the classes that they have.
+
+    With many rows every copy of them counts: `parts` is emptied, and each column of it let go once it is in order.
+
+    Returns
+    -------
+    The header, the rows, and the number that each of them has, the parts one after the other.
+
+    Raises
+    ------
+    StoreError
+        As `joined`.
+    """
+    header, columns = _under_one_header(parts, place)
+    parts.clear()
+    numbers = latest_rows(*(np.concatenate(columns[name]) for name in ("path", "status")))
+    place_of = np.full(sum(map(len, columns["path"])), -1)
+    place_of[numbers] = np.arange(len(numbers))
+    rows = Rows(**{name: _placed(columns.pop(name), place_of, len(numbers)) for name in ROW_DTYPES})
+    return *only_used_classes(header, rows), numbers
+
+
+def _under_one_header(
+    parts: Sequence[tuple[Header, Rows]], place: object
+) -> tuple[Header, dict[str, list[NDArray[Any]]]]:
+    header = reduce(Header.merged, [own for own, _ in parts])
+    for own, _ in parts:
+        header.require_same_origin(own, place)
+    columns = {name: [getattr(rows, name) for _, rows in parts] for name in ROW_DTYPES}
+    columns["label"] = [relabelled(rows.label, own.classes, header.classes) for own, rows in parts]
+    return header, columns
+
+
+def _placed(parts: list[NDArray[Any]], place_of: NDArray[np.int64], n: int) -> NDArray[Any]:
+    """Put each value of the parts, one after the other, at its place among n; those of place -1 are left out."""
+    if len(parts) == 1 and n == len(place_of) and bool((place_of == np.arange(n)).all()):
+        return parts[0]
+    result = np.empty((n, *parts[0].shape[1:]), np.result_type(*{part.dtype for part in parts}))
+    start = 0
+    while parts:
+        part = parts.pop(0)
+        places = place_of[start : start + len(part)]
+        result[places[places >= 0]] = part[places >= 0]
+        start += len(part)
+    return result
+
+
 def latest_rows(path: NDArray[np.bytes_], status: NDArray[np.int8]) -> NDArray[np.int64]:
     """Pick the rows to be seen: in order of path, the last of each, without the removed."""
+    if bool((path[1:] > path[:-1]).all()):  # as one finished file has them
+        return np.flatnonzero(status != REMOVED)
     order = np.argsort(path, kind="stable")
     paths = path[order]
-    last = np.append(paths[1:] != paths[:-1], True) if len(paths) else np.zeros(0, bool)
-    seen: NDArray[np.int64] = order[last]
-    present: NDArray[np.int64] = seen[status[seen] != REMOVED]
+    is_last = np.append(paths[1:] != paths[:-1], True) if len(paths) else np.zeros(0, bool)
+    del paths  # as large as what it was taken from
+    present: NDArray[np.int64] = order[is_last & (status[order] != REMOVED)]
     return present

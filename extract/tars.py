@@ -1,7 +1,8 @@
 """The images of a tar archive, listed from its headers alone; nothing is ever unpacked.
 
-A header says how long its member is, so that a listing reads some 2 KB a member wherever the archive lies. Names are
-grouped as WebDataset does: `a/7.jpg`, `a/7.cls` and `a/7.json` are one sample, of which the `.cls` is the label.
+A header says how long its member is, so that a listing reads some 2 KB a member wherever the archive lies; members that
+are hardly longer than that it reads through, with few requests. Names are grouped as WebDataset does: `a/7.jpg`,
+`a/7.cls` and `a/7.json` are one sample, of which the `.cls` is the label.
 """
 
 import sys
@@ -14,8 +15,9 @@ from extract.errors import DecodeError, SourceError, TryAgainError, one_line
 from extract.source import UNLISTED, Item, is_hidden
 
 BLOCK = tarfile.BLOCKSIZE
-WINDOW = 4 * BLOCK
-"""Bytes of one request: a header, and mostly those of the small members after it."""
+WINDOW, LARGEST_WINDOW = 4 * BLOCK, 512 * BLOCK
+"""Bytes of one request: a header, and mostly those of the small members after it; twice as many again each time that
+what is wanted next lies right behind."""
 MAX_NAME, MAX_EXTENDED, MAX_LABEL = 4096, 1 << 20, 256
 """Bytes of a name (as systems have it), of a header of names and numbers, and of a label. What is longer is refused."""
 
@@ -126,15 +128,17 @@ class _Window:
 
     def __init__(self, fetch: Fetch, size: int) -> None:
         self._fetch, self._size = fetch, size
-        self._start, self._held = 0, b""
+        self._start, self._held, self._ahead = 0, b"", WINDOW // 2
 
     def read(self, start: int, size: int) -> bytes:
         if start + size > self._size:
             raise _Damage(f"the archive is cut off at byte {self._size:,}; what came after is lost")
         at = start - self._start
         if at < 0 or at + size > len(self._held):
+            is_near = 0 <= at <= len(self._held) + WINDOW
+            self._ahead = min(2 * self._ahead, LARGEST_WINDOW) if is_near else WINDOW // 2
             self._start, at = start, 0
-            self._held = self._fetch(start, min(self._size, start + max(size, WINDOW)))
+            self._held = self._fetch(start, min(self._size, start + max(size, WINDOW, self._ahead)))
         if len(self._held) < at + size:
             raise TryAgainError("it was cut off meanwhile")
         return self._held[at : at + size]

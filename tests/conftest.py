@@ -1,7 +1,10 @@
 """What every test may ask for: the real weights and photos where they are, and files made from them once a session."""
 
+import ctypes
+import gc
 import json
 import os
+import signal
 import subprocess
 import sys
 import zlib
@@ -17,7 +20,25 @@ import numpy as np
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+LONGEST = (
+    "classify/test_real.py",
+    "export/test_features.py",
+    "headstart/test_demo.py",
+    "export/test_pipeline.py",
+    "tune/test_real.py",
+    "project/test_readme.py",
+    "project/test_examples.py",
+    "tune/test_tuning.py",
+    "export/test_quantize.py",
+)
 WEIGHTS = "weights/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first: a worker that met one last would go on alone, for up to two minutes."""
+    here = Path(__file__).parent
+    rank = {here / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
 @pytest.fixture(scope="session")
@@ -259,6 +280,28 @@ def headstart_run() -> Callable[..., subprocess.CompletedProcess[str]]:
         return done
 
     return run
+
+
+@pytest.fixture(scope="session")
+def give_back_memory() -> Callable[[], None]:
+    """Give what was freed back to the system: after the gigabytes of a conversion glibc keeps nearly all of it."""
+
+    def give_back() -> None:
+        gc.collect()
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+        if trim is not None:
+            trim(0)
+
+    return give_back
+
+
+@pytest.fixture
+def own_signals():
+    """Give back the handlers that a command sets where it is run in this process."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

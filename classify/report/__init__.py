@@ -13,7 +13,7 @@ from classify.report.errors import ReportError
 from extract.files import atomic_file, check_output, write_all
 
 if TYPE_CHECKING:
-    from classify.training import TrainResult
+    from classify.result import TrainResult
     from extract.store import Store
 
 __all__ = ["ReportError", "check_report_output", "write_report"]

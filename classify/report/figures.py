@@ -8,7 +8,7 @@ import numpy as np
 from classify.calibration import Calibration, Reliability
 from classify.contenders import Contender
 from classify.curve import CurvePoint, LearningCurve
-from classify.evaluation import ClassFigures
+from classify.judgement import ClassFigures
 from classify.report.text import counted, printable
 from classify.search import Candidate, Search
 from extract.store import Store

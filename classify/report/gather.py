@@ -19,7 +19,7 @@ from classify.report.map import embedding_map
 from classify.report.photos import Album
 from classify.report.summary import summary
 from classify.report.text import percent, printable
-from classify.training import TrainResult
+from classify.result import TrainResult
 from extract.store import Store
 
 MOST_PHOTOS = 60

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from classify.evaluation import Evaluation
+from classify.judgement import Evaluation
 from classify.report.confusion import pairs
 from classify.report.text import counted, percent, printable
-from classify.training import TrainResult
+from classify.result import TrainResult
 from extract.store import Store
 
 FEW = 100

@@ -5,8 +5,8 @@ import pytest
 
 from classify.caveats import caveats
 from classify.duplicates import find_duplicates
-from classify.evaluation import judge_rows
 from classify.heads import HeadOptions
+from classify.judgement import judge_rows
 from classify.splitting import split_rows
 
 

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from classify.duplicates import Duplicates, find_duplicates, stars
-from extract.store import open_store
 
 DIM = 16
 
@@ -136,37 +135,3 @@ def test_group_numbers_join_copies_alone(make_store):
 def test_the_same_twice(make_store):
     store = make_store(["ash"] * 80, copied(photos(60), [*range(20)], noise=0.4))
     assert find_duplicates(store) == find_duplicates(store)
-
-
-def test_real_photos_saved_again_are_found(shared, real_backbone, real_stores, tmp_path):
-    """20 flowers as they are and 20 saved again, smaller or harder compressed, among all 2,500."""
-    import shutil
-
-    from PIL import Image
-
-    from extract import embed
-
-    flowers = shared("images/flowers")
-    folder, rng = tmp_path / "flowers", np.random.default_rng(0)
-    shutil.copytree(flowers, folder)
-    chosen = rng.permutation(sorted(path.relative_to(flowers).as_posix() for path in flowers.rglob("*.jpg")))[:40]
-    for number, name in enumerate(chosen):
-        copy = (folder / name).with_name(f"copy_{number:02}.jpg")
-        if number < 20:
-            shutil.copy(folder / name, copy)
-            continue
-        image, scale = Image.open(folder / name), rng.uniform(0.5, 0.8) if number % 3 else 1
-        quality = int(rng.integers(50, 91)) if number % 3 != 1 else 95
-        image.resize((round(image.width * scale), round(image.height * scale))).save(copy, quality=quality)
-    shutil.copy(real_stores["flowers"], tmp_path / "flowers.h5")
-    store, _ = embed(folder, real_backbone, tmp_path / "flowers.h5")
-    found = find_duplicates(open_store(tmp_path / "flowers.h5"))
-    numbers = dict(zip(store.paths, found.group_of_rows(len(store)).tolist(), strict=True))
-    copies = {path: number for path, number in numbers.items() if "copy_" in path}
-    is_found = [
-        copies[next(p for p in copies if p.endswith(f"copy_{i:02}.jpg"))] == numbers[n] for i, n in enumerate(chosen)
-    ]
-    assert sum(is_found[:20]) == 20
-    assert sum(is_found[20:]) >= 19
-    assert sum(not any("copy_" in store.paths[row] for row in group.rows) for group in found.groups) <= 65
-    assert max(len(group.rows) for group in found.groups) <= 5

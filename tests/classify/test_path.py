@@ -5,7 +5,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 import classify.path
-from classify.path import Axes, Fits, solve_path
+from classify.axes import Axes
+from classify.path import Fits, solve_path
 from classify.search import penalties
 
 TIGHT = 1e-8
@@ -93,30 +94,6 @@ def test_a_solution_is_left_as_it_is_while_others_go_on(monkeypatch):
     assert seen.count([0, 1]) == 1 < seen.count([1]) < 40
     assert np.array_equal(found.weights[:, 0], done.weights[:, 0])
     assert found.logits(axes.project(points))[:, 1] == pytest.approx(done.logits(axes.project(points))[:, 0], abs=0.05)
-
-
-@pytest.mark.parametrize(("n", "d"), [(200, 16), (30, 64)])
-def test_the_axes_turn_the_standardised_rows_and_lose_nothing(n, d):
-    points, _, _ = draw(n, d, 2)
-    axes, expected = Axes.of(points), StandardScaler().fit_transform(points.astype(np.float64))
-    rows = axes.project(points)
-    assert rows.shape[1] == len(axes.covariance) <= min(n, d)
-    assert (axes.rotation is None) == (n >= d)
-    rotation = np.eye(d) if axes.rotation is None else axes.rotation
-    assert rotation.T @ rotation == pytest.approx(np.eye(rows.shape[1]), abs=1e-4)
-    assert rows @ rotation.T == pytest.approx(expected, abs=1e-3)
-    covariance = axes.covariance if axes.covariance.ndim == 2 else np.diag(axes.covariance)
-    assert np.cov(rows.T, bias=True) == pytest.approx(covariance, abs=1e-3)
-    weights = np.random.default_rng(1).normal(0, 1, (rows.shape[1], 3)).astype(np.float32)
-    assert expected @ axes.unproject(weights) == pytest.approx(rows @ weights, abs=1e-2)
-
-
-def test_a_constant_column_is_constant_however_many_rows_there_are():
-    points = np.random.default_rng(0).random((20_000, 3)).astype(np.float32)
-    points[:, 1] = 3.3
-    axes = Axes.of(points)
-    assert (axes.mean[1], axes.scale[1]) == (np.float32(3.3), 1)
-    assert axes.scale == pytest.approx(StandardScaler().fit(points.astype(np.float64)).scale_, rel=1e-3)
 
 
 @pytest.mark.parametrize("rank", [1, 3])

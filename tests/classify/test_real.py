@@ -1,4 +1,7 @@
-"""The figures that are promised, on real weights and real photos."""
+"""The figures that are promised, on real weights and real photos.
+
+All tests that need the real stores are here: a worker that meets them embeds 3,700 photos first.
+"""
 
 import csv
 import json
@@ -11,13 +14,16 @@ import numpy as np
 import onnxruntime
 import pyarrow.parquet
 import pytest
+from PIL import Image
 from sklearn.metrics import accuracy_score, log_loss
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from classify.calibration import fit_temperature, reliability, softmax
 from classify.classifier import read_classifier
+from classify.duplicates import find_duplicates
 from classify.fitting import fit_chosen
 from classify.heads import HeadOptions, fit_head, make_head
+from classify.mislabels import find_suspects
 from classify.rows import TrainingRows, draw_folds
 from classify.scoring import score
 from classify.search import logits_of
@@ -73,14 +79,24 @@ def test_scoring_the_photos_gives_the_same_figures(scored, cats_or_dogs):
     assert -np.log(of_label).mean() == pytest.approx(cats_or_dogs.evaluation.log_loss, abs=0.002)
 
 
+@pytest.fixture(scope="module")
+def few(cats_or_dogs, shared, tmp_path_factory):
+    """Score 40 photos: what a format says of one does not depend on how many there are."""
+    folder = tmp_path_factory.mktemp("few")
+    some_of(shared("images/cats_vs_dogs/val"), folder / "photos", {"cats": 20, "dogs": 20})
+    return folder / "photos", score(folder / "photos", cats_or_dogs.path, folder / "few.csv", top=2).output
+
+
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
-def test_every_format_says_the_same(scored, cats_or_dogs, real_stores, shared, tmp_path, suffix):
-    output = score(shared("images/cats_vs_dogs/val"), cats_or_dogs.path, tmp_path / f"val{suffix}", top=2).output
+def test_every_format_says_the_same(few, cats_or_dogs, tmp_path, suffix):
+    photos, table = few
+    output = score(photos, cats_or_dogs.path, tmp_path / f"few{suffix}", top=2).output
     if suffix == ".jsonl":
         found = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
     else:
         found = pyarrow.parquet.read_table(output).to_pylist()
-    assert [{name: str(value) for name, value in row.items()} for row in found] == rows(scored.output)
+    assert [{name: str(value) for name, value in row.items()} for row in found] == rows(table)
+    assert len(found) == 40
 
 
 def test_plain_onnxruntime_gives_the_same_probabilities(scored, cats_or_dogs, shared):
@@ -183,3 +199,49 @@ def test_calibration_of_flowers_is_within_two_points(real_stores):
     pooled = reliability(np.concatenate(found), np.concatenate(labels))
     print(f"flowers, calibration error pooled over five folds: {pooled.error:.4f}")
     assert pooled.error <= 0.02
+
+
+def test_flipped_labels_of_real_flowers_are_found(real_stores):
+    """Of 25 labels flipped at random among 2,500, over three seeds."""
+    pytest.importorskip("cleanlab")
+    store = open_store(real_stores["flowers"])
+    vectors, hits = store.embeddings(), []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        labels = store.labels.copy()
+        flips = rng.choice(len(labels), 25, replace=False)
+        labels[flips] = (labels[flips] + rng.integers(1, 5, 25)) % 5
+        folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+        head = make_head("logreg", HeadOptions())
+        probabilities = cross_val_predict(head, vectors, labels, cv=folds, method="predict_proba")
+        first = find_suspects(store, np.arange(len(labels)), labels, probabilities)[:40]
+        hits.append(len({suspect.row for suspect in first} & set(flips.tolist())))
+    assert np.mean(hits) >= 19.5, hits
+
+
+def test_real_photos_saved_again_are_found(shared, real_backbone, real_stores, tmp_path):
+    """20 flowers as they are and 20 saved again, smaller or harder compressed, among all 2,500."""
+    flowers = shared("images/flowers")
+    folder, rng = tmp_path / "flowers", np.random.default_rng(0)
+    shutil.copytree(flowers, folder)
+    chosen = rng.permutation(sorted(path.relative_to(flowers).as_posix() for path in flowers.rglob("*.jpg")))[:40]
+    for number, name in enumerate(chosen):
+        copy = (folder / name).with_name(f"copy_{number:02}.jpg")
+        if number < 20:
+            shutil.copy(folder / name, copy)
+            continue
+        image, scale = Image.open(folder / name), rng.uniform(0.5, 0.8) if number % 3 else 1
+        quality = int(rng.integers(50, 91)) if number % 3 != 1 else 95
+        image.resize((round(image.width * scale), round(image.height * scale))).save(copy, quality=quality)
+    shutil.copy(real_stores["flowers"], tmp_path / "flowers.h5")
+    store, _ = embed(folder, real_backbone, tmp_path / "flowers.h5")
+    found = find_duplicates(open_store(tmp_path / "flowers.h5"))
+    numbers = dict(zip(store.paths, found.group_of_rows(len(store)).tolist(), strict=True))
+    copies = {path: number for path, number in numbers.items() if "copy_" in path}
+    is_found = [
+        copies[next(p for p in copies if p.endswith(f"copy_{i:02}.jpg"))] == numbers[n] for i, n in enumerate(chosen)
+    ]
+    assert sum(is_found[:20]) == 20
+    assert sum(is_found[20:]) >= 19
+    assert sum(not any("copy_" in store.paths[row] for row in group.rows) for group in found.groups) <= 65
+    assert max(len(group.rows) for group in found.groups) <= 5

@@ -21,7 +21,7 @@ from PIL import Image
 from classify.calibration import Calibration, reliability
 from classify.contenders import Contender
 from classify.curve import CurvePoint, LearningCurve
-from classify.evaluation import Evaluation, judge_rows
+from classify.judgement import Evaluation, judge_rows
 from classify.report import ReportError, check_report_output, write_report
 from classify.report import map as map_module
 from classify.report import photos as photos_module
@@ -402,7 +402,7 @@ def many(n: int, k: int) -> Store:
     )
     header = Header({}, "0" * 64, "embedding", (16,), "float32", names, "photos", ("made",))
     zeros = np.zeros(n, np.int64)
-    return InMemory(Path("made.h5"), header, rows, (), (), ("photos",), zeros, zeros)
+    return InMemory(Path("made.h5"), header, rows, (), (), (), ("photos",), zeros, zeros)
 
 
 class InMemory(Store):

@@ -45,7 +45,7 @@ def frameworks():
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory, frameworks) -> Callable[..., Exported]:
+def exported(tmp_path_factory, frameworks, give_back_memory) -> Callable[..., Exported]:
     """Export a backbone once for each set of options, keeping the Keras network."""
     import export.network
     from export import export_backbone
@@ -65,6 +65,7 @@ def exported(tmp_path_factory, frameworks) -> Callable[..., Exported]:
                 summary = export_backbone(folder / f"{len(made)}.onnx", backbone=backbone, weights=weights, **options)
             plan = make_plan(backbone, options.get("image_size"), options.get("width", 1.0), "squash")
             made[key] = Exported(summary, onnx.load(summary.path), *kept, plan)
+            give_back_memory()
         return made[key]
 
     return make

@@ -35,7 +35,7 @@ class Door(ThreadingHTTPServer):
         self.method, self.kinds = "GET", DATA
 
     def fault_of(self, method: str, path: str) -> str:
-        """Let each object of the kind fail the first time that it is asked for or put, in one way or another."""
+        """Let each object of the kind, or range of it, fail the first time that it is asked for or put, in some way."""
         if method != self.method or not is_of(path, self.kinds):
             return ""
         with self.lock:
@@ -58,7 +58,7 @@ class Passing(BaseHTTPRequestHandler):
     do_PUT = do_HEAD = do_POST = do_DELETE = do_GET
 
     def _pass_on(self) -> None:
-        fault = self.server.fault_of(self.command, self.path)
+        fault = self.server.fault_of(self.command, self.path + self.headers.get("Range", ""))
         if fault == "reset":
             self.close_connection = True
             return

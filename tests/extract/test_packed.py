@@ -14,7 +14,8 @@ from extract import EngineOptions, Share, embed, find_images
 from extract.decode import FORMATS
 from extract.errors import SourceError, TryAgainError
 from extract.reading import LocalReader
-from extract.tars import IMAGE_SUFFIXES
+from extract.source import Item
+from extract.tars import IMAGE_SUFFIXES, WINDOW, tar_items
 
 QUICK = EngineOptions(isolate=False)
 
@@ -317,3 +318,18 @@ def test_the_suffixes_of_images_are_those_of_the_formats():
     Image.init()
     known = {suffix for suffix, form in Image.registered_extensions().items() if form in (*FORMATS, "MPO")}
     assert {suffix.decode() for suffix in IMAGE_SUFFIXES} >= known - {".pfm"}  # which has floating-point pixels
+
+
+@pytest.mark.parametrize(("size", "most"), [(1000, 20), (50_000, 401)])
+def test_a_listing_asks_for_headers_alone_but_reads_through_tiny_members(tmp_path, size, most):
+    data = make_tar(tmp_path / "x.tar", [(f"{number}.png", bytes(size)) for number in range(400)]).read_bytes()
+    asked = []
+
+    def fetch(start: int, end: int) -> bytes:
+        asked.append(end - start)
+        return data[start:end]
+
+    items = tar_items(Item(b"x.tar", len(data), 7), fetch, "x.tar")
+    assert [item.size for item in items] == [size] * 400
+    assert len(asked) <= most
+    assert sum(asked) <= min(len(data), 401 * WINDOW)

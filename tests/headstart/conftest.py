@@ -1,7 +1,6 @@
 """The command line, run in this process, and inputs that it must refuse."""
 
 import shlex
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,8 @@ from typer.testing import CliRunner
 
 
 @pytest.fixture(autouse=True)
-def _own_signals():
-    """Give back the handlers that a command sets."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+def _own_signals(own_signals):
+    """For every command that is run here."""
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ ONLY_HERE = {
         "headstart/pictures.py",
     },
     "sklearn": {"classify/heads.py", "classify/report/map.py"},
-    "ray": {"extract/ray_engine.py"},
+    "ray": {"extract/ray_cluster.py"},
     "cleanlab": {"classify/mislabels.py"},
     "jinja2": {"classify/report/"},
     "typer": {"headstart/"},

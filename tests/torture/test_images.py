@@ -3,7 +3,8 @@ from collections import Counter
 import pytest
 
 from extract import EngineOptions
-from torture.images import CUTS, FORMATS, cases, check, images
+from torture.contents import CUTS, FORMATS
+from torture.images import cases, check, images
 
 
 def test_there_are_more_than_sixty_and_no_name_stands_twice():
@@ -27,8 +28,8 @@ def test_each_is_embedded_or_a_failure_with_the_right_reason(tmp_path, tiny_back
 def test_what_is_wrong_is_told(tmp_path, tiny_backbone, monkeypatch):
     monkeypatch.setattr("extract.decode._orientation", lambda image: 1)
     monkeypatch.setattr("extract.decode.MAX_PIXELS", 1 << 40)
-    monkeypatch.setattr("torture.images._bombs", list)
-    monkeypatch.setattr("torture.images._cut_off", list)
+    monkeypatch.setattr("torture.images.bombs", list)
+    monkeypatch.setattr("torture.images.cut_off", list)
     _, wrong = check(tmp_path, tiny_backbone, EngineOptions(isolate=False))
     assert {line.partition(":")[0] for line in wrong} == {
         repr(f"turned/{number}.{form}".encode()) for number in range(2, 9) for form in ("jpeg", "png", "webp")
@@ -37,8 +38,8 @@ def test_what_is_wrong_is_told(tmp_path, tiny_backbone, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore::Warning")
 def test_the_figures_of_many_runs(tiny_backbone, monkeypatch):
-    monkeypatch.setattr("torture.images._bombs", list)
-    monkeypatch.setattr("torture.images._cut_off", list)
+    monkeypatch.setattr("torture.images.bombs", list)
+    monkeypatch.setattr("torture.images.cut_off", list)
     figures = images(2, tiny_backbone)
     assert (figures["runs"], figures["wrong"]) == (2, [])
     assert figures["embedded"] + figures["failed"] == figures["files"]

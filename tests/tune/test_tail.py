@@ -114,10 +114,11 @@ def test_another_kind_is_refused(frameworks, node, said):
 
 
 @pytest.mark.parametrize(("backbone", "cut"), [("mobilenet_v2", "block_12"), ("vgg16", "block4")])
-def test_exported_tails_can_be_tuned(frameworks, tmp_path, backbone, cut):
+def test_exported_tails_can_be_tuned(frameworks, give_back_memory, tmp_path, backbone, cut):
     from export import export_backbone
 
     made = export_backbone(tmp_path / "cut.onnx", backbone=backbone, weights="random", image_size=96, cut=cut)
+    give_back_memory()
     model = read_model(made.path)
     tensors = RNG.normal(0, 1, (2, *model.outputs["tensor"])).astype(np.float32)
     expected = open_tail(model).run(tensors)
