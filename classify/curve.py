@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from classify.calibration import log_loss, softmax
 from classify.heads import DEFAULT_C, HeadOptions, fit_head, make_head
 from classify.path import solve_path
-from classify.rows import rank_within_class
+from classify.rows import blocks_of, rank_within_class
 from classify.search import Search, class_weights, logits_of, penalties
 
 SHARES = (0.1, 0.2, 0.4, 0.7, 1.0)
@@ -81,7 +81,7 @@ def _fitted(
     grid = penalties((options.c or DEFAULT_C,), 1.0, rows.classes)
     projected = axes.project(rows.embeddings)
     fits = next(solve_path(projected, rows.labels, sets, axes.covariance, grid, rows.classes))
-    logits = fits.logits(axes.project(test))
+    logits = np.concatenate([fits.logits(axes.project(block)) for block in blocks_of(test)])
     return [logits[:, number] for number in range(len(chosen))]
 
 

@@ -12,6 +12,14 @@ ALWAYS_TRAINED = -1
 """The fold of images that are never held out, because their class has too few."""
 
 
+BLOCK_ROWS = 4096
+
+
+def blocks_of(embeddings: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Divide rows into views of some `BLOCK_ROWS`, so that what is computed of them is never in memory for all."""
+    return np.array_split(embeddings, max(1, -(-len(embeddings) // BLOCK_ROWS)))
+
+
 @dataclass(frozen=True)
 class TrainingRows:
     """n labelled images.

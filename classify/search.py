@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from classify.axes import Axes
 from classify.heads import DEFAULT_C, HeadOptions, Start, fit_head, make_head
 from classify.path import Fits, solve_path
-from classify.rows import TrainingRows, rank_within_class
+from classify.rows import TrainingRows, blocks_of, rank_within_class
 
 GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 RISES = 1
@@ -174,7 +174,7 @@ def _search_by_fitting(rows: TrainingRows, options: HeadOptions, _ratio: float) 
 
 def logits_of(head: Any, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
     """Give logits, float64 (n, k), of a fitted pipeline for embeddings, (n, d): logarithms of its probabilities."""
-    probabilities = head.predict_proba(embeddings).astype(np.float64)
+    probabilities = np.concatenate([head.predict_proba(block) for block in blocks_of(embeddings)]).astype(np.float64)
     result: NDArray[np.float64] = np.log(np.clip(probabilities, np.finfo(np.float64).tiny, 1))
     return result
 
