@@ -16,7 +16,7 @@ CLASSIFIER ?= classifier.onnx
 PREDICTIONS ?= predictions.csv
 TUNED ?= tuned.onnx
 
-.PHONY: help setup demo export embed train-head score test check format bench bench-scale bench-accuracy bench-heads bench-passes bench-cluster bench-tune tune torture audit lock clean
+.PHONY: help setup demo export embed train-head score test check format bench bench-scale bench-accuracy bench-heads bench-passes bench-merge bench-cluster bench-tune tune torture audit lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ bench-heads: setup ## Measure heads: search, features, calibration, unknown (BEN
 
 bench-passes: setup ## Measure training by passes over a store that does not fit in memory (BENCH_ROWS=)
 	$(BIN)/python -m bench.passes
+
+bench-merge: setup ## Measure opening and merging ten thousand shards (BENCH_SHARDS=)
+	$(BIN)/python -m bench.merge
 
 bench-cluster: setup ## Measure the Ray engine beside the local one (BENCH_IMAGES=, BENCH_WEIGHTS=)
 	$(BIN)/python -m bench.cluster
