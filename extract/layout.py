@@ -21,7 +21,11 @@ from extract.source import SPLITS
 from extract.tables import SHARD
 
 COMPARED_BYTES = 16 << 20
-"""Files up to this size are compared with those before them; larger ones are few, and parsed each by itself."""
+"""Shards up to this size are compared with those before them; larger ones are few, and parsed each by itself."""
+SUPERBLOCK = 48
+"""Bytes at the beginning that say where HDF5 goes on."""
+REMEMBERED = 64
+"""Layouts: shards of one run mostly have one of a few sizes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ class TableReader:
             if named and named[1] != digest[:16]:
                 raise StoreError(f"{path}: its name does not match its digest; delete it and embed again")
             try:
-                layout = self._layout(file)
+                layout = self._layout(file, is_shard=named is not None)
                 rows = Rows(
                     **{
                         name: span.read(file).astype(ROW_DTYPES[name], copy=False)
@@ -105,19 +109,23 @@ class TableReader:
             except StoreError as error:
                 raise StoreError(f"{path}: {error}; embed again with this version") from None
             except (LookupError, OSError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
+                if isinstance(error, OSError) and error.errno:  # the system's, not HDF5's
+                    raise StoreError(f"{path}: cannot be read: {error.strerror}") from None
                 raise StoreError(
                     f"{path}: not an embedding store of this version ({one_line(error)}); embed again"
                 ) from None
         return Table(digest, layout.header, rows, layout.vectors)
 
-    def _layout(self, file: BinaryIO) -> _Layout:
+    def _layout(self, file: BinaryIO, is_shard: bool) -> _Layout:
         size = file.seek(0, 2)
-        if size > COMPARED_BYTES:
+        if not is_shard or size > COMPARED_BYTES:
             return _parsed(file, memoryview(b""))
         file.seek(0)
         data = memoryview(file.read())
         known = self._layouts.get(size)
         if known is None or not known.is_of(data):
+            if len(self._layouts) >= REMEMBERED:
+                self._layouts.clear()
             known = self._layouts[size] = _parsed(file, data)
         return known
 
@@ -130,13 +138,18 @@ def _parsed(file: BinaryIO, data: memoryview) -> _Layout:
         vectors = _span(table, header.output, "f")
     if vectors.shape[1:] != header.shape or vectors.dtype != DTYPES.get(header.dtype):
         raise StoreError(f"its {header.output} does not fit its header")
+    for name, span in columns.items():
+        if span.shape[1:] != ((32,) if name == "sha256" else ()):
+            raise StoreError(f"its column {name!r} is of another shape")
     if len({span.shape[0] for span in (*columns.values(), vectors)}) > 1:
         raise StoreError("its columns differ in length")
     others, at = {}, USER_BLOCK
     for span in sorted((*columns.values(), vectors), key=lambda span: span.offset):
-        if span.offset > at:
+        if span.end > span.offset:
+            if span.offset < max(at, USER_BLOCK + SUPERBLOCK):
+                raise StoreError("two of its columns lie in the same place")
             others[at] = bytes(data[at : span.offset])
-        at = max(at, span.end)
+            at = span.end
     return _Layout(header, columns, vectors, others | {at: bytes(data[at:])})
 
 
@@ -144,6 +157,8 @@ def _span(table: h5py.File, name: str, kind: str) -> Span:
     found = own_dataset(table, name).id
     if found.dtype.kind != kind:
         raise StoreError(f"expected {name!r} as {kind}, found {found.dtype}")
+    if not found.get_type().equal(h5py.h5t.py_create(found.dtype, logical=True)):
+        raise StoreError(f"expected {name!r} as {found.dtype}, found another layout of numbers or text")
     return Span(found.get_offset() or USER_BLOCK, found.shape, found.dtype)
 
 

@@ -108,6 +108,20 @@ def texts(file):
     file.create_dataset("path", data=["ash/1.png", "ash/2.png", "oak/3.png"], dtype=h5py.string_dtype())
 
 
+def of_56_bits(file):
+    kind = h5py.h5t.STD_I64LE.copy()
+    kind.set_precision(56)
+    h5py.h5d.create(file.id, b"size", kind, h5py.h5s.create_simple((3,))).write(*[h5py.h5s.ALL] * 2, np.ones(3, "<i8"))
+
+
+def padded(file):
+    kind = h5py.h5t.C_S1.copy()
+    kind.set_size(9)
+    kind.set_strpad(h5py.h5t.STR_SPACEPAD)
+    names = np.array([b"ash/1.png", b"ash/2.png", b"oak/3.png"])
+    h5py.h5d.create(file.id, b"path", kind, h5py.h5s.create_simple((3,))).write(*[h5py.h5s.ALL] * 2, names)
+
+
 def references(file):
     file.create_dataset("path", data=[file.ref] * 3, dtype=h5py.ref_dtype)
 
@@ -142,6 +156,14 @@ ATTACKS = {
     "text of any length": (replaced("path", texts), "another layout"),
     "references": (replaced("path", references), "another layout"),
     "numbers for text": (replaced("reason", lambda f: f.__setitem__("reason", [1, 2, 3])), "expected 'reason'"),
+    "digests of another length": (
+        replaced("sha256", lambda f: f.__setitem__("sha256", np.zeros((3, 16), "u1"))),
+        "shape",
+    ),
+    "two labels an image": (replaced("label", lambda f: f.__setitem__("label", np.zeros((3, 2), "<i4"))), "shape"),
+    "numbers of 56 bits": (replaced("size", of_56_bits), "another layout of numbers"),
+    "text filled up with blanks": (replaced("path", padded), "another layout of numbers or text"),
+    "two columns in one place": (replaced("size", lambda f: f.__setitem__("size", f["mtime_ns"])), "the same place"),
     "embeddings in another file": (
         replaced("embedding", lambda f: f.__setitem__("embedding", h5py.ExternalLink(other_file(f), "x"))),
         "something else",

@@ -1,5 +1,6 @@
 """Files are read alike whether HDF5 has parsed them or only the one before them."""
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from extract import layout
+from extract.errors import StoreError
 from extract.layout import TableReader
 from extract.model import parse_model
 from extract.outcome import Outcome, to_rows, to_vectors
@@ -112,3 +114,25 @@ def test_rows_anywhere_in_a_file_are_read(shard):
         np.testing.assert_array_equal(vectors.read(file, 7, 5), through_hdf5(path)["embedding"][7:12])
         with pytest.raises(ValueError, match="ends before"):
             vectors.read(file, 29, 200)
+
+
+def test_only_so_many_layouts_are_kept_and_none_of_single_files(shard, header, parsed, monkeypatch, tmp_path):
+    monkeypatch.setattr(layout, "REMEMBERED", 3)
+    reader = TableReader()
+    for number in range(1, 9):
+        assert_is_read(reader, shard(number, rows=number), header)
+        assert len(reader._layouts) <= 3
+    single = shard(9).rename(tmp_path / "photos.h5")
+    for _ in range(2):
+        assert_is_read(reader, single, header)
+    assert len(parsed) == 10
+
+
+def test_a_fault_of_the_system_is_not_taken_for_another_schema(shard, monkeypatch):
+    def fail(*_args):
+        raise OSError(errno.EIO, "Input/output error")
+
+    path = shard(1)
+    monkeypatch.setattr(layout.Span, "read", fail)
+    with pytest.raises(StoreError, match="cannot be read: Input/output error"):
+        TableReader().read(path)
