@@ -87,7 +87,7 @@ def _of_copies(duplicates: Duplicates, split: Split) -> Iterator[str]:
         )
     if split.left_out:
         yield (
-            f"{split.left_out} training images were left out, because the split holds copies of them to judge on "
+            f"{split.left_out} training images were left out, because the split holds copies of them "
             f"({crossing} images are in more than one split)"
         )
 

@@ -11,7 +11,7 @@ from classify.comparison import Comparison, compare
 from classify.duplicates import group_numbers
 from classify.errors import ClassifierError, LabelError
 from classify.judgement import Evaluation, judge_rows
-from classify.splitting import digest_of_rows, split_rows
+from classify.splitting import digest_of_rows, have_two_labels, split_rows
 from extract.source import SPLITS
 from extract.store import Store, open_store
 
@@ -94,11 +94,21 @@ def _rows_to_judge(table: Store, judged: Classifier, split: str | None) -> tuple
     if split is not None:
         if split not in SPLITS[1:]:
             raise LabelError(f"unknown split {split!r}; expected one of {', '.join(SPLITS[1:])}")
-        return np.flatnonzero(labelled & (table.splits == split)), f"the {split} split"
+        return _without_doubtful(table, labelled, labelled & (table.splits == split), f"the {split} split")
     trained_on = judged.model.metadata.get("trained_on", {})
     if trained_on.get("rows_sha256") == digest_of_rows(table):
         # As they were found then: a pair on the edge of being alike might be seen otherwise on another machine.
         groups = group_numbers(trained_on.get("copies", []), len(table))
         own = split_rows(table, float(trained_on["holdout"]), int(judged.model.metadata["head"]["seed"]), groups)
         return own.test, f"{own.origin}, on which it was not trained"
-    return np.flatnonzero(labelled), "every labelled image"
+    return _without_doubtful(table, labelled, labelled, "every labelled image")
+
+
+def _without_doubtful(
+    table: Store, labelled: NDArray[np.bool_], chosen: NDArray[np.bool_], origin: str
+) -> tuple[NDArray[np.int64], str]:
+    """Leave out files whose bytes stand under another label too, as `split_rows` does, and say how many."""
+    doubtful = chosen & have_two_labels(table, labelled)
+    if doubtful.any():
+        origin += f", less {np.count_nonzero(doubtful):,} whose bytes stand under another label too"
+    return np.flatnonzero(chosen & ~doubtful), origin

@@ -11,13 +11,13 @@ from classify.calibration import log_loss, softmax
 ALWAYS_TRAINED = -1
 """The fold of images that are never held out, because their class has too few."""
 
-
-BLOCK_ROWS = 4096
+ROWS_A_BLOCK = 4096
+"""20 MB of the usual 1,280 numbers."""
 
 
 def blocks_of(embeddings: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """Divide rows into views of some `BLOCK_ROWS`, so that what is computed of them is never in memory for all."""
-    return np.array_split(embeddings, max(1, -(-len(embeddings) // BLOCK_ROWS)))
+    """Divide rows into views of some `ROWS_A_BLOCK`, so that what is computed of them is never in memory for all."""
+    return np.array_split(embeddings, max(1, -(-len(embeddings) // ROWS_A_BLOCK)))
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ def draw_folds(labels: NDArray[np.int32], draws: NDArray[np.float64], most: int 
 def is_contradictory(labels: NDArray[np.int32], draws: NDArray[Any]) -> NDArray[np.bool_]:
     """Tell which images, bool (n,), have a copy (an equal draw) under another label: nobody can judge on those."""
     _, number = np.unique(draws, return_inverse=True)
-    least = np.full(number.max() + 1, np.iinfo(np.int32).max)
-    most = np.full(number.max() + 1, -1)
+    contents = number.max(initial=-1) + 1
+    least, most = np.full(contents, np.iinfo(np.int32).max), np.full(contents, -1)
     np.minimum.at(least, number, labels)
     np.maximum.at(most, number, labels)
     result: NDArray[np.bool_] = (least != most)[number]

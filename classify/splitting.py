@@ -83,7 +83,7 @@ def split_rows(store: Store, fraction: float = 0.2, seed: int = 0, groups: NDArr
             offered = np.flatnonzero(usable & ((splits == "train") | (splits == "")))
             train = offered[~np.isin(draws[offered], draws[own])]
             _check(store, train, draws, 1)
-            test = own[~_have_two_labels(store, usable)[own]]
+            test = own[~have_two_labels(store, usable)[own]]
             _require_some(store, test)
             origin = f"the {name} split of the images"
             return Split(train, test, draws[train], origin, len(offered) - len(train), len(own) - len(test))
@@ -95,7 +95,7 @@ def split_rows(store: Store, fraction: float = 0.2, seed: int = 0, groups: NDArr
     return Split(train, test, draws[train], f"a hold-out of {fraction:.0%} by content")
 
 
-def _have_two_labels(store: Store, usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def have_two_labels(store: Store, usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Tell which rows, bool (n,), are of a file whose bytes stand under another label too; of usable rows alone."""
     rows = np.flatnonzero(usable)
     _, content = np.unique(store.rows.sha256[rows].view("V32").ravel(), return_inverse=True)

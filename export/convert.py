@@ -7,7 +7,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from export.backbones import Pixels, Plan
-from export.errors import ConversionError
+from export.errors import ConversionError, one_line
 from export.features import TO_CHANNELS_LAST, channels_first, pool_blocks
 from export.frameworks import Frameworks, quiet
 from export.graph import add_constant, constant, consumers_of
@@ -71,8 +71,11 @@ def _translate(network: Any, plan: Plan, frameworks: Frameworks) -> onnx.ModelPr
     spec = tensorflow.TensorSpec((None, *plan.image_size, 3), tensorflow.float32, name=INPUT)
     # tf2onnx's own Keras door expects Keras 2; a plain function works with Keras 3.
     function = tensorflow.function(lambda image: network(image, training=False), input_signature=[spec])
-    with quiet(), tensorflow.device("/CPU:0"):
-        model, _ = frameworks.tf2onnx.convert.from_function(function, input_signature=[spec], opset=OPSET)
+    try:
+        with quiet(), tensorflow.device("/CPU:0"):
+            model, _ = frameworks.tf2onnx.convert.from_function(function, input_signature=[spec], opset=OPSET)
+    except Exception as error:  # of any kind: it is a compiler
+        raise ConversionError(f"{plan.backbone.name}: tf2onnx cannot translate it: {one_line(error)}") from error
     foreign = {node.domain for node in model.graph.node} - {"", "ai.onnx"}
     if foreign:
         raise ConversionError(

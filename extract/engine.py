@@ -164,8 +164,8 @@ class Engine:
                 finally:
                     for future in running:
                         future.cancel()
+                    reader.close()  # before the threads are waited for, which wait for it
         finally:
-            reader.close()
             for decoder in decoders:
                 decoder.close()
 

@@ -4,7 +4,7 @@ import hashlib
 import os
 import random
 import re
-import time
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -57,6 +57,7 @@ class RemoteReader:
     def __init__(self, root: str) -> None:
         self._files, self._root = opened(root)
         self._budget, self._numbers = Budget(BYTES_AHEAD), count()
+        self._ended = threading.Event()
         self._pool = ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="fetch")
 
     def begin(self, items: Iterable[Item]) -> Iterator[Begun | None]:
@@ -97,8 +98,10 @@ class RemoteReader:
 
     def _fetch(self, path: bytes, **part: int) -> bytes:
         name = f"{self._root}/{os.fsdecode(path)}"
+        if self._ended.is_set():
+            raise TryAgainError("not read: the run has ended")
         try:
-            data: bytes = again_and_again(lambda: self._files.cat_file(name, **part))
+            data: bytes = again_and_again(lambda: self._files.cat_file(name, **part), self._ended)
         except FileNotFoundError:
             raise DecodeError("no such file") from None
         except Exception as error:  # each kind of store raises its own
@@ -106,7 +109,8 @@ class RemoteReader:
         return data
 
     def close(self) -> None:
-        """End its threads."""
+        """End its threads; what is under way is not begun again."""
+        self._ended.set()
         self._budget.end()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -183,8 +187,9 @@ def read_url(url: str) -> bytes:
         raise OSError(one_line(error)) from None
 
 
-def again_and_again(request: Callable[[], Any]) -> Any:
-    """Make a request until it succeeds, is refused for good, or has failed `TRIES` times."""
+def again_and_again(request: Callable[[], Any], ended: threading.Event | None = None) -> Any:
+    """Make a request until it succeeds, is refused for good, has failed `TRIES` times, or nobody waits for it."""
+    ended = ended or threading.Event()
     for number in range(1, TRIES):
         try:
             return request()
@@ -192,7 +197,8 @@ def again_and_again(request: Callable[[], Any]) -> Any:
             raise
         except Exception:
             wait = min(FIRST_WAIT * 2**number, LONGEST_WAIT)
-        time.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311  not a secret
+            if ended.wait(wait * random.uniform(0.5, 1.5)):  # noqa: S311  not a secret
+                raise
     return request()
 
 

@@ -103,6 +103,5 @@ def test_copies_in_two_splits_are_said(make_store):
     contents, splits = [*range(100), 80, 80, 81, 0], ["train"] * 60 + ["val"] * 40 + ["train"] * 4
     found = said(make_store([*["ash", "birch"] * 50, "ash", "ash", "birch", "ash"], contents=contents, splits=splits))
     assert found == [
-        "3 training images were left out, because the split holds copies of them to judge on (2 images are in more "
-        "than one split)"
+        "3 training images were left out, because the split holds copies of them (2 images are in more than one split)"
     ]

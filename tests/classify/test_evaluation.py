@@ -64,6 +64,22 @@ def test_one_split_can_be_judged_alone(clustered, tmp_path):
         evaluate(store, path, split="holdout")
 
 
+def test_files_that_stand_under_two_classes_are_told_of_and_not_judged_on(clustered, tmp_path):
+    splits = ["train"] * 30 + ["val"] * 30 + ["test"] * 30
+    plain = clustered(90, splits=splits)
+    path = train(plain, tmp_path / "classifier.onnx").path
+    other = int(np.flatnonzero(plain.labels != plain.labels[40])[-1])  # a photo of the test split
+    contents = [str(row) if row != other else "40" for row in range(90)]
+    store = clustered(90, splits=splits, contents=contents, name="doubtful.h5")
+    for split, images, lost in (("train", 30, 0), ("val", 29, 1), ("test", 29, 1), (None, 88, 2)):
+        found = evaluate(store, path, split=split)
+        less = f", less {lost} whose bytes stand under another label too" if lost else ""
+        assert (found.images, found.judged_on) == (
+            images,
+            (f"the {split} split" if split else "every labelled image") + less,
+        )
+
+
 def test_a_split_without_images_is_refused(tiny_store, tiny_classifier):
     with pytest.raises(LabelError, match="labelled images of the split 'test' to judge on, found none"):
         evaluate(tiny_store, tiny_classifier, split="test")

@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from extract import EngineOptions, Share, embed, find_images
+from extract.errors import TryAgainError
 from extract.neighbours import GAP, MOST_BYTES, MOST_IMAGES, runs
+from extract.remote import RemoteReader
 from extract.schema import ROW_DTYPES
 from extract.source import Item
 from extract.tars import WINDOW
@@ -218,3 +220,24 @@ def test_no_run_is_begun_before_there_is_room_for_it(memory, here, backbone, tmp
     options = EngineOptions(isolate=False, workers=3)
     assert_same_rows(embed(memory[0], backbone, tmp_path / "a.h5", options=options)[0], here)
     assert 0 < largest[0] <= max(ahead, MOST_IMAGES * int(here.rows.size.max()))
+
+
+def test_a_reader_that_is_closed_waits_for_no_store_that_is_down(monkeypatch):
+    calls = Counter()
+
+    def down(*_args, **_kwargs):
+        calls["all"] += 1
+        raise OSError("down")
+
+    monkeypatch.setattr("extract.remote.FIRST_WAIT", 60.0)
+    monkeypatch.setattr("fsspec.implementations.memory.MemoryFileSystem.cat_file", down)
+    reader = RemoteReader("memory://nowhere")
+    begun = list(reader.begin(EVENLY[:MOST_IMAGES]))
+    while not calls:
+        time.sleep(0.01)
+    started = time.monotonic()
+    reader.close()
+    with pytest.raises(TryAgainError):
+        begun[-1]()
+    assert time.monotonic() - started < 20  # each of the 33 requests of the run would have waited for minutes
+    assert calls["all"] == 1

@@ -504,6 +504,7 @@ import extract.files, extract.hdf5, extract.writer
 from extract import EngineOptions, embed
 
 extract.writer.ROWS_A_SHARD = 8
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started us with it ignored
 _, images, model, output, halt = sys.argv
 
 
