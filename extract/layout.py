@@ -93,8 +93,10 @@ class TableReader:
         StoreError
             Where it is damaged, gone, or not of this schema.
         """
+        named = SHARD.fullmatch(path.name)
+        if named and not path.exists():
+            raise StoreError(f"{path}: is gone since it was listed, as its run has finished; open the store again")
         with verified(path) as (file, digest):
-            named = SHARD.fullmatch(path.name)
             if named and named[1] != digest[:16]:
                 raise StoreError(f"{path}: its name does not match its digest; delete it and embed again")
             try:

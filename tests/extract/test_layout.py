@@ -136,3 +136,10 @@ def test_a_fault_of_the_system_is_not_taken_for_another_schema(shard, monkeypatc
     monkeypatch.setattr(layout.Span, "read", fail)
     with pytest.raises(StoreError, match="cannot be read: Input/output error"):
         TableReader().read(path)
+
+
+def test_a_shard_that_is_gone_since_it_was_listed_is_told_so(shard):
+    path = shard(1)
+    path.unlink()
+    with pytest.raises(StoreError, match="is gone since it was listed"):
+        TableReader().read(path)
