@@ -205,21 +205,11 @@ def test_an_answer_of_another_length_is_not_believed(memory, here, backbone, tmp
 
 
 @pytest.mark.parametrize("ahead", [1, 200_000, 3_000_000])
-def test_no_run_is_begun_before_there_is_room_for_it(memory, here, backbone, tmp_path, monkeypatch, ahead):
-    from extract.remote import RemoteReader
-
+def test_no_run_is_begun_before_there_is_room_for_it(memory, here, backbone, tmp_path, monkeypatch, most_held, ahead):
     monkeypatch.setattr("extract.remote.BYTES_AHEAD", ahead)
-    largest, known = [0], RemoteReader._read_ahead
-
-    def read_ahead(self, number, run):
-        found = known(self, number, run)
-        largest[0] = max(largest[0], self._budget._held)
-        return found
-
-    monkeypatch.setattr(RemoteReader, "_read_ahead", read_ahead)
     options = EngineOptions(isolate=False, workers=3)
     assert_same_rows(embed(memory[0], backbone, tmp_path / "a.h5", options=options)[0], here)
-    assert 0 < largest[0] <= max(ahead, MOST_IMAGES * int(here.rows.size.max()))
+    assert 0 < most_held[0] <= max(ahead, MOST_IMAGES * int(here.rows.size.max()))
 
 
 def test_a_reader_that_is_closed_waits_for_no_store_that_is_down(monkeypatch):

@@ -12,7 +12,6 @@ from PIL import Image
 
 from extract import EngineOptions, embed, find_images
 from extract.errors import SourceError
-from extract.remote import RemoteReader
 from extract.schema import ROW_DTYPES
 
 boto3 = pytest.importorskip("boto3")
@@ -109,19 +108,11 @@ def test_a_folder_that_cannot_be_listed_is_an_error_and_not_empty(photos, monkey
         find_images("memory://listed")
 
 
-def test_no_more_is_held_ahead_than_is_allowed(door, bucket, backbone, tmp_path, monkeypatch):
+def test_no_more_is_held_ahead_than_is_allowed(door, bucket, backbone, tmp_path, monkeypatch, most_held):
     monkeypatch.setattr("extract.remote.BYTES_AHEAD", 30_000)
-    most, taken = [0], RemoteReader._read_ahead
-
-    def read_ahead(self, number, item):
-        found = taken(self, number, item)
-        most[0] = max(most[0], self._budget._held)
-        return found
-
-    monkeypatch.setattr(RemoteReader, "_read_ahead", read_ahead)
     store, _ = embed(bucket, backbone, tmp_path / "a.h5", options=EngineOptions(isolate=False, batch_size=16))
     assert len(store) == 60
-    assert 0 < most[0] <= 30_000
+    assert 0 < most_held[0] <= 30_000
 
 
 def test_a_url_of_this_machine_is_a_folder_and_one_with_a_password_is_refused(photos, tmp_path):
