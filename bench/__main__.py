@@ -14,10 +14,10 @@ from rich.console import Console
 from bench.contenders import Task
 from bench.race import race, shares
 from bench.table import to_json, to_markdown
-from export import export_backbone
-from extract.resize import ResizeRule
-from extract.sample import decode_sample
-from headstart.pictures import draw_pictures
+from headstart.demo.pictures import draw_pictures
+from headstart.export import export_backbone
+from headstart.extract.sample import decode_sample
+from headstart.files.resize import ResizeRule
 
 DRAWN_A_CLASS = 200
 CALIBRATION_IMAGES = 300

@@ -20,8 +20,8 @@ def main() -> None:
     from rich.console import Console
 
     from bench.__main__ import make_task
-    from export import export_backbone
-    from extract import embed
+    from headstart.export import export_backbone
+    from headstart.extract import embed
 
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
@@ -45,8 +45,8 @@ def main() -> None:
 def _folds(store: Any) -> tuple[float, float]:
     from sklearn.model_selection import StratifiedKFold
 
-    from classify import HeadOptions, make_head
-    from classify.heads import fit_head
+    from headstart.classify import HeadOptions, make_head
+    from headstart.classify.heads.kinds import fit_head
 
     rows = np.flatnonzero(store.is_embedded & (store.labels >= 0))
     embeddings, labels = store.embeddings(rows), store.labels[rows]

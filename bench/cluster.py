@@ -14,8 +14,8 @@ from pathlib import Path
 
 def main() -> None:
     """Embed the same images with both engines in turn, and print a table."""
-    from export import export_backbone
-    from headstart.pictures import draw_pictures
+    from headstart.demo.pictures import draw_pictures
+    from headstart.export import export_backbone
 
     rounds = int(os.environ.get("BENCH_ROUNDS", "3"))
     rates: dict[str, list[float]] = {"local": [], "ray": []}
@@ -37,14 +37,15 @@ def main() -> None:
 
 def rate(images: str, model: Path, output: Path, engine: str) -> float:
     """Give images a second between the first fifth of the rows and the last one."""
-    from extract import EngineOptions, Progress, embed
+    from headstart.extract import EngineOptions, embed
+    from headstart.files.progress import Progress
 
     seen: list[tuple[float, int]] = []
 
     def listen(progress: Progress) -> None:
         seen.append((time.perf_counter(), progress.done))
 
-    embed(images, model, output, options=EngineOptions(engine=engine), listener=listen)
+    embed(images, model, output, options=EngineOptions(engine=engine), progress=listen)
     start = next(i for i, (_, done) in enumerate(seen) if done >= seen[-1][1] / 5)
     return (seen[-1][1] - seen[start][1]) / (seen[-1][0] - seen[start][0])
 

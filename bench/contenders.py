@@ -91,7 +91,7 @@ def one_core_session(task: Task, model: str) -> Work:
     """Run our session, one call at a time, on one core: the inference part of the roofline."""
     import numpy as np
 
-    from extract import open_session, read_model
+    from headstart.extract import open_session, read_model
 
     session = open_session(read_model(model), "cpu")
     pixels = np.random.default_rng(0).integers(0, 256, (session.batch_size, 224, 224, 3)).astype(np.uint8)
@@ -107,8 +107,8 @@ def one_core_session(task: Task, model: str) -> Work:
 
 def one_core_decode(task: Task) -> Work:
     """Read and decode on one core: the other part of the roofline."""
-    from extract import read_model
-    from extract.decode import decode
+    from headstart.extract import read_model
+    from headstart.extract.decoding.decode import decode
 
     rule = read_model(task.fp32).rule
     files = _files(task)[:400]
@@ -119,8 +119,8 @@ def decode_only(task: Task) -> Work:
     """Read and decode with a thread a core."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from extract import read_model
-    from extract.decode import decode
+    from headstart.extract import read_model
+    from headstart.extract.decoding.decode import decode
 
     rule = read_model(task.fp32).rule
 
@@ -133,7 +133,7 @@ def decode_only(task: Task) -> Work:
 
 def headstart_embed(task: Task, model: str, provider: str = "cpu") -> Work:
     """Run the whole of `headstart embed`: find, read, digest, decode, embed, store durably, compact."""
-    from extract import EngineOptions, embed, open_session, read_model
+    from headstart.extract import EngineOptions, embed, open_session, read_model
 
     open_session(read_model(model), provider)
 
@@ -193,7 +193,7 @@ def _files(task: Task) -> list[Path]:
 
 
 def _cores() -> int:
-    from extract.cores import cores
+    from headstart.files.cores import cores
 
     return cores()
 

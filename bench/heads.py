@@ -36,9 +36,9 @@ def main() -> None:
 
 def _stores(place: Path, console: Any) -> tuple[dict[str, Any], Any, dict[str, float]]:
     """Embed the photos with each kind of features; also the others, and how long each took."""
-    from export import export_backbone
-    from extract import embed
-    from headstart.pictures import draw_pictures
+    from headstart.demo.pictures import draw_pictures
+    from headstart.export import export_backbone
+    from headstart.extract import embed
 
     images = os.environ.get("BENCH_IMAGES")
     if not images:
@@ -66,7 +66,7 @@ def _speed(place: Path, store: Any) -> list[str]:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from classify.search import GRID
+    from headstart.classify.heads.search import GRID
 
     command = [sys.executable, "-m", "headstart", "train", str(store.place), "-o", str(place / "c.onnx")]
     ours = min(_timed(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in range(3))
@@ -91,9 +91,9 @@ def _large(store: Any) -> list[str]:
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    from classify.heads import HeadOptions, fit_head, make_head
-    from classify.rows import TrainingRows
-    from classify.search import refined, search_head
+    from headstart.classify.heads.kinds import HeadOptions, fit_head, make_head
+    from headstart.classify.heads.rows import TrainingRows
+    from headstart.classify.heads.search import refined, search_head
 
     n, options = int(os.environ.get("BENCH_ROWS", "50000")), HeadOptions(c=0.01)
     embeddings, labels = _mixture(store, n, 1)
@@ -140,11 +140,13 @@ def _quality(stores: dict[str, Any], seconds: dict[str, float], console: Any) ->
 
 
 def _folds(store: Any) -> tuple[float, float, float, float]:
-    from classify.calibration import fit_temperature, log_loss, reliability, softmax
-    from classify.fitting import fit_chosen
-    from classify.heads import HeadOptions
-    from classify.rows import TrainingRows, draw_folds
-    from classify.search import logits_of
+    from headstart.classify.confidence.calibration import fit_temperature, reliability
+    from headstart.classify.heads.fitting import fit_chosen
+    from headstart.classify.heads.kinds import HeadOptions
+    from headstart.classify.heads.loss import log_loss, softmax
+    from headstart.classify.heads.rows import TrainingRows
+    from headstart.classify.heads.search import logits_of
+    from headstart.classify.split.folds import draw_folds
 
     found, answers, spent = [], [], []
     for train, test in _split(store):
@@ -173,7 +175,7 @@ def _split(store: Any) -> Any:
 
 def _unknown(place: Path, store: Any, others: Any) -> list[str]:
     """Tell what share of other things, and of held-out photos of its own, a classifier calls unknown."""
-    from classify import train
+    from headstart.classify import train
 
     result = train(store, place / "unknown.onnx")
     if others is None or result.unknown is None:

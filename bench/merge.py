@@ -36,10 +36,10 @@ def main() -> None:
 
 def draw_shards(folder: Path, count: int) -> None:
     """Write shards of drawn rows; the paths of each lie among those of all others."""
-    from extract.model import parse_model
-    from extract.schema import EMBEDDED, Header, Rows
-    from extract.tables import MODEL_FILE
-    from extract.writer import write_shard
+    from headstart.extract.inference.model import parse_model
+    from headstart.extract.store.schema import EMBEDDED, Header, Rows
+    from headstart.extract.store.shards import MODEL_FILE
+    from headstart.extract.store.writer import write_shard
     from torture.scene import tiny_backbone
 
     model = parse_model(tiny_backbone(DIM), "drawn")
@@ -67,8 +67,8 @@ def draw_shards(folder: Path, count: int) -> None:
 def measure(what: str, store: str, merged: str) -> tuple[int, float, float]:
     """Open or merge in this process; give the rows, the seconds, and the peak of memory in MB."""
     from bench.contenders import peak_mb
-    from extract import merge
-    from extract.store import open_store
+    from headstart.extract import merge
+    from headstart.extract.store.store import open_store
 
     started = time.perf_counter()
     found = open_store(store) if what == "open" else merge([store], merged)

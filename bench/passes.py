@@ -50,10 +50,10 @@ def main() -> None:
 
 def draw_store(path: Path, n: int) -> None:
     """Write a store of n drawn rows, a piece at a time."""
-    from extract.hdf5 import Column, write_hdf5
-    from extract.model import parse_model
-    from extract.outcome import columns_of
-    from extract.schema import EMBEDDED, Header, Rows
+    from headstart.extract.inference.model import parse_model
+    from headstart.extract.store.hdf5 import Column, write_hdf5
+    from headstart.extract.store.rows import columns_of
+    from headstart.extract.store.schema import EMBEDDED, Header, Rows
     from torture.scene import tiny_backbone
 
     rng = np.random.default_rng(0)

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from bench.contenders import CONTENDERS, Task
-from extract.cores import cores
+from headstart.files.cores import cores
 
 BASELINE = "keras"
 

@@ -52,7 +52,7 @@ def main() -> None:
 def embed_once(images: str, model: str, store: str) -> dict[str, Any]:
     """Embed in this process, and tell what it cost."""
     from bench.contenders import peak_mb
-    from extract import embed, find_images
+    from headstart.extract import embed, find_images
 
     started = time.perf_counter()
     find_images(images)

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.contenders import Task
 from bench.race import BASELINE, Result, ratio
-from extract.cores import cores
+from headstart.files.cores import cores
 
 LABELS = {
     "keras": "Keras: image_dataset_from_directory + predict",

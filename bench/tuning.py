@@ -61,9 +61,9 @@ def main() -> None:
 
 def _stores(place: Path, console: Any) -> tuple[Any, dict[str, Any], list[str]]:
     """Embed the photos cut and whole, and tell what either takes."""
-    from export import export_backbone
-    from extract import embed
-    from headstart.pictures import draw_pictures
+    from headstart.demo.pictures import draw_pictures
+    from headstart.export import export_backbone
+    from headstart.extract import embed
 
     images = os.environ.get("BENCH_IMAGES") or str(draw_pictures(place / "photos", per_class=60, broken=False).folder)
     weights = os.environ.get("BENCH_WEIGHTS") or "random"
@@ -89,9 +89,9 @@ def _stores(place: Path, console: Any) -> tuple[Any, dict[str, Any], list[str]]:
 
 def _splits(store: Any) -> Iterator[NDArray[np.int8]]:
     """Divide the photos into folds, of each class the same share; copies of a photo stay in one."""
-    from classify.rows import draw_folds
-    from classify.splitting import draws_of
-    from extract.source import SPLITS
+    from headstart.classify.split.folds import draw_folds
+    from headstart.classify.split.holdout import draws_of
+    from headstart.extract.sources.items import SPLITS
 
     folds = draw_folds(store.labels, draws_of(store, 0, None), FOLDS)
     for fold in range(FOLDS):
@@ -103,7 +103,7 @@ def _with_splits(store: Any, split: NDArray[np.int8]) -> Any:
 
 
 def _headed(store: Any, place: Path) -> Result:
-    from classify import train
+    from headstart.classify import train
 
     started = time.perf_counter()
     evaluation = train(store, place / "classifier.onnx", false_alarms=0).evaluation
@@ -112,14 +112,14 @@ def _headed(store: Any, place: Path) -> Result:
 
 def _tuned(tensors: Any, place: Path, *, live: bool = False) -> Result:
     """Tune on the training photos of a fold, carry all through, and train a head; with `live`, the usual way."""
-    from extract import embed
-    from tune import Recipe, tune
+    from headstart.extract import embed
+    from headstart.tune import Recipe, tune_backbone
 
     recipe = Recipe(epochs=int(os.environ.get("BENCH_EPOCHS", Recipe.epochs)))
     started = time.perf_counter()
     for left in place.glob("tuned*"):
         left.unlink()
-    made = tune(_Live.of(tensors) if live else tensors, place / "tuned.onnx", recipe=recipe)
+    made = tune_backbone(_Live.of(tensors) if live else tensors, place / "tuned.onnx", recipe=recipe)
     store, _ = embed(tensors, made.path, place / "tuned.h5")
     result = _headed(_with_splits(store, tensors.rows.split), place)
     return replace(result, seconds=time.perf_counter() - started)
@@ -133,10 +133,10 @@ class _Live:
         """Give a store of the same rows that reads, decodes and runs the trunk in Keras each time."""
         from concurrent.futures import ThreadPoolExecutor
 
-        from extract.cores import cores
-        from extract.decode import decode
-        from extract.store import Store
-        from extract.views import without_views
+        from headstart.extract.decoding.decode import decode
+        from headstart.extract.inference.views import without_views
+        from headstart.extract.store.store import Store
+        from headstart.files.cores import cores
 
         trunk = without_views(tensors.model())
         network = keras_trunk(trunk, os.environ.get("BENCH_WEIGHTS") or "random")
@@ -162,10 +162,10 @@ class _Live:
 
 def keras_trunk(trunk: Any, weights: str) -> Any:
     """Give the frozen part of the network in Keras: uint8 (n, h, w, 3) to float32 (n, h, w, c)."""
-    from export.backbones import make_plan
-    from export.frameworks import load_frameworks
-    from export.network import TENSOR, build_network, with_blocks
-    from export.weights import find_weights, load_weights
+    from headstart.export.backbones import make_plan
+    from headstart.export.conversion.frameworks import load_frameworks
+    from headstart.export.conversion.network import TENSOR, build_network, with_blocks
+    from headstart.export.weights.load import find_weights, load_weights
 
     said = trunk.metadata
     plan = make_plan(
@@ -208,11 +208,11 @@ def tune_drawn(place: Path, rows: int) -> None:
     """Write a store of drawn tensors, tune on it for an epoch, and print the peak memory of this process in MB."""
     import resource
 
-    from extract.hdf5 import Column, write_hdf5
-    from extract.outcome import columns_of
-    from extract.schema import Rows
-    from extract.store import open_store
-    from tune import Recipe, tune
+    from headstart.extract.store.hdf5 import Column, write_hdf5
+    from headstart.extract.store.rows import columns_of
+    from headstart.extract.store.schema import Rows
+    from headstart.extract.store.store import open_store
+    from headstart.tune import Recipe, tune_backbone
 
     given = open_store(place / "cut.h5")
     header = replace(given.header, shape=given.header.shape[-3:])
@@ -239,7 +239,7 @@ def tune_drawn(place: Path, rows: int) -> None:
         header.output: Column(np.dtype("<f2"), (rows, *header.shape), pieces()),
     }
     write_hdf5(place / "drawn.h5", header.to_attributes(), columns)
-    tune(place / "drawn.h5", place / "drawn.onnx", recipe=Recipe(epochs=1))
+    tune_backbone(place / "drawn.h5", place / "drawn.onnx", recipe=Recipe(epochs=1))
     sys.stdout.write(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}\n")
 
 

@@ -7,8 +7,10 @@ ClassifyError
 └── PredictionError   predictions cannot be written in the way asked for
 """
 
+from headstart.files.errors import HeadstartError
 
-class ClassifyError(Exception):
+
+class ClassifyError(HeadstartError):
     """A foreseeable fault; its message is one line that says what was found and what to do."""
 
 

@@ -4,16 +4,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from classify.calibration import Calibration
-from classify.classifier import Classifier
-from classify.contenders import Contender
-from classify.curve import LearningCurve
-from classify.duplicates import Duplicates
-from classify.judgement import Evaluation
-from classify.mislabels import Suspect
-from classify.search import Search
-from classify.splitting import Split
-from classify.unknown import Unknown
+from headstart.classify.artifact.classifier import Classifier
+from headstart.classify.confidence.calibration import Calibration
+from headstart.classify.confidence.novelty import Unknown
+from headstart.classify.evaluation.baselines import Contender
+from headstart.classify.evaluation.label_issues import Suspect
+from headstart.classify.evaluation.learning_curve import LearningCurve
+from headstart.classify.evaluation.metrics import Evaluation
+from headstart.classify.heads.search import Search
+from headstart.classify.split.duplicates import Duplicates
+from headstart.classify.split.holdout import Split
 
 
 @dataclass(frozen=True)

@@ -2,30 +2,37 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.answer import Answer, suspects_of
-from classify.caveats import caveats
-from classify.classifier import Classifier, Provenance, check_classifier_output, spread, write_classifier
-from classify.contenders import contend, contender, entrant, majority
-from classify.curve import LearningCurve, learning_curve
-from classify.duplicates import Duplicates, find_duplicates
-from classify.errors import LabelError
-from classify.fitting import Fitted, fit, opened_embeddings, opened_untrained
-from classify.heads import HeadOptions, check_head, import_ahead
-from classify.judgement import Evaluation, judge_rows
-from classify.origin import provenance_of
-from classify.result import TrainResult
-from classify.splitting import Split, draws_of, split_rows
-from classify.threads import blas_threads
-from classify.tuned import without_tuned
-from extract.cores import machine_memory
-from extract.store import Store
+from headstart.classify.artifact.classifier import (
+    Classifier,
+    Provenance,
+    check_classifier_output,
+    spread,
+    write_classifier,
+)
+from headstart.classify.confidence.calibrated_head import Answer, suspects_of
+from headstart.classify.errors import LabelError
+from headstart.classify.evaluation.baselines import contend, contender, entrant, majority
+from headstart.classify.evaluation.learning_curve import LearningCurve, learning_curve
+from headstart.classify.evaluation.metrics import Evaluation, judge_rows
+from headstart.classify.evaluation.warnings import caveats
+from headstart.classify.heads.fitting import Fitted, fit, opened_embeddings, opened_untrained
+from headstart.classify.heads.kinds import HeadOptions, check_head, import_ahead
+from headstart.classify.heads.threads import blas_threads
+from headstart.classify.heads.tuned import without_tuned
+from headstart.classify.provenance import provenance_of
+from headstart.classify.result import TrainResult
+from headstart.classify.split.duplicates import Duplicates, find_duplicates
+from headstart.classify.split.holdout import Split, draws_of, split_rows
+from headstart.extract.store.store import Store
+from headstart.files.cores import machine_memory
+from headstart.files.progress import ProgressCallback, announcer
 
 
 def train(
@@ -41,7 +48,7 @@ def train(
     suspects: bool = False,
     report: str | os.PathLike[str] | None = None,
     memory: float | None = None,
-    listener: Callable[[str], None] | None = None,
+    progress: ProgressCallback | None = None,
 ) -> TrainResult:
     """Choose and train a head on a store's labelled embeddings, judge it on images that it has not seen, and write it.
 
@@ -52,7 +59,7 @@ def train(
     output
         The classifier file, ``*.onnx``.
     head
-        A name of `classify.heads.HEADS`, or ``"auto"``: the one with the least log loss in cross-validation.
+        A name of `headstart.classify.HEADS`, or ``"auto"``: the head with the lowest log loss in cross-validation.
     holdout
         Share of images to judge on where the store has no val or test split, above 0 and below 1.
     false_alarms
@@ -70,8 +77,8 @@ def train(
         Bytes that embeddings may take; half of the machine's by default. Where they need more, ``logreg`` is fitted by
         passes over the store and at most `MOST_JUDGED` images are judged on; where a single copy of them does, near
         copies are not looked for. The warnings say so.
-    listener
-        Told what is being done, in a few words.
+    progress
+        Called as each stage begins (see `headstart.files.progress`).
 
     Raises
     ------
@@ -81,7 +88,7 @@ def train(
         Where the store cannot be read, or the output cannot be written.
     """
     started = time.monotonic()
-    tell = listener or (lambda _what: None)
+    tell = announcer(progress)
     options, place = options or HeadOptions(), Path(output)
     _check(head, options, holdout, false_alarms, place, report)
     import_ahead()
@@ -118,7 +125,7 @@ def train(
             duplicates, suspected, fitted.split, warnings + fitted.warnings, time.monotonic() - started, compared,
         )  # fmt: skip
     if report is not None:
-        from classify.report import write_report
+        from headstart.classify.report import write_report
 
         tell("writing the report")
         write_report(report, table, result)
@@ -141,7 +148,7 @@ def _check(
         raise LabelError(f"the share of false alarms must be at least 0 and below 1, found {false_alarms}")
     check_classifier_output(place)
     if report is not None:
-        from classify.report import check_report_output
+        from headstart.classify.report import check_report_output
 
         check_report_output(report)
 

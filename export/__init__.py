@@ -1,24 +1,22 @@
 """Keras application to ONNX, once: the room of TensorFlow, which no other room imports.
 
->>> from export import export_backbone
+>>> from headstart.export import export_backbone
 >>> export_backbone("backbone.onnx")  # doctest: +SKIP
 
 Importing this package loads no heavy library; an export does.
 """
 
-from export.backbones import BACKBONES, Backbone
-from export.errors import (
+from headstart.export.backbones import BACKBONES, Backbone
+from headstart.export.errors import (
     ConversionError,
     ExportError,
-    MissingExtraError,
-    OptionError,
-    OutputError,
     ParityError,
     QuantizationError,
     UnknownBackboneError,
     WeightsError,
 )
-from export.pipeline import ExportSummary, blocks_of, export_backbone
+from headstart.export.pipeline import ExportSummary, blocks_of, export_backbone
+from headstart.files.errors import MissingExtraError, OptionError, OutputError
 
 __all__ = [
     "BACKBONES",

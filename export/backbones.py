@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from export.errors import OptionError, UnknownBackboneError
+from headstart.export.errors import UnknownBackboneError
+from headstart.files.errors import OptionError
 
 FITS: Final = ("squash", "crop")
 FEATURES: Final = ("top", "all-blocks")

@@ -15,21 +15,15 @@
 Every message is one line: the file or argument, what was expected, what was found, and what to do next.
 """
 
+from headstart.files.errors import HeadstartError, OptionError
 
-class ExportError(Exception):
+
+class ExportError(HeadstartError):
     """Any foreseeable fault of an export."""
-
-
-class OptionError(ExportError, ValueError):
-    """An argument has a value outside those that its message lists."""
 
 
 class UnknownBackboneError(OptionError):
     """No backbone record has this name."""
-
-
-class MissingExtraError(ExportError, ImportError):
-    """A package that only the export needs cannot be imported."""
 
 
 class WeightsError(ExportError):
@@ -46,13 +40,3 @@ class ParityError(ExportError):
 
 class QuantizationError(ExportError):
     """The int8 model agrees too little with the fp32 one, or cannot be made."""
-
-
-class OutputError(ExportError):
-    """The output file cannot be written."""
-
-
-def one_line(cause: object, limit: int = 200) -> str:
-    """Give the text of a foreign exception on one line, cut to `limit` characters."""
-    text = " ".join(str(cause).split())
-    return text if len(text) <= limit else text[: limit - 3] + "..."

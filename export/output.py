@@ -5,7 +5,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from export.errors import OutputError, one_line
+from headstart.files.errors import OutputError, one_line
 
 
 def check_output(path: Path) -> None:

@@ -8,19 +8,20 @@ from importlib import metadata as packages
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from export.backbones import Plan, make_plan
-from export.errors import OptionError, QuantizationError
-from export.output import check_output, write_atomically
-from export.sealing import sealed
+from headstart.export.backbones import Plan, make_plan
+from headstart.export.errors import QuantizationError
+from headstart.export.output import check_output, write_atomically
+from headstart.export.sealing import sealed
+from headstart.files.errors import OptionError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from export.features import Group
-    from export.parity import Parity
-    from export.quantize import Agreement
-    from export.weights import Weights
+    from headstart.export.conversion.features import Group
+    from headstart.export.conversion.parity import Parity
+    from headstart.export.quantization.quantize import Agreement
+    from headstart.export.weights.load import Weights
 
 SCHEMA: Final = 1
 RESIZE_VERSION: Final = 1
@@ -129,7 +130,7 @@ def export_backbone(
             f"int8 needs at least {LEAST_CALIBRATION} images to calibrate on, found {len(calibration)}: give more"
         )
     if os.fspath(weights).endswith(".onnx"):
-        from export.requantize import quantized_file
+        from headstart.export.quantization.requantize import quantized_file
 
         made, said, difference = quantized_file(weights, calibration)
     else:
@@ -150,8 +151,8 @@ def blocks_of(backbone: str = "mobilenet_v2", width: float = 1.0) -> list[str]:
     OptionError, UnknownBackboneError, MissingExtraError
         As `export_backbone`.
     """
-    from export.frameworks import load_frameworks
-    from export.network import build_network, ends_of_blocks
+    from headstart.export.conversion.frameworks import load_frameworks
+    from headstart.export.conversion.network import build_network, ends_of_blocks
 
     plan, frameworks = make_plan(backbone, None, width, "squash"), load_frameworks()
     return list(ends_of_blocks(build_network(plan, frameworks), plan))
@@ -163,12 +164,20 @@ def _make(
     # Here, not at the top: `import headstart` and its --help must not wait for numpy, onnx and TensorFlow.
     import numpy as np
 
-    from export.convert import convert
-    from export.frameworks import load_frameworks, require
-    from export.images import probe_images
-    from export.network import TENSOR, build_network, cut_shape, keras_embeddings, keras_tensors, layout, with_blocks
-    from export.parity import compare, compare_groups, run_onnx
-    from export.weights import check_weights, find_weights, load_weights
+    from headstart.export.conversion.convert import convert
+    from headstart.export.conversion.frameworks import load_frameworks, require
+    from headstart.export.conversion.images import probe_images
+    from headstart.export.conversion.network import (
+        TENSOR,
+        build_network,
+        cut_shape,
+        keras_embeddings,
+        keras_tensors,
+        layout,
+        with_blocks,
+    )
+    from headstart.export.conversion.parity import compare, compare_groups, run_onnx
+    from headstart.export.weights.load import check_weights, find_weights, load_weights
 
     check_weights(weights)
     require("onnxruntime", "onnxruntime")
@@ -189,7 +198,7 @@ def _make(
         said_of_cut = {"cut": {"block": plan.cut, "shape": list(shape), "at": at}}
     agreement = None
     if calibration is not None:
-        from export.quantize import LEAST_COSINE, LEAST_COSINE_UNTRAINED, quantize
+        from headstart.export.quantization.quantize import LEAST_COSINE, LEAST_COSINE_UNTRAINED, quantize
 
         least = LEAST_COSINE_UNTRAINED if source.source == "random" else LEAST_COSINE
         is_held_back = np.arange(len(calibration)) % 3 == 0

@@ -1,12 +1,12 @@
 """The seal at the end of a file of ours, its digest: put there, and looked at again before the file is used.
 
-The same as `extract.model` puts and looks at; this room imports nothing of that one.
+The same as `headstart.extract.inference.model` puts and looks at; this room imports nothing of that one.
 """
 
 import hashlib
 import os
 
-from export.errors import WeightsError
+from headstart.export.errors import WeightsError
 
 _SEAL = b"\x72\x54\x0a\x10headstart-sha256\x12\x40"
 _LENGTH = len(_SEAL) + 64

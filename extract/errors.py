@@ -15,8 +15,10 @@ ExtractError
         └── OutOfMemoryError  there was no memory for it
 """
 
+from headstart.files.errors import HeadstartError
 
-class ExtractError(Exception):
+
+class ExtractError(HeadstartError):
     """A foreseeable fault; its message is one line that says what was found and what to do."""
 
 
@@ -38,10 +40,6 @@ class StoreError(ExtractError):
 
 class BusyError(StoreError):
     """Another run is writing this store."""
-
-
-class OutputError(ExtractError):
-    """The place to write to is a folder, lacks its parent, or cannot be written."""
 
 
 class IsolationError(ExtractError):
@@ -66,8 +64,3 @@ class TryAgainError(DecodeError):
 
 class OutOfMemoryError(TryAgainError):
     """There was not enough memory for one image."""
-
-
-def one_line(error: Exception) -> str:
-    """Give an exception's message on one line of bounded length."""
-    return " ".join(str(error).split())[:300] or type(error).__name__

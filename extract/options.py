@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 
-from extract.errors import EngineError, ProviderError
+from headstart.extract.errors import EngineError, ProviderError
 
 ENGINES = ("local", "ray")
 
@@ -15,7 +15,7 @@ class EngineOptions:
     Attributes
     ----------
     provider
-        A name of `extract.providers.PROVIDERS`, or ``"auto"``.
+        A name of `headstart.extract.inference.providers.PROVIDERS`, or ``"auto"``.
     workers
         Threads; by default one a core.
     batch_size

@@ -2,34 +2,28 @@
 
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from extract.carrying import CarryRunner, of_as_many_views, source_of
-from extract.copies import working_copy
-from extract.errors import ModelError, OutputError
-from extract.files import check_outside
-from extract.merging import Share
-from extract.model import CUT, Model, read_model
-from extract.options import EngineOptions
-from extract.runners import Runner, open_runner
-from extract.schema import DTYPES, Header
-from extract.source import Item, Source, find_images
-from extract.store import Store, open_store
-from extract.subgraph import uncut
-from extract.tables import PARTS, is_store
-from extract.views import with_views
-from extract.writer import StoreWriter, is_folder_store
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is: of `total` inputs, `done` have a row, `failed` of them a failure row."""
-
-    done: int
-    total: int
-    failed: int
+from headstart.extract.engines.open import open_runner
+from headstart.extract.engines.runners import Runner
+from headstart.extract.engines.tail import CarryRunner, of_as_many_views, source_of
+from headstart.extract.errors import ModelError
+from headstart.extract.inference.model import CUT, Model, read_model
+from headstart.extract.inference.subgraph import uncut
+from headstart.extract.inference.views import with_views
+from headstart.extract.options import EngineOptions
+from headstart.extract.sources.find import find_images
+from headstart.extract.sources.items import Item, Source
+from headstart.extract.store.merging import Share
+from headstart.extract.store.remote_copy import working_copy
+from headstart.extract.store.schema import DTYPES, Header
+from headstart.extract.store.shards import PARTS, is_store
+from headstart.extract.store.store import Store, open_store
+from headstart.extract.store.writer import StoreWriter, is_folder_store
+from headstart.files.atomic import check_outside
+from headstart.files.errors import OutputError
+from headstart.files.progress import Progress, ProgressCallback
 
 
 @dataclass(frozen=True)
@@ -69,9 +63,6 @@ class RunSummary:
     bottleneck: str
 
 
-Listener = Callable[[Progress], None]
-
-
 def embed(
     images: str | os.PathLike[str] | Store,
     model: str | os.PathLike[str] | Model = "backbone.onnx",
@@ -81,7 +72,7 @@ def embed(
     views: int = 1,
     share: Share | None = None,
     options: EngineOptions | None = None,
-    listener: Listener | None = None,
+    progress: ProgressCallback | None = None,
 ) -> tuple[Store, RunSummary]:
     """Embed every image of a folder or manifest, and keep the embeddings in a store.
 
@@ -97,14 +88,14 @@ def embed(
         trunk gives is stored.
     output
         A file to be compacted into (``photos.h5``), or a folder of shards (``photos.emb``); here or at a URL, whose
-        store is then worked on as a copy (see `extract.copies`).
+        store is then worked on as a copy (see `headstart.extract.store.remote_copy`).
     dtype
         ``"float16"`` (relative error below 5e-4) or ``"float32"``.
     views
-        How many views of each image its embedding is the mean of (see `extract.views`): 1 is the image as it is.
+        Augmented views per image whose mean is the embedding (see `headstart.extract.inference.views`): 1, 2 or 4.
     share
         Which part of the images to embed, where several runs divide them up; the rows of other parts are left alone.
-    listener
+    progress
         Called after every row.
 
     Returns
@@ -130,18 +121,18 @@ def embed(
             work = _of_tensors(images, backbone, views, options)
         else:
             work = _of_images(images, backbone, views, options)
-        return _embed(work, place, dtype, share, listener)
+        return _embed(work, place, dtype, share, progress)
 
 
 def _embed(
-    work: "_Work", place: Path, dtype: str, share: Share | None, listener: Listener | None
+    work: "_Work", place: Path, dtype: str, share: Share | None, progress: ProgressCallback | None
 ) -> tuple[Store, RunSummary]:
     listing, runner = work.listing, work.runner
     source = listing if share is None else share.of_source(listing)
     started = time.monotonic()
     with StoreWriter(place, header_for(source, work.backbone, runner, work.output, dtype), work.backbone) as writer:
         writer.known.require_same_images(listing.items)
-        computed = fill(writer, source, runner, listener)
+        computed = fill(writer, source, runner, progress)
         gone = [path for path in writer.known.gone(listing.items) if share is None or share.holds(path)]
         del source, listing, work  # with many images their list is the largest thing in memory, and a store comes next
         store = writer.finish(gone)
@@ -206,15 +197,15 @@ def header_for(source: Source, model: Model, runner: Runner, output: str, dtype:
     )
 
 
-def fill(writer: StoreWriter, source: Source, runner: Runner, listener: Listener | None) -> int:
+def fill(writer: StoreWriter, source: Source, runner: Runner, progress: ProgressCallback | None) -> int:
     """Bring a store up to date with a source; give the number of images computed."""
     todo, failed = _reuse(writer, source)
     total, computed = len(source.items), 0
     done = total - len(todo)
     for step in runner.run(source.root, todo, writer):
         done, failed, computed = done + step.rows, failed + step.failed, computed + step.computed
-        if listener:
-            listener(Progress(done, total, failed))
+        if progress:
+            progress(Progress("embedding", done, total, failed))
     return computed
 
 

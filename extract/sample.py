@@ -5,11 +5,12 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.engine import open_decoder
-from extract.errors import DecodeError
-from extract.remote import open_reader
-from extract.resize import ResizeRule
-from extract.source import Item, find_images
+from headstart.extract.engines.local import open_decoder
+from headstart.extract.errors import DecodeError
+from headstart.extract.sources.find import find_images
+from headstart.extract.sources.items import Item
+from headstart.extract.sources.open import open_reader
+from headstart.files.resize import ResizeRule
 
 
 def decode_sample(images: str | os.PathLike[str], rule: ResizeRule, count: int) -> NDArray[np.uint8]:
@@ -18,7 +19,7 @@ def decode_sample(images: str | os.PathLike[str], rule: ResizeRule, count: int) 
     Parameters
     ----------
     images
-        As `extract.source.find_images` takes them.
+        As `headstart.extract.sources.find.find_images` takes them.
     count
         How many at most.
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from extract.decode import FORMATS, decode
-from extract.errors import DecodeError, ExtractError
-from extract.packed import read_packed
-from extract.reading import read_file
-from extract.resize import ResizeRule
-from extract.source import leads_below
+from headstart.extract.decoding.decode import FORMATS, decode
+from headstart.extract.errors import DecodeError, ExtractError
+from headstart.extract.sources.items import leads_below
+from headstart.extract.sources.packed import read_packed
+from headstart.extract.sources.readers import read_file
+from headstart.files.resize import ResizeRule
 
 QUALITY = 74
 """Of the JPEG; below it the blocks show at this size."""
@@ -24,7 +24,7 @@ def thumbnail(
 ) -> bytes | None:
     """Make a thumbnail of one image below a folder.
 
-    The pixels are those of `extract.decode.decode`: upright, transparent parts over white, a JPEG decoded at a reduced
+    The pixels are those of `decode`: upright, transparent parts over white, a JPEG decoded at a reduced
     scale.
 
     Parameters

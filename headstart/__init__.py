@@ -6,64 +6,9 @@
 >>> result = headstart.train(store, "flowers.onnx")  # doctest: +SKIP
 >>> headstart.score("new/", "flowers.onnx", "predictions.csv")  # doctest: +SKIP
 
-Everything here belongs to a room (`export`, `extract`, `classify`) and is loaded when it is first used.
+Names are loaded when they are first used; `__init__.pyi` lists them.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-if TYPE_CHECKING:
-    from classify import (
-        ClassifyError,
-        HeadOptions,
-        evaluate,
-        read_classifier,
-        score,
-        train,
-        write_classifier,
-    )
-    from export import ExportError, export_backbone
-    from extract import EngineOptions, ExtractError, embed, open_store
-
-_ROOMS = {
-    "ClassifyError": "classify",
-    "EngineOptions": "extract",
-    "ExportError": "export",
-    "ExtractError": "extract",
-    "HeadOptions": "classify",
-    "embed": "extract",
-    "evaluate": "classify",
-    "export_backbone": "export",
-    "open_store": "extract",
-    "read_classifier": "classify",
-    "score": "classify",
-    "train": "classify",
-    "write_classifier": "classify",
-}
-__all__ = [
-    "ClassifyError",
-    "EngineOptions",
-    "ExportError",
-    "ExtractError",
-    "HeadOptions",
-    "embed",
-    "evaluate",
-    "export_backbone",
-    "open_store",
-    "read_classifier",
-    "score",
-    "train",
-    "write_classifier",
-]
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
-
-
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        return import_module("importlib.metadata").version("headstart")
-    if name in _ROOMS:
-        return getattr(import_module(_ROOMS[name]), name)
-    raise AttributeError(f"module 'headstart' has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

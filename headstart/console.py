@@ -18,10 +18,9 @@ from rich.console import Console
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from extract import Progress
+    from headstart.files.progress import Progress, ProgressCallback
 
 P = ParamSpec("P")
-Listener = Callable[["Progress"], None]
 
 DONE, ERROR, TOO_MANY_FAILURES, INTERRUPTED, TERMINATED = 0, 1, 3, 130, 143
 SECONDS_A_LINE = 10.0
@@ -79,10 +78,7 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        from classify.errors import ClassifyError
-        from export.errors import ExportError
-        from extract.errors import ExtractError
-        from tune.errors import TuneError
+        from headstart.files.errors import HeadstartError
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _stop)
@@ -91,7 +87,7 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         except BaseException as error:
             if stopped := _StoppedError.came:
                 fail(f"{stopped.what}; {_what_is_kept(function)}", stopped.code)
-            if isinstance(error, (ExtractError, ClassifyError, ExportError, TuneError)):
+            if isinstance(error, HeadstartError):
                 fail(str(error))
             raise
 
@@ -146,17 +142,17 @@ def short_path(path: str) -> str:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Listener]:
+def progress(what: str) -> Iterator["ProgressCallback"]:
     """Show how far a run is, on stderr: a bar with rate and time left on a terminal, else a line now and then."""
     with _bar(what) if err.is_terminal else _lines(what) as listener:
         yield listener
 
 
 @contextmanager
-def working() -> Iterator[Callable[[str], None]]:
-    """Show on a terminal what is being done, where nobody can say how much of it is left."""
+def working() -> Iterator["ProgressCallback"]:
+    """Show on a terminal which stage a call is in, where nobody can say how much of it is left."""
     with err.status("reading") as status:
-        yield lambda what: status.update(what)
+        yield lambda state: status.update(state.stage)
 
 
 class _Pace:
@@ -174,7 +170,7 @@ class _Pace:
 
 
 @contextmanager
-def _bar(what: str) -> Iterator[Listener]:
+def _bar(what: str) -> Iterator["ProgressCallback"]:
     from rich import progress as rich
 
     bar = rich.Progress(
@@ -199,7 +195,7 @@ def _bar(what: str) -> Iterator[Listener]:
 
 
 @contextmanager
-def _lines(what: str) -> Iterator[Listener]:
+def _lines(what: str) -> Iterator["ProgressCallback"]:
     pace, last = _Pace(), time.monotonic()
 
     def listener(state: "Progress") -> None:
@@ -208,7 +204,7 @@ def _lines(what: str) -> Iterator[Listener]:
         if now - last < SECONDS_A_LINE:
             return
         last = now
-        left = (state.total - state.done) / rate
+        left = ((state.total or state.done) - state.done) / rate
         err.print(
             f"{what}: {state.done}/{state.total}, {rate:,.0f} images/s, {left:,.0f} s left, {state.failed} failed"
         )

@@ -22,14 +22,14 @@ import pytest
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 LONGEST = (
     "classify/test_real.py",
-    "export/test_features.py",
+    "export/conversion/test_features.py",
     "headstart/test_demo.py",
     "export/test_pipeline.py",
     "tune/test_real.py",
     "project/test_readme.py",
     "project/test_examples.py",
     "tune/test_tuning.py",
-    "export/test_quantize.py",
+    "export/quantization/test_quantize.py",
 )
 WEIGHTS = "weights/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 
@@ -215,7 +215,7 @@ def tiny_photos(draw_photos, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_store(tiny_photos, tiny_backbone, tmp_path_factory) -> Path:
-    from extract import embed
+    from headstart.extract import embed
 
     place = tmp_path_factory.mktemp("store") / "photos.h5"
     embed(tiny_photos, tiny_backbone, place)
@@ -227,8 +227,8 @@ def make_tuned_store(backbone_bytes, tiny_photos, tiny_store, tmp_path_factory) 
     """Embed the tiny photos with a backbone that says it was tuned on these rows of the tiny store."""
     import onnx
 
-    from classify.tuned import note_tuned_on
-    from extract import embed, open_store
+    from headstart.classify.heads.tuned import note_tuned_on
+    from headstart.extract import embed, open_store
 
     epochs = [
         {"epoch": number, "training_loss": 1 / number, "log_loss": log_loss, "accuracy": accuracy}
@@ -253,15 +253,15 @@ def make_tuned_store(backbone_bytes, tiny_photos, tiny_store, tmp_path_factory) 
 @pytest.fixture(scope="session")
 def tuned_store(make_tuned_store, tiny_store) -> Path:
     """Give a store that was tuned on most of what is trained on."""
-    from classify.splitting import split_rows
-    from extract import open_store
+    from headstart.classify.split.holdout import split_rows
+    from headstart.extract import open_store
 
     return make_tuned_store(split_rows(open_store(tiny_store)).train[::2])
 
 
 @pytest.fixture(scope="session")
 def tiny_classifier(tiny_store, tmp_path_factory) -> Path:
-    from classify import train
+    from headstart.classify import train
 
     return train(tiny_store, tmp_path_factory.mktemp("classifier") / "classifier.onnx").path
 
@@ -326,7 +326,7 @@ def real_backbone(export_real) -> Path:
 @pytest.fixture(scope="session")
 def real_stores(shared, real_backbone, tmp_path_factory) -> dict[str, Path]:
     """The stores of cats_vs_dogs (train and val) and of flowers, in float16."""
-    from extract import embed
+    from headstart.extract import embed
 
     folder = tmp_path_factory.mktemp("real")
     stores = {name: folder / f"{name}.h5" for name in ("cats_vs_dogs", "flowers")}

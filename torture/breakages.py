@@ -7,7 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-WRITERS = ("extract.files", "extract.writer", "extract.hdf5", "classify.predictions", "classify.classifier")
+WRITERS = (
+    "headstart.files.atomic",
+    "headstart.extract.store.writer",
+    "headstart.extract.store.hdf5",
+    "headstart.classify.scoring.predictions",
+    "headstart.classify.artifact.classifier",
+)
 
 
 def _replace(name: str, value: Any, modules: tuple[str, ...]) -> None:
@@ -28,12 +34,12 @@ class _WithoutSync:
 
 def no_fsync() -> None:
     """Sync nothing."""
-    importlib.import_module("extract.files").os = _WithoutSync()  # type: ignore[attr-defined]
+    importlib.import_module("headstart.files.atomic").os = _WithoutSync()  # type: ignore[attr-defined]
 
 
 def no_folder_sync() -> None:
     """Sync files, but not their names."""
-    _replace("sync_folder", lambda _folder: None, ("extract.files", "extract.writer"))
+    _replace("sync_folder", lambda _folder: None, ("headstart.files.atomic", "headstart.extract.store.writer"))
 
 
 def in_place() -> None:
@@ -64,8 +70,12 @@ def raw_errors() -> None:
 
 def keeps_unfinished() -> None:
     """Leave lying what a killed run left."""
-    _replace("remove_unfinished", lambda _folder: None, ("extract.files", "extract.writer"))
-    _replace("remove_unfinished_of", lambda _output: None, ("extract.writer", "classify.scoring"))
+    _replace("remove_unfinished", lambda _folder: None, ("headstart.files.atomic", "headstart.extract.store.writer"))
+    _replace(
+        "remove_unfinished_of",
+        lambda _output: None,
+        ("headstart.extract.store.writer", "headstart.classify.scoring.score"),
+    )
 
 
 def no_digest() -> None:
@@ -76,14 +86,16 @@ def no_digest() -> None:
         with open(path, "rb") as file:
             yield file, file.read(512)[25:89].decode("ascii", "replace")
 
-    _replace("verified", verified, ("extract.layout", "extract.hdf5"))
-    _replace("states_digest", lambda _file, _digest: True, ("extract.store", "extract.hdf5"))
+    _replace("verified", verified, ("headstart.extract.store.shard_reader", "headstart.extract.store.hdf5"))
+    _replace(
+        "states_digest", lambda _file, _digest: True, ("headstart.extract.store.store", "headstart.extract.store.hdf5")
+    )
 
 
 def no_seal() -> None:
     """Believe what an ONNX file says of itself."""
-    _replace("_check_seal", lambda _model, _is_sealed: None, ("extract.model",))
-    _replace("_SEAL", b"no such bytes" * 4, ("extract.model",))
+    _replace("_check_seal", lambda _model, _is_sealed: None, ("headstart.extract.inference.model",))
+    _replace("_SEAL", b"no such bytes" * 4, ("headstart.extract.inference.model",))
 
 
 def no_lock() -> None:
@@ -93,11 +105,11 @@ def no_lock() -> None:
     def locked(_lock: Path, _store: Path) -> Iterator[None]:
         yield
 
-    _replace("locked", locked, ("extract.lock", "extract.writer"))
+    _replace("locked", locked, ("headstart.extract.store.lock", "headstart.extract.store.writer"))
 
 
 def _writer() -> Any:
-    return importlib.import_module("extract.writer").StoreWriter
+    return importlib.import_module("headstart.extract.store.writer").StoreWriter
 
 
 def forgets() -> None:

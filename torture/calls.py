@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from extract.errors import StoreError
+from headstart.extract.errors import StoreError
 from torture.process import Done, Zygote
 from torture.scene import SMALL_SHARDS, Scene, leftovers
 from torture.states import Reference, acknowledged, rows_so_far

@@ -168,8 +168,8 @@ Judge = Callable[[bytes], tuple[str, str]]
 
 
 def _verdict(read: Callable[[], Any], equal: Callable[[Any], bool], name: str) -> tuple[str, str]:
-    from classify.errors import ClassifierError
-    from extract.errors import ModelError, StoreError
+    from headstart.classify.errors import ClassifierError
+    from headstart.extract.errors import ModelError, StoreError
 
     try:
         found = read()
@@ -182,7 +182,7 @@ def _verdict(read: Callable[[], Any], equal: Callable[[Any], bool], name: str) -
 
 
 def _judge_of_stores(original: Path, folder: Path) -> Judge:
-    from extract.store import open_store
+    from headstart.extract.store.store import open_store
     from torture.states import rows_of
 
     is_shard = original.name.startswith("part-")
@@ -207,9 +207,9 @@ def _judge_of_stores(original: Path, folder: Path) -> Judge:
 
 
 def _judge_of_models(original: Path, folder: Path) -> Judge:
-    from classify.classifier import read_classifier
-    from extract.model import read_model
-    from extract.store import open_store
+    from headstart.classify.artifact.classifier import read_classifier
+    from headstart.extract.inference.model import read_model
+    from headstart.extract.store.store import open_store
 
     place = folder / original.name
     if original.name == "model.onnx":

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from extract.cores import cores
-from extract.decode import FORMATS
-from extract.errors import DecodeError, OutOfMemoryError, TryAgainError
-from extract.isolation import IsolatedDecoder, Limits
-from extract.resize import ResizeRule
+from headstart.extract.decoding.decode import FORMATS
+from headstart.extract.decoding.isolated import IsolatedDecoder, Limits
+from headstart.extract.errors import DecodeError, OutOfMemoryError, TryAgainError
+from headstart.files.cores import cores
+from headstart.files.resize import ResizeRule
 
 RULE = ResizeRule(32, 24)
 LIMITS = Limits(memory=1 << 30, seconds=10, patience=60)

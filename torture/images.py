@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from extract import EngineOptions, embed
+from headstart.extract import EngineOptions, embed
 from torture.bombs import bombs
 from torture.case import Case
 from torture.contents import broken_blocks, cut_off, kinds, not_images, turned

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from extract.errors import StoreError
+from headstart.extract.errors import StoreError
 from torture.process import Done, Zygote, session_members, wait_until
 from torture.scene import SMALL_SHARDS, Scene
 from torture.states import Reference, acknowledged, rows_so_far

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from extract.errors import StoreError
+from headstart.extract.errors import StoreError
 from torture.calls import mount
 from torture.process import Zygote
 from torture.scene import SMALL_SHARDS, Scene

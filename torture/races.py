@@ -60,8 +60,8 @@ def _one_wins(first: Zygote, second: Zygote, tally: Tally, where: str) -> None:
 
 def told_in_time(scene: Scene, count: int) -> Tally:
     """Measure how long a run takes to be told that another one writes; a run that cannot know it yet is not meant."""
-    from extract.errors import BusyError
-    from extract.lock import locked
+    from headstart.extract.errors import BusyError
+    from headstart.extract.store.lock import locked
 
     tally = Tally("time until a second writer is told")
     tally.counts["slowest, ms"] = 0
@@ -148,9 +148,9 @@ def _shown(row: Any) -> str:
 
 def read_on(output: str, log: str, most: int) -> None:
     """Read a store over and over, and note what was seen; runs in a child."""
-    from extract.errors import StoreError
-    from extract.store import open_files, open_store
-    from extract.tables import PARTS, shards_of
+    from headstart.extract.errors import StoreError
+    from headstart.extract.store.shards import PARTS, shards_of
+    from headstart.extract.store.store import open_files, open_store
 
     place, count, looked = Path(output), 0, 0
     with open(log, "w") as file:

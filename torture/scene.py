@@ -16,11 +16,11 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from extract.model import seal
+from headstart.extract.inference.model import seal
 from torture.process import Done, Zygote
 
 ROWS_A_SHARD = 4
-SMALL_SHARDS: dict[str, Any] = {"extract.writer.ROWS_A_SHARD": ROWS_A_SHARD}
+SMALL_SHARDS: dict[str, Any] = {"headstart.extract.store.writer.ROWS_A_SHARD": ROWS_A_SHARD}
 CLASSES = ("ash", "birch", "cedar", "fir")
 SIDE, DIM = 16, 8
 

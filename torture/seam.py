@@ -234,7 +234,7 @@ def cut_power(folder: str) -> None:
 
 
 def _acknowledge(seam: Seam, place: str) -> None:
-    from extract.writer import StoreWriter
+    from headstart.extract.store.writer import StoreWriter
 
     commit, add = StoreWriter.commit, StoreWriter.add
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from extract.errors import StoreError
-from extract.store import Store, open_files, open_store
-from extract.tables import PARTS, shards_of
+from headstart.extract.errors import StoreError
+from headstart.extract.store.shards import PARTS, shards_of
+from headstart.extract.store.store import Store, open_files, open_store
 
 Row = tuple[Any, ...]
 

@@ -22,11 +22,11 @@ MODULES = (
     "PIL.Image",
     "rich.progress",
     "rich.status",
-    "extract.pipeline",
+    "headstart.extract.pipeline",
 )
-SCORING = ("classify.scoring", "onnx.reference", "torture.damage")
+SCORING = ("headstart.classify.scoring.score", "onnx.reference", "torture.damage")
 """Not onnxruntime: it starts a thread when it is imported, which a fork would not have."""
-TRAINING = ("classify.training", "sklearn.linear_model", "sklearn.pipeline")
+TRAINING = ("headstart.classify.training", "sklearn.linear_model", "sklearn.pipeline")
 
 
 def main() -> None:

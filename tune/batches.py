@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.store import Store
-from tune.recipe import Recipe
+from headstart.extract.store.store import Store
+from headstart.tune.recipe import Recipe
 
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Tensors, (n, h, w, c), and the share of each class in them, (n, k), which sum to the weight of the image."""

@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.errors import StoreError
-from extract.hdf5 import Column, own_dataset, verify, write_hdf5
+from headstart.extract.errors import StoreError
+from headstart.extract.store.hdf5 import Column, own_dataset, verify, write_hdf5
 
 FORMAT = "headstart-tuning"
 
@@ -37,6 +37,13 @@ class Epoch:
     accuracy: float
     temperature: float
     seconds: float
+
+    def describe(self) -> str:
+        """Give the epoch's figures in words."""
+        return (
+            f"training loss {self.training_loss:.4f}, held out: log loss {self.log_loss:.4f}, "
+            f"accuracy {self.accuracy:.4f}; {self.seconds:.0f} s"
+        )
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export import blocks_of, export_backbone
-from extract.merging import Share
-from extract.pipeline import embed
-from extract.source import find_images
-from tune.errors import TuneError
-from tune.pipeline import tune
-from tune.recipe import Recipe
+from headstart.export import blocks_of, export_backbone
+from headstart.extract.pipeline import embed
+from headstart.extract.sources.find import find_images
+from headstart.extract.store.merging import Share
+from headstart.tune.errors import TuneError
+from headstart.tune.pipeline import tune_backbone
+from headstart.tune.recipe import Recipe
 
 SAMPLE = 800
 """Images, about, that each cut is tried on."""
@@ -68,7 +68,7 @@ def try_cuts(
     Parameters
     ----------
     images
-        A folder or manifest, as for `extract.embed`.
+        A folder or manifest, as for `headstart.extract.embed`.
     sample
         How many of them, about.
     recipe
@@ -76,7 +76,7 @@ def try_cuts(
     tell
         Told what is being done.
     **options
-        Of `export.export_backbone`.
+        Of `headstart.export.export_backbone`.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def _trials(
             place = Path(folder)
             export_backbone(place / "trunk.onnx", cut=block, **options)
             store, _ = embed(images, place / "trunk.onnx", place / "tensors.h5", share=share)
-            made = tune(store, place / "tuned.onnx", recipe=recipe)
+            made = tune_backbone(store, place / "tuned.onnx", recipe=recipe)
         seconds = sum(epoch.seconds for epoch in made.history) / len(made.history) / made.images
         yield Trial(
             block, made.best.log_loss, made.best.accuracy, made.frozen, seconds, 2 * store.header.dim,

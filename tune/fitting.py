@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.calibration import fit_temperature, log_loss, softmax
-from export.frameworks import Frameworks
-from tune.batches import Rows
-from tune.checkpoint import Epoch, State, load_state, save_state
-from tune.recipe import Recipe
+from headstart.classify.confidence.calibration import fit_temperature
+from headstart.classify.heads.loss import log_loss, softmax
+from headstart.export.conversion.frameworks import Frameworks
+from headstart.tune.batches import Rows
+from headstart.tune.checkpoint import Epoch, State, load_state, save_state
+from headstart.tune.recipe import Recipe
 
 Listener = Callable[[Epoch], None]
 

@@ -10,26 +10,27 @@ from pathlib import Path
 
 import numpy as np
 
-from classify.fitting import opened
-from classify.splitting import digest_of_rows
-from classify.tuned import note_tuned_head, note_tuned_on
-from export.frameworks import load_frameworks
-from export.output import check_output
-from export.parity import compare
-from extract.carrying import open_tail, require_trunk
-from extract.files import atomic_file, write_all
-from extract.lock import locked
-from extract.model import Model, parse_model, seal
-from extract.store import Store
-from extract.subgraph import tail, uncut
-from extract.views import without_views
-from extract.writer import lock_of, remove_unfinished_of
-from tune.batches import Rows
-from tune.checkpoint import Epoch
-from tune.fitting import Course, epochs_of
-from tune.recipe import Recipe
-from tune.start import begin
-from tune.tail import build_tail, with_weights
+from headstart.classify.heads.fitting import opened
+from headstart.classify.heads.tuned import note_tuned_head, note_tuned_on
+from headstart.classify.split.holdout import digest_of_rows
+from headstart.export.conversion.frameworks import load_frameworks
+from headstart.export.conversion.parity import compare
+from headstart.export.output import check_output
+from headstart.extract.engines.tail import open_tail, require_trunk
+from headstart.extract.inference.model import Model, parse_model, seal
+from headstart.extract.inference.subgraph import tail, uncut
+from headstart.extract.inference.views import without_views
+from headstart.extract.store.lock import locked
+from headstart.extract.store.store import Store
+from headstart.extract.store.writer import lock_of, remove_unfinished_of
+from headstart.files.atomic import atomic_file, write_all
+from headstart.files.progress import Progress, ProgressCallback, announcer
+from headstart.tune.batches import Rows
+from headstart.tune.checkpoint import Epoch
+from headstart.tune.fitting import Course, epochs_of
+from headstart.tune.recipe import Recipe
+from headstart.tune.start import begin
+from headstart.tune.tail import build_tail, with_weights
 
 CHECKPOINT = ".tuning"
 COMPARED = 64
@@ -74,20 +75,19 @@ class TuneResult:
     seconds: float
 
 
-def tune(
+def tune_backbone(
     tensors: str | os.PathLike[str] | Store,
     output: str | os.PathLike[str] = "tuned.onnx",
     *,
     recipe: Recipe | None = None,
     holdout: float = 0.2,
-    tell: Callable[[str], None] | None = None,
-    listener: Callable[[Epoch], None] | None = None,
+    progress: ProgressCallback | None = None,
 ) -> TuneResult:
     """Train the tail of a network on what its trunk gave for labelled images, and write trunk and tail as a backbone.
 
-    Images that `classify.train` would judge on are left alone. Of the others a tenth chooses the epoch; on the rest the
-    tail is trained, from a linear head on the tail as it is (Kumar et al. 2022). A run that was killed goes on from its
-    last epoch. Of two runs that would write one output, the second is told at once who does.
+    Images that `headstart.classify.train` would judge on are left alone. Of the others a tenth chooses the epoch; on
+    the rest the tail is trained, from a linear head on the tail as it is (Kumar et al. 2022). A run that was killed
+    resumes after its last epoch. Of two runs that would write one output, the second is told at once who does.
 
     Parameters
     ----------
@@ -97,10 +97,8 @@ def tune(
         ``*.onnx``. Beside it, until it is written, lies the state of the run.
     holdout
         Share of images to leave alone where the store has no val or test split.
-    tell
-        Told what is being done, in a few words.
-    listener
-        Called after every epoch.
+    progress
+        Called as each stage begins, and after every epoch (see `headstart.files.progress`).
 
     Raises
     ------
@@ -109,7 +107,7 @@ def tune(
         run is writing it.
     """
     started = time.monotonic()
-    recipe, place, say = recipe or Recipe(), Path(output), tell or (lambda _what: None)
+    recipe, place, say = recipe or Recipe(), Path(output), announcer(progress)
     check_output(place)
     state = place.with_name(place.name + CHECKPOINT)
     with locked(lock_of(place), place):
@@ -124,7 +122,7 @@ def tune(
         train, held_out, head, frozen = begin(store, trunk, place, recipe, holdout)
         say("tuning")
         course = Course.begin(build_tail(tail(trunk), frameworks), head, recipe, frameworks)
-        course.run(train, held_out, state, _of(store, recipe, holdout), listener or (lambda _epoch: None))
+        course.run(train, held_out, state, _of(store, recipe, holdout), _reporter(progress, recipe))
         say("writing")
         difference = _write(place, trunk, course, train, held_out, frozen)
         state.unlink(missing_ok=True)
@@ -132,6 +130,14 @@ def tune(
         place, trunk.metadata["cut"]["block"], len(train), len(held_out), course.history, course.best, frozen,
         difference, _warnings(course.best, frozen, len(held_out)), time.monotonic() - started,
     )  # fmt: skip
+
+
+def _reporter(progress: ProgressCallback | None, recipe: Recipe) -> Callable[[Epoch], None]:
+    def report(epoch: Epoch) -> None:
+        if progress:
+            progress(Progress("tuning", epoch.number, recipe.epochs, note=epoch.describe()))
+
+    return report
 
 
 def _of(store: Store, recipe: Recipe, holdout: float) -> str:

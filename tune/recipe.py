@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from tune.errors import TuneError
+from headstart.tune.errors import TuneError
 
 
 @dataclass(frozen=True)

@@ -8,23 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from classify.calibration import fit_temperature, log_loss, softmax
-from classify.duplicates import find_duplicates
-from classify.fitting import fit
-from classify.folding import fold
-from classify.heads import HeadOptions
-from classify.rows import draw_folds
-from classify.search import logits_of
-from classify.splitting import Split, split_rows
-from extract.cores import machine_memory
-from extract.errors import OutputError
-from extract.model import Model
-from extract.pipeline import embed
-from extract.store import Store
-from tune.batches import Rows
-from tune.errors import TuneError
-from tune.fitting import Head
-from tune.recipe import Recipe
+from headstart.classify.artifact.layers import fold
+from headstart.classify.confidence.calibration import fit_temperature
+from headstart.classify.heads.fitting import fit
+from headstart.classify.heads.kinds import HeadOptions
+from headstart.classify.heads.loss import log_loss, softmax
+from headstart.classify.heads.search import logits_of
+from headstart.classify.split.duplicates import find_duplicates
+from headstart.classify.split.folds import draw_folds
+from headstart.classify.split.holdout import Split, split_rows
+from headstart.extract.inference.model import Model
+from headstart.extract.pipeline import embed
+from headstart.extract.store.store import Store
+from headstart.files.cores import machine_memory
+from headstart.files.errors import OutputError
+from headstart.tune.batches import Rows
+from headstart.tune.errors import TuneError
+from headstart.tune.fitting import Head
+from headstart.tune.recipe import Recipe
 
 CHOOSING = 10
 """One in so many of the images to train on chooses the epoch instead."""
@@ -34,7 +35,7 @@ FROZEN = ".frozen"
 def begin(
     store: Store, trunk: Model, place: Path, recipe: Recipe, holdout: float
 ) -> tuple[Rows, Rows, Head, tuple[float, float]]:
-    """Divide the rows as `classify.train` would, and fit a linear head to the tail as it is.
+    """Divide the rows as `headstart.classify.train` would, and fit a linear head to the tail as it is.
 
     Parameters
     ----------

@@ -12,9 +12,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from export.errors import ConversionError
-from export.frameworks import Frameworks
-from export.graph import attribute, constant
+from headstart.export.conversion.frameworks import Frameworks
+from headstart.export.errors import ConversionError
+from headstart.files.graph import attribute, constant
 
 TO_KERAS = (2, 3, 1, 0)
 """Of a kernel (outputs, inputs, height, width) in ONNX; a depthwise one has its outputs in the place of its inputs."""
@@ -27,7 +27,7 @@ def build_tail(tail: onnx.ModelProto, frameworks: Frameworks) -> Any:
     Parameters
     ----------
     tail : onnx.ModelProto
-        ``tensor``, float32 (n, h, w, c), to ``embedding``, float32 (n, d); see `extract.subgraph.tail`.
+        ``tensor``, float32 (n, h, w, c), to ``embedding``, float32 (n, d); see `subgraph.tail`.
     frameworks : Frameworks
         The imported modules.
 

@@ -9,12 +9,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from classify.report.errors import ReportError
-from extract.files import atomic_file, check_output, write_all
+from headstart.classify.report.errors import ReportError
+from headstart.files.atomic import atomic_file, check_output, write_all
 
 if TYPE_CHECKING:
-    from classify.result import TrainResult
-    from extract.store import Store
+    from headstart.classify.result import TrainResult
+    from headstart.extract.store.store import Store
 
 __all__ = ["ReportError", "check_report_output", "write_report"]
 
@@ -50,7 +50,7 @@ def write_report(output: str | os.PathLike[str], table: "Store", result: "TrainR
     table
         The store that the head was trained on. Photos that are still where it found them are shown.
     result
-        What `classify.train` gave.
+        What `headstart.classify.train` gave.
 
     Returns
     -------
@@ -63,8 +63,8 @@ def write_report(output: str | os.PathLike[str], table: "Store", result: "TrainR
         As `check_report_output`; OutputError also where the system refuses a write.
     """
     place = check_report_output(output)
-    from classify.report.gather import gather
-    from classify.report.page import render
+    from headstart.classify.report.gather import gather
+    from headstart.classify.report.page import render
 
     page = render(gather(table, result)).encode()
     with atomic_file(place) as file:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.report.photos import Album
+from headstart.classify.report.photos import Album
 
 MOST_CLASSES = 40
 """Rows of the grid; of more classes, those that are mixed up most are shown."""

@@ -1,6 +1,6 @@
-"""What the report raises on purpose; a branch of the tree in `classify.errors`."""
+"""What the report raises on purpose; a branch of the tree in `headstart.classify.errors`."""
 
-from classify.errors import ClassifyError
+from headstart.classify.errors import ClassifyError
 
 
 class ReportError(ClassifyError):

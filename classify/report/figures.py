@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from classify.calibration import Calibration, Reliability
-from classify.contenders import Contender
-from classify.curve import CurvePoint, LearningCurve
-from classify.judgement import ClassFigures
-from classify.report.text import counted, printable
-from classify.search import Candidate, Search
-from extract.store import Store
+from headstart.classify.confidence.calibration import Calibration, Reliability
+from headstart.classify.evaluation.baselines import Contender
+from headstart.classify.evaluation.learning_curve import CurvePoint, LearningCurve
+from headstart.classify.evaluation.metrics import ClassFigures
+from headstart.classify.heads.search import Candidate, Search
+from headstart.classify.report.text import counted, printable
+from headstart.extract.store.store import Store
 
 MOST_CLASSES = 500
 """Rows of the table of classes."""

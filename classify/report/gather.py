@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from classify.report.confusion import confusion_grid
-from classify.report.figures import (
+from headstart.classify.report.confusion import confusion_grid
+from headstart.classify.report.figures import (
     class_table,
     compared_heads,
     learning_curve,
@@ -15,12 +15,12 @@ from classify.report.figures import (
     search_chart,
     tuning_curves,
 )
-from classify.report.map import embedding_map
-from classify.report.photos import Album
-from classify.report.summary import summary
-from classify.report.text import percent, printable
-from classify.result import TrainResult
-from extract.store import Store
+from headstart.classify.report.map import embedding_map
+from headstart.classify.report.photos import Album
+from headstart.classify.report.summary import summary
+from headstart.classify.report.text import percent, printable
+from headstart.classify.result import TrainResult
+from headstart.extract.store.store import Store
 
 MOST_PHOTOS = 60
 """Of the mistakes, and of the suspected labels."""

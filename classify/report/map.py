@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.report.photos import Album
-from extract.store import Store
+from headstart.classify.report.photos import Album
+from headstart.extract.store.store import Store
 
 MOST = 1_200
 """Photos on the map; t-SNE takes some seconds for as many."""

@@ -17,7 +17,7 @@ SCRIPTS = (
     "map.js",
     "main.js",
 )
-_PAGE = files("classify.report").joinpath("page")
+_PAGE = files("headstart.classify.report").joinpath("page")
 # What could end the block or start another, in text that HTML reads before JSON is.
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
@@ -28,7 +28,7 @@ def render(data: dict[str, Any]) -> str:
     Parameters
     ----------
     data
-        As `classify.report.gather.gather` gives it.
+        As `headstart.classify.report.gather.gather` gives it.
     """
     from jinja2 import Environment, StrictUndefined
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.report.text import printable
-from extract.cores import cores
-from extract.store import Store
+from headstart.classify.report.text import printable
+from headstart.extract.store.store import Store
+from headstart.files.cores import cores
 
 SIZE = 128
 """Pixels of a thumbnail's longer side."""
@@ -104,7 +104,7 @@ class Album:
         return rows[: int(np.searchsorted(read, MAX_READ, side="right"))]
 
     def _thumbnail(self, row: int) -> str | None:
-        from extract.thumbnails import thumbnail
+        from headstart.extract.thumbnails import thumbnail
 
         rows = self._table.rows
         data = thumbnail(self._table.root_of(row), rows.path[row], SIZE, sha256=self._content(row))

@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from classify.judgement import Evaluation
-from classify.report.confusion import pairs
-from classify.report.text import counted, percent, printable
-from classify.result import TrainResult
-from extract.store import Store
+from headstart.classify.evaluation.metrics import Evaluation
+from headstart.classify.report.confusion import pairs
+from headstart.classify.report.text import counted, percent, printable
+from headstart.classify.result import TrainResult
+from headstart.extract.store.store import Store
 
 FEW = 100
 """Judged photos below which a figure is called rough."""

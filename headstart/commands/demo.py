@@ -24,8 +24,8 @@ def run(
     output: Annotated[Path, typer.Option("-o", "--output", help="A folder for everything it makes.")] = Path("demo"),
 ) -> None:
     """Go the whole way: draw pictures, export, embed, train, score."""
-    from classify import score, train
-    from extract import embed
+    from headstart.classify import score, train
+    from headstart.extract import embed
 
     _check(images, weights)
     _claim(output)
@@ -37,7 +37,7 @@ def run(
         shutil.rmtree(leftover, ignore_errors=True)
         leftover.unlink(missing_ok=True)
     with progress("embedding") as listener:
-        store, summary = embed(photos, backbone, store_file, listener=listener)
+        store, summary = embed(photos, backbone, store_file, progress=listener)
     embed_command.show(store, summary, store_file)
     _title(f"train   {store_file} -> {output / 'classifier.onnx'}")
     report = _report(output)
@@ -58,7 +58,7 @@ def _check(images: Path | None, weights: str) -> None:
         fail(f"{weights}: no such weights file")
     if images is None:
         return
-    from extract import find_images
+    from headstart.extract import find_images
 
     if not images.is_dir() or len(find_images(images).classes) < 2:
         fail(f"{images}: expected a folder with one folder of photos for each of at least 2 classes")
@@ -76,7 +76,7 @@ def _claim(output: Path) -> None:
 
 
 def _draw(output: Path) -> tuple[Path, Path]:
-    from headstart.pictures import draw_pictures
+    from headstart.demo.pictures import draw_pictures
 
     photos, new = output / "photos", output / "new"
     _title(f"draw    five kinds of flower, and a few broken files -> {photos}")
@@ -90,8 +90,8 @@ def _draw(output: Path) -> tuple[Path, Path]:
 
 def _export(backbone: Path, weights: str) -> bool:
     """Export, and tell whether the weights are trained; only where Keras cannot get them, go on without, loudly."""
-    from export import export_backbone
-    from export.errors import WeightsError
+    from headstart.export import export_backbone
+    from headstart.export.errors import WeightsError
 
     _title(f"export  MobileNetV2 -> {backbone}")
     try:

@@ -27,7 +27,7 @@ from headstart.console import (
 )
 
 if TYPE_CHECKING:
-    from extract import RunSummary, Store
+    from headstart.extract import RunSummary, Store
 
 SHOWN_FAILURES = 10
 
@@ -60,7 +60,7 @@ def run(
     json: Json = False,
 ) -> None:
     """Embed images and keep the embeddings; what has not changed is not computed again."""
-    from extract import EngineOptions, Share, embed
+    from headstart.extract import EngineOptions, Share, embed
 
     with progress("embedding") as listener:
         store, summary = embed(
@@ -71,7 +71,7 @@ def run(
             views=views,
             share=Share.parse(shard) if shard else None,
             options=EngineOptions(provider, workers, batch_size, isolate, engine, address, gpus_per_worker),
-            listener=listener,
+            progress=listener,
         )
     if json:
         print_json({**vars(summary), "output": output, "failures": store.failures, "classes": store.classes})

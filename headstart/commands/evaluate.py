@@ -8,7 +8,7 @@ from headstart.commands.train import show
 from headstart.console import Json, command, fail, print_json, say
 
 if TYPE_CHECKING:
-    from classify.comparison import Comparison
+    from headstart.classify.evaluation.comparison import Comparison
 
 
 @command
@@ -23,7 +23,7 @@ def run(
     json: Json = False,
 ) -> None:
     """Judge a classifier on stored embeddings with labels."""
-    from classify import compare_classifiers, evaluate
+    from headstart.classify import compare_classifiers, evaluate
 
     evaluation = evaluate(store, classifier, split=split)
     comparison = compare_classifiers(store, evaluation, classifier, against) if against else None

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from export import ExportSummary
-    from tune.cuts import Trial
+    from headstart.export import ExportSummary
+    from headstart.tune.cuts import Trial
 
 CALIBRATION_IMAGES = 300
 
@@ -51,7 +51,7 @@ def run(
     json: Json = False,
 ) -> None:
     """Export a frozen backbone to ONNX, once (needs the extra `export`: TensorFlow)."""
-    from export import export_backbone
+    from headstart.export import export_backbone
 
     if (precision, calibrate is None) not in (("fp32", True), ("int8", False)):
         fail("expected --precision fp32, or --precision int8 together with --calibrate IMAGES", 2)
@@ -59,7 +59,7 @@ def run(
         fail("expected --cut auto together with --sample IMAGES, or neither", 2)
     trials = _trials(sample, backbone, weights, image_size, width, fit, seed) if sample else []
     if trials:
-        from tune.cuts import best_cut
+        from headstart.tune.cuts import best_cut
 
         cut = best_cut(trials).block
     made = export_backbone(
@@ -106,7 +106,7 @@ def _show(made: "ExportSummary", trials: "list[Trial]") -> None:
 def _trials(
     images: Path, backbone: str, weights: str, image_size: int | None, width: float, fit: str, seed: int
 ) -> "list[Trial]":
-    from tune.cuts import try_cuts
+    from headstart.tune.cuts import try_cuts
 
     return try_cuts(
         images, backbone=backbone, width=width, tell=note, weights=weights, image_size=image_size, fit=fit, seed=seed
@@ -116,12 +116,12 @@ def _trials(
 def _pixels(
     images: Path, weights: str, backbone: str, image_size: int | None, width: float, fit: str
 ) -> "NDArray[np.uint8]":
-    from export.backbones import make_plan
-    from extract.resize import ResizeRule
-    from extract.sample import decode_sample
+    from headstart.export.backbones import make_plan
+    from headstart.extract.sample import decode_sample
+    from headstart.files.resize import ResizeRule
 
     if weights.endswith(".onnx"):  # which says itself how large its images are
-        from extract import read_model
+        from headstart.extract import read_model
 
         return decode_sample(images, read_model(weights).rule, CALIBRATION_IMAGES)
     height, breadth = make_plan(backbone, image_size, width, fit).image_size

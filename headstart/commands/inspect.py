@@ -30,7 +30,7 @@ def run(
 
 
 def _model(file: str) -> dict[str, Any]:
-    from extract import read_model
+    from headstart.extract import read_model
 
     model = read_model(file)
     kind = {"headstart-backbone": "backbone", "headstart-classifier": "classifier"}[model.metadata["format"]]
@@ -45,7 +45,7 @@ def _model(file: str) -> dict[str, Any]:
 
 
 def _store(file: str) -> dict[str, Any]:
-    from extract import open_store
+    from headstart.extract import open_store
 
     store = open_store(file)
     header = store.header

@@ -14,7 +14,7 @@ def run(
     json: Json = False,
 ) -> None:
     """Join stores that several runs made of one folder into a single file."""
-    from extract import merge
+    from headstart.extract import merge
 
     store = merge(stores, output)
     embedded = int(store.is_embedded.sum())

@@ -47,8 +47,8 @@ def run(
     json: Json = False,
 ) -> None:
     """Score every image of a folder (or store) into a table of predictions."""
-    from classify import score
-    from extract import EngineOptions, Share
+    from headstart.classify import score
+    from headstart.extract import EngineOptions, Share
 
     with progress("scoring") as listener:
         summary = score(
@@ -58,7 +58,7 @@ def run(
             top=top,
             share=Share.parse(shard) if shard else None,
             options=EngineOptions(provider, workers, batch_size, isolate, engine, address, gpus_per_worker),
-            listener=listener,
+            progress=listener,
         )
     if json:
         print_json(summary)

@@ -10,8 +10,8 @@ import typer
 from headstart.console import Json, command, fail, out, print_json, say, short_path, warn, working
 
 if TYPE_CHECKING:
-    from classify import Evaluation, TrainResult
-    from classify.contenders import Contender
+    from headstart.classify import Evaluation, TrainResult
+    from headstart.classify.evaluation.baselines import Contender
 
 SHOWN_MISTAKES = 10
 SHOWN_CLASSES = 25
@@ -53,7 +53,7 @@ def run(
     json: Json = False,
 ) -> None:
     """Train a head on stored embeddings and write a classifier: one ONNX file, image to probabilities."""
-    from classify import HeadOptions, train
+    from headstart.classify import HeadOptions, train
 
     options = HeadOptions(c, _units(hidden), class_weight, seed)
     with working() as listener:
@@ -69,7 +69,7 @@ def run(
             suspects=suspects,
             report=report,
             memory=None if memory_gb is None else memory_gb * 1e9,
-            listener=listener,
+            progress=listener,
         )
     if json:
         print_json(_summary(result))

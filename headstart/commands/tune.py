@@ -9,7 +9,7 @@ import typer
 from headstart.console import Json, command, note, print_json, say, warn
 
 if TYPE_CHECKING:
-    from tune.checkpoint import Epoch
+    from headstart.files.progress import Progress
 
 
 @command
@@ -29,13 +29,13 @@ def run(
     json: Json = False,
 ) -> None:
     """Train the last blocks of a network on what its frozen ones gave (needs the extra `export`: TensorFlow)."""
-    from tune import Recipe, tune
+    from headstart.tune import Recipe, tune_backbone
 
     recipe = Recipe(
         epochs=epochs, learning_rate=learning_rate, weight_decay=weight_decay, label_smoothing=label_smoothing,
         mixup=mixup, batch_size=batch_size, patience=patience, class_weight=class_weight, seed=seed,
     )  # fmt: skip
-    made = tune(tensors, output, recipe=recipe, holdout=holdout, tell=note, listener=lambda e: note(_line(e, epochs)))
+    made = tune_backbone(tensors, output, recipe=recipe, holdout=holdout, progress=_show_progress)
     if json:
         print_json(made)
         return
@@ -53,8 +53,5 @@ def run(
     say(f"next: headstart embed {quote(str(tensors))} --model {name} -o tuned.h5, then headstart train tuned.h5")
 
 
-def _line(epoch: "Epoch", epochs: int) -> str:
-    return (
-        f"epoch {epoch.number}/{epochs}: training loss {epoch.training_loss:.4f}, held out: log loss "
-        f"{epoch.log_loss:.4f}, accuracy {epoch.accuracy:.4f}; {epoch.seconds:.0f} s"
-    )
+def _show_progress(progress: "Progress") -> None:
+    note(f"epoch {progress.done}/{progress.total}: {progress.note}" if progress.note else progress.stage)

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from extract.model import read_model
-from extract.outcome import Outcome
-from extract.schema import Header
-from extract.source import Item
-from extract.store import Store
-from extract.writer import StoreWriter
+from headstart.extract.inference.model import read_model
+from headstart.extract.sources.items import Item
+from headstart.extract.store.rows import Outcome
+from headstart.extract.store.schema import Header
+from headstart.extract.store.store import Store
+from headstart.extract.store.writer import StoreWriter
 
 
 @pytest.fixture

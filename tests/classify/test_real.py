@@ -18,19 +18,21 @@ from PIL import Image
 from sklearn.metrics import accuracy_score, log_loss
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from classify.calibration import fit_temperature, reliability, softmax
-from classify.classifier import read_classifier
-from classify.duplicates import find_duplicates
-from classify.fitting import fit_chosen
-from classify.heads import HeadOptions, fit_head, make_head
-from classify.mislabels import find_suspects
-from classify.rows import TrainingRows, draw_folds
-from classify.scoring import score
-from classify.search import logits_of
-from classify.training import train
-from extract import embed
-from extract.decode import decode
-from extract.store import open_store
+from headstart.classify.artifact.classifier import read_classifier
+from headstart.classify.confidence.calibration import fit_temperature, reliability
+from headstart.classify.evaluation.label_issues import find_suspects
+from headstart.classify.heads.fitting import fit_chosen
+from headstart.classify.heads.kinds import HeadOptions, fit_head, make_head
+from headstart.classify.heads.loss import softmax
+from headstart.classify.heads.rows import TrainingRows
+from headstart.classify.heads.search import logits_of
+from headstart.classify.scoring.score import score
+from headstart.classify.split.duplicates import find_duplicates
+from headstart.classify.split.folds import draw_folds
+from headstart.classify.training import train
+from headstart.extract import embed
+from headstart.extract.decoding.decode import decode
+from headstart.extract.store.store import open_store
 
 
 @pytest.fixture(scope="module")

@@ -18,24 +18,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from classify.calibration import Calibration, reliability
-from classify.contenders import Contender
-from classify.curve import CurvePoint, LearningCurve
-from classify.judgement import Evaluation, judge_rows
-from classify.report import ReportError, check_report_output, write_report
-from classify.report import map as map_module
-from classify.report import photos as photos_module
-from classify.report.confusion import MOST_CLASSES
-from classify.report.figures import tuning_curves
-from classify.report.gather import gather
-from classify.report.map import lay_out
-from classify.report.page import policy, to_json
-from classify.report.text import counted, percent, printable
-from classify.search import Candidate
-from extract import embed, open_store
-from extract.errors import OutputError
-from extract.schema import Header, Rows
-from extract.store import Store
+from headstart.classify.confidence.calibration import Calibration, reliability
+from headstart.classify.evaluation.baselines import Contender
+from headstart.classify.evaluation.learning_curve import CurvePoint, LearningCurve
+from headstart.classify.evaluation.metrics import Evaluation, judge_rows
+from headstart.classify.heads.search import Candidate
+from headstart.classify.report import ReportError, check_report_output, write_report
+from headstart.classify.report import map as map_module
+from headstart.classify.report import photos as photos_module
+from headstart.classify.report.confusion import MOST_CLASSES
+from headstart.classify.report.figures import tuning_curves
+from headstart.classify.report.gather import gather
+from headstart.classify.report.map import lay_out
+from headstart.classify.report.page import policy, to_json
+from headstart.classify.report.text import counted, percent, printable
+from headstart.extract import embed, open_store
+from headstart.extract.store.schema import Header, Rows
+from headstart.extract.store.store import Store
+from headstart.files.errors import OutputError
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 HOSTILE_PATHS = (
@@ -374,7 +374,7 @@ def test_figures_are_never_rounded_to_certainty():
 @pytest.mark.parametrize("classes", [5, 300])
 def test_50000_photos_fit_in_15_megabytes(written, classes, monkeypatch):
     monkeypatch.setattr(map_module, "STEPS", 250)
-    monkeypatch.setattr("extract.thumbnails.thumbnail", lambda *_, **__: bytes(20_000))
+    monkeypatch.setattr("headstart.extract.thumbnails.thumbnail", lambda *_, **__: bytes(20_000))
     page = written(many(50_000, classes))
     assert page.path.stat().st_size < 15_000_000
     assert sum(map(len, page.data["thumbs"])) <= photos_module.MAX_CHARACTERS
@@ -434,7 +434,7 @@ def test_a_missing_package_is_named_with_the_way_to_get_it(tmp_path, monkeypatch
 
 def test_nothing_heavy_is_loaded_before_it_is_needed():
     heavy = "{'jinja2', 'PIL', 'sklearn', 'onnxruntime'}"
-    code = f"import sys, classify.report; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, headstart.classify.report; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

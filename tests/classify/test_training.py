@@ -8,21 +8,22 @@ import onnx
 import pytest
 from scipy.special import softmax
 
-from classify.classifier import read_classifier
-from classify.errors import ClassifierError, ClassifyError, HeadError, LabelError
-from classify.evaluation import evaluate
-from classify.heads import HEADS, HeadOptions
-from classify.splitting import digest_of_rows
-from classify.training import train
-from extract.errors import OutputError, StoreError
-from extract.store import open_store
+from headstart.classify.artifact.classifier import read_classifier
+from headstart.classify.errors import ClassifierError, ClassifyError, HeadError, LabelError
+from headstart.classify.evaluation.evaluate import evaluate
+from headstart.classify.heads.kinds import HEADS, HeadOptions
+from headstart.classify.split.holdout import digest_of_rows
+from headstart.classify.training import train
+from headstart.extract.errors import StoreError
+from headstart.extract.store.store import open_store
+from headstart.files.errors import OutputError
 
 NAMES = ["ash", "birch", "cedar"]
 
 TRAIN_AND_EVALUATE = """
 import sys
-from classify.evaluation import evaluate
-from classify.training import train
+from headstart.classify.evaluation.evaluate import evaluate
+from headstart.classify.training import train
 
 evaluate(sys.argv[1], train(*sys.argv[1:]).path)
 print(*sorted({"onnxruntime", "PIL", "tensorflow"} & set(sys.modules)))
@@ -48,11 +49,13 @@ def test_an_open_store_serves_like_its_path(tiny_store, tmp_path):
 
 
 def test_the_rows_judged_are_not_trained_on(clustered, tmp_path, monkeypatch):
-    import classify.fitting
+    import headstart.classify.heads.fitting
 
     fitted = []
-    fit = classify.fitting.fit_head
-    monkeypatch.setattr(classify.fitting, "fit_head", lambda head, x, *rest: fitted.append(x) or fit(head, x, *rest))
+    fit = headstart.classify.heads.fitting.fit_head
+    monkeypatch.setattr(
+        headstart.classify.heads.fitting, "fit_head", lambda head, x, *rest: fitted.append(x) or fit(head, x, *rest)
+    )
     store = clustered(90, splits=["train"] * 60 + ["val"] * 30)
     result = train(store, tmp_path / "classifier.onnx")
     assert np.array_equal(fitted[0], store.embeddings(np.arange(60)))
@@ -152,7 +155,7 @@ def test_a_folder_that_may_not_be_written_is_said_first(tiny_store, tmp_path, mo
 
 
 def test_a_baseline_says_that_it_is_one(make_backbone, tiny_photos, tmp_path):
-    from extract import embed
+    from headstart.extract import embed
 
     weights = {"source": "random", "file": None, "sha256": None, "seed": 0, "trained": False}
     store, _ = embed(tiny_photos, make_backbone(tmp_path / "b.onnx", weights=weights), tmp_path / "photos.h5")
@@ -286,7 +289,7 @@ def test_warnings_are_of_this_store(clustered, tmp_path):
 
 def test_each_step_is_told(clustered, tmp_path):
     told: list[str] = []
-    train(clustered(60), tmp_path / "c.onnx", listener=told.append)
+    train(clustered(60), tmp_path / "c.onnx", progress=told.append)
     assert told == ["looking for copies", "searching and fitting", "judging", "writing"]
 
 
@@ -330,7 +333,7 @@ def embedded(make_backbone, tmp_path):
     """Embed photos with an untrained backbone."""
 
     def embed_photos(photos):
-        from extract import embed
+        from headstart.extract import embed
 
         weights = {"source": "random", "file": None, "sha256": None, "seed": 5, "trained": False}
         return embed(photos, make_backbone(tmp_path / "b.onnx", seed=5, weights=weights), tmp_path / "untrained.h5")[0]
@@ -358,7 +361,7 @@ def test_an_image_that_the_untrained_store_lacks_is_named(tiny_store, draw_photo
 @pytest.fixture(scope="module")
 def other_store(make_backbone, tiny_photos, tmp_path_factory):
     """Embed the tiny photos with another backbone, of other features."""
-    from extract import embed
+    from headstart.extract import embed
 
     folder = tmp_path_factory.mktemp("other")
     backbone = make_backbone(folder / "b.onnx", seed=7, features="all-blocks")
@@ -414,7 +417,7 @@ def test_other_labels_and_orders_of_the_same_images_do_not_matter(make_store, cl
 
 
 def test_an_image_that_a_compared_store_lacks_is_named(tiny_store, draw_photos, tiny_backbone, tmp_path):
-    from extract import embed
+    from headstart.extract import embed
 
     photos = draw_photos(tmp_path / "photos", {"ash": 20, "birch": 19, "cedar": 20})
     fewer, _ = embed(photos, tiny_backbone, tmp_path / "fewer.h5")
@@ -427,11 +430,13 @@ def test_an_image_that_a_compared_store_lacks_is_named(tiny_store, draw_photos, 
 
 
 def test_a_tuned_store_is_searched_on_what_it_was_not_tuned_on(tiny_store, tuned_store, tmp_path, monkeypatch):
-    import classify.fitting
+    import headstart.classify.heads.fitting
 
     rows = []
-    search = classify.fitting.search_head
-    monkeypatch.setattr(classify.fitting, "search_head", lambda name, r, o: rows.append(r) or search(name, r, o))
+    search = headstart.classify.heads.fitting.search_head
+    monkeypatch.setattr(
+        headstart.classify.heads.fitting, "search_head", lambda name, r, o: rows.append(r) or search(name, r, o)
+    )
     result = train(tiny_store, tmp_path / "c.onnx", compare=[tuned_store])
     own, tuned, _ = result.compared
     assert (own.what, tuned.what) == ("frozen head", "tail tuned behind block_12")
@@ -443,11 +448,13 @@ def test_a_tuned_store_is_searched_on_what_it_was_not_tuned_on(tiny_store, tuned
 
 
 def test_beside_a_tuned_store_a_frozen_one_has_ordinary_folds(tiny_store, make_tuned_store, tmp_path, monkeypatch):
-    import classify.fitting
+    import headstart.classify.heads.fitting
 
     rows = []
-    search = classify.fitting.search_head
-    monkeypatch.setattr(classify.fitting, "search_head", lambda name, r, o: rows.append(r) or search(name, r, o))
+    search = headstart.classify.heads.fitting.search_head
+    monkeypatch.setattr(
+        headstart.classify.heads.fitting, "search_head", lambda name, r, o: rows.append(r) or search(name, r, o)
+    )
     tuned_on = np.arange(1, 31)  # some of them would otherwise be judged on
     result = train(make_tuned_store(tuned_on), tmp_path / "c.onnx", compare=[tiny_store])
     assert not set(result.split.test) & set(tuned_on)
@@ -467,7 +474,7 @@ def test_a_store_that_was_tuned_on_what_is_judged_on_is_refused(tiny_store, make
 
 @pytest.mark.parametrize("at", ["main", "compared"])
 def test_a_store_of_tensors_is_refused(tiny_store, tiny_photos, cut_backbone, tmp_path, at):
-    from extract import embed
+    from headstart.extract import embed
 
     tensors, _ = embed(tiny_photos, cut_backbone, tmp_path / "tensors.h5")
     stores = (tiny_store, [tensors]) if at == "compared" else (tensors, [])

@@ -26,12 +26,12 @@ class Exported:
     plan: Any
 
     def onnx(self, images: np.ndarray) -> np.ndarray:
-        from export.parity import run_onnx
+        from headstart.export.conversion.parity import run_onnx
 
         return run_onnx(self.summary.path.read_bytes(), images)
 
     def keras(self, images: np.ndarray) -> np.ndarray:
-        from export.network import keras_embeddings
+        from headstart.export.conversion.network import keras_embeddings
 
         return keras_embeddings(self.outputs, images, self.plan)
 
@@ -39,7 +39,7 @@ class Exported:
 @pytest.fixture(scope="session")
 def frameworks():
     pytest.importorskip("tensorflow", reason="needs the extra `export`")
-    from export.frameworks import load_frameworks
+    from headstart.export.conversion.frameworks import load_frameworks
 
     return load_frameworks()
 
@@ -47,9 +47,9 @@ def frameworks():
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory, frameworks, give_back_memory) -> Callable[..., Exported]:
     """Export a backbone once for each set of options, keeping the Keras network."""
-    import export.network
-    from export import export_backbone
-    from export.backbones import make_plan
+    import headstart.export.conversion.network
+    from headstart.export import export_backbone
+    from headstart.export.backbones import make_plan
 
     folder = tmp_path_factory.mktemp("exported")
     made: dict[tuple[Any, ...], Exported] = {}
@@ -58,10 +58,17 @@ def exported(tmp_path_factory, frameworks, give_back_memory) -> Callable[..., Ex
         key = (backbone, str(weights), *sorted(options.items()))
         if key not in made:
             kept = []
-            build, name = export.network.build_network, export.network.with_blocks
+            build, name = (
+                headstart.export.conversion.network.build_network,
+                headstart.export.conversion.network.with_blocks,
+            )
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(export.network, "build_network", lambda *a: kept.append(build(*a)) or kept[0])
-                patch.setattr(export.network, "with_blocks", lambda *a: kept.append(name(*a)) or kept[1])
+                patch.setattr(
+                    headstart.export.conversion.network, "build_network", lambda *a: kept.append(build(*a)) or kept[0]
+                )
+                patch.setattr(
+                    headstart.export.conversion.network, "with_blocks", lambda *a: kept.append(name(*a)) or kept[1]
+                )
                 summary = export_backbone(folder / f"{len(made)}.onnx", backbone=backbone, weights=weights, **options)
             plan = make_plan(backbone, options.get("image_size"), options.get("width", 1.0), "squash")
             made[key] = Exported(summary, onnx.load(summary.path), *kept, plan)

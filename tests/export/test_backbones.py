@@ -3,9 +3,9 @@ import importlib
 
 import pytest
 
-from export import BACKBONES, OptionError, UnknownBackboneError
-from export.backbones import make_plan
-from export.download import keras_address
+from headstart.export import BACKBONES, OptionError, UnknownBackboneError
+from headstart.export.backbones import make_plan
+from headstart.export.weights.download import keras_address
 
 WIDTHS_AND_SIZES = [
     *[("mobilenet_v2", width, size) for width, size in [(0.35, 96), (0.5, 128), (1.0, 224), (1.3, 224), (1.4, 192)]],

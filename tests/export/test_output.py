@@ -2,8 +2,8 @@ import os
 
 import pytest
 
-from export import OutputError, ParityError, export_backbone
-from export.output import check_output, write_atomically
+from headstart.export import OutputError, ParityError, export_backbone
+from headstart.export.output import check_output, write_atomically
 
 
 def test_a_write_replaces_the_file_whole_and_leaves_nothing_else(tmp_path):
@@ -73,17 +73,17 @@ def test_a_folder_that_takes_no_files(tmp_path, monkeypatch):
 def test_an_impossible_output_costs_no_import_of_tensorflow(python, tmp_path):
     program = (
         "import export, sys\n"
-        f"try: export.export_backbone({str(tmp_path)!r}, weights='random')\n"
+        f"try: headstart.export.export_backbone({str(tmp_path)!r}, weights='random')\n"
         "except export.OutputError: print('tensorflow' in sys.modules)"
     )
     assert python(program).stdout == "False\n"
 
 
 def test_a_parity_failure_writes_nothing(frameworks, tmp_path, monkeypatch):
-    import export.parity
+    import headstart.export.conversion.parity
 
-    run = export.parity.run_onnx
-    monkeypatch.setattr(export.parity, "run_onnx", lambda *a: run(*a) * 1.01)
+    run = headstart.export.conversion.parity.run_onnx
+    monkeypatch.setattr(headstart.export.conversion.parity, "run_onnx", lambda *a: run(*a) * 1.01)
     path = tmp_path / "b.onnx"
     path.write_bytes(b"an old headstart-backbone")
     with pytest.raises(ParityError, match="ONNX and Keras differ by"):

@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 import pytest
 
-from export import BACKBONES, MissingExtraError, export_backbone
-from export.images import structured_images
+from headstart.export import BACKBONES, MissingExtraError, export_backbone
+from headstart.export.conversion.images import structured_images
 
 CENSUS = {
     "mobilenet_v2": {"Conv": 52, "Clip": 35, "Add": 10},
@@ -78,7 +78,7 @@ def test_untrained_layers_neither_vanish_nor_explode(name, exported, frameworks)
     layers = [layer for layer in made.network.layers if "Conv" in type(layer).__name__ or not layer.output.shape[2:]]
     every = frameworks.keras.Model(made.network.input, [layer.output for layer in layers])
     images = structured_images(4, made.plan.image_size, seed=3)
-    from export.network import preprocess
+    from headstart.export.conversion.network import preprocess
 
     spreads = [float(np.std(output)) for output in every(preprocess(images, made.plan), training=False)]
     assert min(spreads) > 1e-2
@@ -158,7 +158,7 @@ def test_equal_seeds_give_equal_bytes_in_this_process_and_in_another(exported, p
     first = exported("mobilenet_v2", **options).summary
     again = export_backbone(tmp_path / "again.onnx", weights="random", **options)
     fresh = tmp_path / "fresh.onnx"
-    ran = python(f"import export; export.export_backbone({str(fresh)!r}, weights='random', **{options})")
+    ran = python(f"import export; headstart.export.export_backbone({str(fresh)!r}, weights='random', **{options})")
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
     assert first.sha256 == again.sha256 == hashlib.sha256(fresh.read_bytes()).hexdigest()
 
@@ -183,7 +183,7 @@ def test_real_weights_embed_real_photos_as_keras_does(exported, real_weights, sh
 
 def test_importing_the_room_loads_nothing_heavy(python):
     program = (
-        "import sys, export; from export import BACKBONES, export_backbone, ExportError;"
+        "import sys, export; from headstart.export import BACKBONES, export_backbone, ExportError;"
         "print([m for m in ('tensorflow','keras','tf2onnx','onnx','onnxruntime','numpy','h5py') if m in sys.modules])"
     )
     ran = python(program)
@@ -207,7 +207,7 @@ def test_a_missing_package_says_how_to_install_it(module, package, frameworks, m
 
 @pytest.mark.parametrize(("setting", "value"), [("backend", "jax"), ("image_data_format", "channels_first")])
 def test_a_keras_of_other_settings_is_refused(setting, value, frameworks, monkeypatch, tmp_path):
-    from export import ExportError
+    from headstart.export import ExportError
 
     monkeypatch.setattr(frameworks.keras.config, setting, lambda: value)
     with pytest.raises(ExportError, match=f"{setting} is '{value}' and an export needs"):

@@ -136,7 +136,7 @@ def door(server, monkeypatch):
 @pytest.fixture
 def most_held(monkeypatch) -> list[int]:
     """Note the most bytes that were ever held of what is read ahead at URLs, as the one entry of a list."""
-    from extract.remote import RemoteReader
+    from headstart.extract.sources.remote import RemoteReader
 
     most, original = [0], RemoteReader._read_ahead
 

@@ -12,13 +12,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from extract import embed
-from extract.errors import ExtractError, ModelError, StoreError
-from extract.hdf5 import USER_BLOCK
-from extract.manifest import read_manifest
-from extract.model import read_model
-from extract.providers import open_session
-from extract.store import open_store
+from headstart.extract import embed
+from headstart.extract.errors import ExtractError, ModelError, StoreError
+from headstart.extract.inference.model import read_model
+from headstart.extract.inference.providers import open_session
+from headstart.extract.sources.manifests import read_manifest
+from headstart.extract.store.hdf5 import USER_BLOCK
+from headstart.extract.store.store import open_store
 
 SECRET = b"a line that no one else should read" * 100
 

@@ -13,12 +13,13 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-import extract.source
-from extract import EngineOptions, ExtractError, embed, find_images, open_session, open_store, read_model
-from extract.decode import decode
-from extract.engine import STAGES
-from extract.errors import BusyError, OutputError, ProviderError, SourceError, StoreError
-from extract.pipeline import Progress
+import headstart.extract.sources.items
+from headstart.extract import EngineOptions, ExtractError, embed, find_images, open_session, open_store, read_model
+from headstart.extract.decoding.decode import decode
+from headstart.extract.engines.local import STAGES
+from headstart.extract.errors import BusyError, ProviderError, SourceError, StoreError
+from headstart.extract.pipeline import Progress
+from headstart.files.errors import OutputError
 
 INPUTS, FAILED = 25, 3
 
@@ -120,7 +121,7 @@ def test_both_forms_hold_the_same(photos, backbone, tmp_path):
 
 def test_progress_is_told_after_every_row(run):
     seen: list[Progress] = []
-    run(listener=seen.append)
+    run(progress=seen.append)
     assert [progress.done for progress in seen] == list(range(1, INPUTS + 1))
     assert {progress.total for progress in seen} == {INPUTS}
     assert seen[-1].failed == FAILED
@@ -129,16 +130,16 @@ def test_progress_is_told_after_every_row(run):
 def test_progress_counts_the_failures_that_were_there_already(run, photos, picture):
     run()
     seen: list[Progress] = []
-    run(listener=seen.append)
+    run(progress=seen.append)
     assert seen == []
     (photos / "new.png").write_bytes(picture(500))
-    run(listener=seen.append)
+    run(progress=seen.append)
     assert seen == [Progress(INPUTS + 1, INPUTS + 1, FAILED)]
 
 
 def test_nothing_is_computed_twice(run, monkeypatch):
     first = contents(run()[0])
-    monkeypatch.setattr("extract.reading.read_file", None)  # would fail if anything were even read
+    monkeypatch.setattr("headstart.extract.sources.readers.read_file", None)  # would fail if anything were even read
     again, summary = run()
     assert counts(summary) == (0, INPUTS, 0)
     assert contents(again) == first
@@ -271,14 +272,14 @@ def test_files_that_vanish_during_the_run_are_failed_rows(run, photos):
         if progress.done == 1:
             (photos / "stray.png").unlink()
 
-    store, summary = run(listener=remove, options=EngineOptions(workers=1, batch_size=1))
+    store, summary = run(progress=remove, options=EngineOptions(workers=1, batch_size=1))
     assert summary.inputs == INPUTS
     assert store.failures["stray.png"] == "cannot be read: no such file or directory"
     assert counts(run()[1]) == (0, INPUTS - 1, 1)
 
 
 def test_a_file_that_is_too_large_fails_by_its_row(run, photos, monkeypatch):
-    monkeypatch.setattr("extract.reading.MAX_FILE_BYTES", 100_000)
+    monkeypatch.setattr("headstart.extract.sources.readers.MAX_FILE_BYTES", 100_000)
     (photos / "owl/film.mp4").write_bytes(bytes(100_001))
     store, summary = run()
     assert summary.failed == FAILED + 1
@@ -305,7 +306,7 @@ def test_a_folder_of_nothing_but_failures_is_a_store(run, tmp_path):
 
 def test_rows_below_a_folder_that_cannot_be_listed_are_kept(run, monkeypatch):
     before = contents(run()[0])
-    list_folder = extract.source._entries
+    list_folder = headstart.extract.sources.folders._entries
 
     def deny(folder):
         if folder.endswith(b"cat"):
@@ -313,7 +314,7 @@ def test_rows_below_a_folder_that_cannot_be_listed_are_kept(run, monkeypatch):
         return list_folder(folder)
 
     with monkeypatch.context() as broken:
-        broken.setattr("extract.source._entries", deny)
+        broken.setattr("headstart.extract.sources.folders._entries", deny)
         store, summary = run()
     assert store.failures["cat"] == "folder cannot be listed: input/output error"
     assert counts(summary) == (1, INPUTS, 0)
@@ -330,7 +331,7 @@ def test_an_image_that_found_no_memory_is_tried_again(run, monkeypatch, tmp_path
         raise MemoryError
 
     with monkeypatch.context() as full:
-        full.setattr("extract.decode._to_rgb", fail)
+        full.setattr("headstart.extract.decoding.decode._to_rgb", fail)
         store, _ = run(options=EngineOptions(isolate=False))
     hungry = [path for path, reason in store.failures.items() if reason == "not enough memory to decode it"]
     assert len(hungry) == INPUTS - FAILED
@@ -400,7 +401,7 @@ def test_a_moved_folder_is_known_by_its_content(run, photos, tmp_path, monkeypat
     assert counts(summary) == (0, INPUTS, 0)
     assert contents(store) == before
     assert store.header.root == str(moved)
-    monkeypatch.setattr("extract.reading.read_file", None)
+    monkeypatch.setattr("headstart.extract.sources.readers.read_file", None)
     assert counts(run(moved)[1]) == (0, INPUTS, 0)
 
 
@@ -500,10 +501,10 @@ def test_a_missing_folder_of_images_is_refused_before_anything_is_written(refuse
 
 RUN = """
 import os, signal, sys, time
-import extract.files, extract.hdf5, extract.writer
-from extract import EngineOptions, embed
+import headstart.files.atomic, headstart.extract.store.hdf5, headstart.extract.store.writer
+from headstart.extract import EngineOptions, embed
 
-extract.writer.ROWS_A_SHARD = 8
+headstart.extract.store.writer.ROWS_A_SHARD = 8
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started us with it ignored
 _, images, model, output, halt = sys.argv
 
@@ -518,7 +519,7 @@ def listener(progress):
         stop()
 
 
-replace, rmtree = extract.files.os.replace, extract.writer.shutil.rmtree
+replace, rmtree = headstart.files.atomic.os.replace, headstart.extract.store.writer.shutil.rmtree
 
 
 def rename(temporary, path):
@@ -535,8 +536,8 @@ def remove(folder):
     rmtree(folder)
 
 
-extract.files.os.replace, extract.writer.shutil.rmtree = rename, remove
-embed(images, model, output, options=EngineOptions(workers=1, batch_size=4), listener=listener)
+headstart.files.atomic.os.replace, headstart.extract.store.writer.shutil.rmtree = rename, remove
+embed(images, model, output, options=EngineOptions(workers=1, batch_size=4), progress=listener)
 """
 
 

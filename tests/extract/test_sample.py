@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extract.decode import decode
-from extract.errors import SourceError
-from extract.resize import ResizeRule
-from extract.sample import decode_sample
+from headstart.extract.decoding.decode import decode
+from headstart.extract.errors import SourceError
+from headstart.extract.sample import decode_sample
+from headstart.files.resize import ResizeRule
 
 RULE = ResizeRule(6, 8)
 

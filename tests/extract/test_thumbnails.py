@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extract.thumbnails import thumbnail
+from headstart.extract.thumbnails import thumbnail
 
 
 @pytest.fixture

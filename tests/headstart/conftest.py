@@ -45,9 +45,9 @@ def places(
     """Good files, and in a folder of their own bad ones, each named for what is wrong with it."""
     import onnx
 
-    from classify import train
-    from extract import embed
-    from extract.model import seal
+    from headstart.classify import train
+    from headstart.extract import embed
+    from headstart.extract.inference.model import seal
 
     bad = tmp_path_factory.mktemp("bad")
     made = {

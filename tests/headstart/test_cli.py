@@ -28,7 +28,7 @@ print(*sorted(set(sys.argv[1].split(",")) & set(sys.modules)), file=sys.stderr)
 HOLD_A_STORE = """
 import sys, time
 from pathlib import Path
-from extract.lock import locked
+from headstart.extract.store.lock import locked
 
 place = Path(sys.argv[1])
 with locked(place.with_name(f".{place.name}.lock"), place):

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import typer
 
-from classify.errors import HeadError
-from export.errors import ExportError
-from extract import Progress
-from extract.errors import SourceError
 from headstart import console
+from headstart.classify.errors import HeadError
+from headstart.export.errors import ExportError
+from headstart.extract import Progress
+from headstart.extract.errors import SourceError
 
 ODD = ["a[bold]b[/bold].jpg", ":cat:.jpg", "back\\slash\\", "[/]", "\\[red]", "Ünïcödé", "x" * 500]
 

@@ -6,10 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import classify
-import export
-import extract
 import headstart
+from headstart import classify, export, extract
 
 ROOMS = (headstart, export, extract, classify)
 
@@ -32,9 +30,9 @@ def test_a_notebook_can_complete_the_names(room):
 
 
 def test_the_front_door_gives_what_belongs_to_the_rooms():
-    assert headstart.embed is extract.embed
-    assert headstart.train is classify.train
-    assert headstart.export_backbone is export.export_backbone
+    assert headstart.embed is headstart.extract.embed
+    assert headstart.train is headstart.classify.train
+    assert headstart.export_backbone is headstart.export.export_backbone
 
 
 def test_to_import_it_loads_nothing_heavy():

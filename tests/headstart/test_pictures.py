@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from headstart.pictures import BROKEN, KINDS, PictureSet, draw_flower, draw_pictures
+from headstart.demo.pictures import BROKEN, KINDS, PictureSet, draw_flower, draw_pictures
 
 SIZE = (96, 72)
 

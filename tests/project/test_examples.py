@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from headstart.pictures import KINDS
+from headstart.demo.pictures import KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOK = ROOT / "examples" / "flowers.ipynb"
@@ -88,7 +88,7 @@ def test_the_notebook_is_as_clean_as_our_modules(rule):
 
 
 def test_the_notebook_makes_classifiers_that_are_right(said, folder):
-    from classify import read_classifier
+    from headstart.classify import read_classifier
 
     made = folder / "made"
     first = read_classifier(made / "flowers.onnx")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from headstart.pictures import draw_pictures
+from headstart.demo.pictures import draw_pictures
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import torture.fuzz
-from extract.decode import FORMATS, decode
-from extract.errors import DecodeError
-from extract.isolation import IsolatedDecoder, Limits
+from headstart.extract.decoding.decode import FORMATS, decode
+from headstart.extract.decoding.isolated import IsolatedDecoder, Limits
+from headstart.extract.errors import DecodeError
 from torture.fuzz import RULE, fuzz, mutant, seeds
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="isolation needs a POSIX system")

@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from extract import EngineOptions
+from headstart.extract import EngineOptions
 from torture.contents import CUTS, FORMATS
 from torture.images import cases, check, images
 
@@ -26,8 +26,8 @@ def test_each_is_embedded_or_a_failure_with_the_right_reason(tmp_path, tiny_back
 
 @pytest.mark.filterwarnings("ignore::Warning")
 def test_what_is_wrong_is_told(tmp_path, tiny_backbone, monkeypatch):
-    monkeypatch.setattr("extract.decode._orientation", lambda image: 1)
-    monkeypatch.setattr("extract.decode.MAX_PIXELS", 1 << 40)
+    monkeypatch.setattr("headstart.extract.decoding.decode._orientation", lambda image: 1)
+    monkeypatch.setattr("headstart.extract.decoding.decode.MAX_PIXELS", 1 << 40)
     monkeypatch.setattr("torture.images.bombs", list)
     monkeypatch.setattr("torture.images.cut_off", list)
     _, wrong = check(tmp_path, tiny_backbone, EngineOptions(isolate=False))

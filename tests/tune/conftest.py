@@ -8,7 +8,7 @@ from PIL import Image
 @pytest.fixture(scope="session")
 def frameworks():
     pytest.importorskip("tensorflow", reason="needs the extra `export`")
-    from export.frameworks import load_frameworks
+    from headstart.export.conversion.frameworks import load_frameworks
 
     return load_frameworks()
 
@@ -39,7 +39,7 @@ def photos_of_both(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tensors(photos, cut_backbone, tmp_path_factory):
     """Give stores of one view and of two."""
-    from extract import embed
+    from headstart.extract import embed
 
     places = {views: tmp_path_factory.mktemp("tensors") / f"tensors-{views}.h5" for views in (1, 2)}
     for views, place in places.items():
@@ -50,7 +50,7 @@ def tensors(photos, cut_backbone, tmp_path_factory):
 @pytest.fixture(scope="session")
 def tuned(tensors, frameworks, tmp_path_factory):
     """Give the result of a short tuning on the store of two views."""
-    from tune import Recipe, tune
+    from headstart.tune import Recipe, tune_backbone
 
     output = tmp_path_factory.mktemp("tune") / "tuned.onnx"
-    return tune(tensors[2], output, recipe=Recipe(epochs=3, learning_rate=3e-3))
+    return tune_backbone(tensors[2], output, recipe=Recipe(epochs=3, learning_rate=3e-3))

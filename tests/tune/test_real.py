@@ -6,19 +6,20 @@ import onnxruntime
 import pytest
 
 from bench.tuning import keras_trunk
-from classify import score, train
-from classify.classifier import read_classifier
-from classify.search import logits_of
-from classify.tuned import is_tuned_on
-from export import export_backbone
-from export.errors import OptionError, WeightsError
-from extract import embed, open_store, read_model
-from extract.decode import decode
-from extract.sample import decode_sample
-from extract.subgraph import tail
-from tune import Recipe, tune
-from tune.cuts import best_cut, try_cuts
-from tune.tail import build_tail
+from headstart.classify import score, train
+from headstart.classify.artifact.classifier import read_classifier
+from headstart.classify.heads.search import logits_of
+from headstart.classify.heads.tuned import is_tuned_on
+from headstart.export import export_backbone
+from headstart.export.errors import WeightsError
+from headstart.extract import embed, open_store, read_model
+from headstart.extract.decoding.decode import decode
+from headstart.extract.inference.subgraph import tail
+from headstart.extract.sample import decode_sample
+from headstart.files.errors import OptionError
+from headstart.tune import Recipe, tune_backbone
+from headstart.tune.cuts import best_cut, try_cuts
+from headstart.tune.tail import build_tail
 
 PHOTOS = 64
 
@@ -40,7 +41,7 @@ def real(some_flowers, real_weights, frameworks, tmp_path_factory):
     folder = tmp_path_factory.mktemp("real")
     export_backbone(folder / "trunk.onnx", weights=real_weights, cut="block_14")
     embed(some_flowers, folder / "trunk.onnx", folder / "tensors.h5")
-    made = tune(folder / "tensors.h5", folder / "tuned.onnx", recipe=Recipe(epochs=4))
+    made = tune_backbone(folder / "tensors.h5", folder / "tuned.onnx", recipe=Recipe(epochs=4))
     store, _ = embed(folder / "tensors.h5", folder / "tuned.onnx", folder / "tuned.h5")
     return folder, made, train(store, folder / "classifier.onnx", false_alarms=0)
 
@@ -99,7 +100,7 @@ def test_photos_are_scored_as_ever(real, some_flowers):
 
 
 def test_cuts_are_tried_on_a_sample(some_flowers, frameworks, monkeypatch):
-    monkeypatch.setattr("tune.cuts.TRIED", (-5, -1))
+    monkeypatch.setattr("headstart.tune.cuts.TRIED", (-5, -1))
     small = {"weights": "random", "image_size": 96, "width": 0.35}
     trials = try_cuts(some_flowers, sample=80, recipe=Recipe(epochs=1), **small)
     assert [trial.block for trial in trials] == ["block_12", "block_16"]

@@ -5,12 +5,12 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from export.errors import ConversionError
-from extract import read_model
-from extract.carrying import open_tail
-from extract.sessions import TensorSession
-from extract.subgraph import tail
-from tune.tail import build_tail, with_weights
+from headstart.export.errors import ConversionError
+from headstart.extract import read_model
+from headstart.extract.engines.tail import open_tail
+from headstart.extract.inference.sessions import TensorSession
+from headstart.extract.inference.subgraph import tail
+from headstart.tune.tail import build_tail, with_weights
 
 RNG = np.random.default_rng(0)
 
@@ -115,7 +115,7 @@ def test_another_kind_is_refused(frameworks, node, said):
 
 @pytest.mark.parametrize(("backbone", "cut"), [("mobilenet_v2", "block_12"), ("vgg16", "block4")])
 def test_exported_tails_can_be_tuned(frameworks, give_back_memory, tmp_path, backbone, cut):
-    from export import export_backbone
+    from headstart.export import export_backbone
 
     made = export_backbone(tmp_path / "cut.onnx", backbone=backbone, weights="random", image_size=96, cut=cut)
     give_back_memory()

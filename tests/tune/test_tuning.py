@@ -14,24 +14,24 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from classify import evaluate, read_classifier, score, train
-from classify.heads import HeadOptions
-from classify.tuned import is_tuned_on
-from export.errors import OutputError
-from extract import embed, open_store, read_model
-from extract.errors import BusyError, StoreError
-from extract.errors import OutputError as ExtractOutputError
-from extract.writer import lock_of
+from headstart.classify import evaluate, read_classifier, score, train
+from headstart.classify.heads.kinds import HeadOptions
+from headstart.classify.heads.tuned import is_tuned_on
 from headstart.cli import app
-from tune import Recipe, TuneError, tune
-from tune.batches import Rows
-from tune.checkpoint import Epoch, State, load_state, save_state
+from headstart.extract import embed, open_store, read_model
+from headstart.extract.errors import BusyError, StoreError
+from headstart.extract.store.writer import lock_of
+from headstart.files.errors import OutputError
+from headstart.files.progress import Progress
+from headstart.tune import Recipe, TuneError, tune_backbone
+from headstart.tune.batches import Rows
+from headstart.tune.checkpoint import Epoch, State, load_state, save_state
 
 QUICK = Recipe(epochs=3, learning_rate=3e-3)
 HOLD = """
 import sys, time
 from pathlib import Path
-from extract.lock import locked
+from headstart.extract.store.lock import locked
 
 with locked(*map(Path, sys.argv[1:])):
     print("held", flush=True)
@@ -40,8 +40,8 @@ with locked(*map(Path, sys.argv[1:])):
 
 CARRY_AND_WAIT = """
 import sys, time
-from extract.writer import StoreWriter
-from tune import tune
+from headstart.extract.store.writer import StoreWriter
+from headstart.tune import tune_backbone
 
 def wait(writer, gone):
     writer.commit()
@@ -49,7 +49,7 @@ def wait(writer, gone):
     time.sleep(60)
 
 StoreWriter.finish = wait
-tune(*sys.argv[1:])
+tune_backbone(*sys.argv[1:])
 """
 
 
@@ -79,7 +79,7 @@ def test_tuning_learns_what_a_head_cannot(photos_of_both, cut_backbone, framewor
     """Whether red goes with stripes is no matter of how much of either there is."""
     embed(photos_of_both, cut_backbone, tmp_path / "tensors.h5")
     recipe = Recipe(epochs=40, patience=40, learning_rate=1e-2, mixup=0.0, label_smoothing=0.0, batch_size=16)
-    made = tune(tmp_path / "tensors.h5", tmp_path / "tuned.onnx", recipe=recipe)
+    made = tune_backbone(tmp_path / "tensors.h5", tmp_path / "tuned.onnx", recipe=recipe)
     assert made.best.accuracy > made.frozen[1] + 0.1
     before, _ = embed(tmp_path / "tensors.h5", cut_backbone, tmp_path / "before.h5")
     after, _ = embed(tmp_path / "tensors.h5", made.path, tmp_path / "after.h5")
@@ -114,19 +114,19 @@ def test_the_head_that_was_tuned_with_the_tail_is_taken(tuned, tensors, tmp_path
 
 
 def test_users_splits_are_kept(tensors, frameworks, tmp_path):
-    from extract.source import SPLITS
+    from headstart.extract.sources.items import SPLITS
 
     store = open_store(tensors[1])
     split = np.where(np.arange(len(store)) % 4 == 0, SPLITS.index("test"), SPLITS.index("train")).astype(np.int8)
     store = replace(store, rows=replace(store.rows, split=split))
-    made = tune(store, tmp_path / "tuned.onnx", recipe=replace(QUICK, epochs=1))
+    made = tune_backbone(store, tmp_path / "tuned.onnx", recipe=replace(QUICK, epochs=1))
     carried, _ = embed(store, made.path, tmp_path / "tuned.h5")
     assert not (is_tuned_on(carried) & (carried.splits == "test")).any()
     assert train(carried, tmp_path / "c.onnx").evaluation.images == (split == SPLITS.index("test")).sum()
 
 
 def test_the_same_seed_gives_the_same_tail(tuned, tensors, tmp_path):
-    again = tune(tensors[2], tmp_path / "again.onnx", recipe=QUICK)
+    again = tune_backbone(tensors[2], tmp_path / "again.onnx", recipe=QUICK)
     one, other = (read_model(made.path) for made in (tuned, again))
     assert [epoch.log_loss for epoch in again.history] == pytest.approx([e.log_loss for e in tuned.history], rel=1e-3)
     assert one.metadata["trunk_sha256"] == other.metadata["trunk_sha256"]
@@ -135,20 +135,20 @@ def test_the_same_seed_gives_the_same_tail(tuned, tensors, tmp_path):
 def test_a_run_that_was_killed_goes_on_from_its_last_epoch(tuned, tensors, tmp_path):
     output = tmp_path / "tuned.onnx"
     code = (
-        "import sys, time; from tune import Recipe, tune\n"
-        f"tune({str(tensors[2])!r}, {str(output)!r}, recipe=Recipe(epochs=3, learning_rate=3e-3),"
-        " listener=lambda epoch: (print(epoch.number, flush=True), time.sleep(60)))"
+        "import sys, time; from headstart.tune import Recipe, tune_backbone\n"
+        f"tune_backbone({str(tensors[2])!r}, {str(output)!r}, recipe=Recipe(epochs=3, learning_rate=3e-3),"
+        " progress=lambda p: p.done and (print(p.done, flush=True), time.sleep(60)))"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == "1\n"
         run.send_signal(signal.SIGKILL)
     assert not output.exists()
-    seen: list[Epoch] = []
+    seen: list[Progress] = []
     started = time.monotonic()
-    made = tune(tensors[2], output, recipe=QUICK, listener=seen.append)
+    made = tune_backbone(tensors[2], output, recipe=QUICK, progress=seen.append)
     assert time.monotonic() - started < 60
-    assert [epoch.number for epoch in seen] == [1, 2, 3]
+    assert [state.done for state in seen if state.note] == [1, 2, 3]
     assert [e.log_loss for e in made.history] == pytest.approx([e.log_loss for e in tuned.history], rel=1e-3)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".tuned.onnx.lock", "tuned.onnx"]
 
@@ -164,14 +164,14 @@ def test_a_run_that_was_killed_while_carrying_leaves_nothing_to_the_end_of_the_n
     assert list(tmp_path.rglob("part-*.h5")), "the kill came while rows were carried"
     for unfinished in (f".tmp-{run.pid}-tuned.onnx", f".tmp-{run.pid}-tuned.onnx.tuning"):
         (tmp_path / unfinished).write_bytes(b"cut off")
-    tune(tensors[1], output, recipe=replace(QUICK, epochs=1))
+    tune_backbone(tensors[1], output, recipe=replace(QUICK, epochs=1))
     assert sorted(path.name for path in tmp_path.iterdir()) == [".tuned.onnx.lock", "tuned.onnx"]
 
 
 def test_a_folder_that_cannot_be_made_anew_is_named(tensors, frameworks, tmp_path):
     (tmp_path / ".tuned.onnx.frozen").write_bytes(b"a file of somebody's")
-    with pytest.raises(ExtractOutputError, match=r"\.tuned\.onnx\.frozen: cannot be made anew: .*; delete it"):
-        tune(tensors[1], tmp_path / "tuned.onnx", recipe=QUICK)
+    with pytest.raises(OutputError, match=r"\.tuned\.onnx\.frozen: cannot be made anew: .*; delete it"):
+        tune_backbone(tensors[1], tmp_path / "tuned.onnx", recipe=QUICK)
     assert (tmp_path / ".tuned.onnx.frozen").read_bytes() == b"a file of somebody's"
 
 
@@ -182,9 +182,9 @@ def test_a_second_run_of_one_output_is_told_at_once_and_touches_nothing(tensors,
     ) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == "held\n"
-        said: list[str] = []
+        said: list[Progress] = []
         with pytest.raises(BusyError, match=rf"tuned\.onnx: being written by process {first.pid} on "):
-            tune(tensors[1], output, recipe=QUICK, tell=said.append)
+            tune_backbone(tensors[1], output, recipe=QUICK, progress=said.append)
         first.kill()
     assert said == []
     assert [path.name for path in tmp_path.iterdir()] == [".tuned.onnx.lock"]
@@ -193,14 +193,14 @@ def test_a_second_run_of_one_output_is_told_at_once_and_touches_nothing(tensors,
 def test_a_run_holds_the_lock_of_its_output_to_the_end(tensors, frameworks, tmp_path):
     output, refused = tmp_path / "tuned.onnx", []
 
-    def try_beside(what: str) -> None:
+    def try_beside(state: Progress) -> None:
         with pytest.raises(BusyError, match=rf"by process {os.getpid()} on "):
-            tune(tensors[1], output, recipe=QUICK)
-        refused.append(what)
+            tune_backbone(tensors[1], output, recipe=QUICK)
+        refused.append(state.stage)
 
-    tune(tensors[1], output, recipe=replace(QUICK, epochs=1), tell=try_beside)
-    assert refused == ["carrying the rows through the tail as it is", "tuning", "writing"]
-    tune(tensors[1], output, recipe=replace(QUICK, epochs=1))
+    tune_backbone(tensors[1], output, recipe=replace(QUICK, epochs=1), progress=try_beside)
+    assert refused == ["carrying the rows through the tail as it is", "tuning", "tuning", "writing"]
+    tune_backbone(tensors[1], output, recipe=replace(QUICK, epochs=1))
 
 
 def test_a_state_of_another_run_or_a_damaged_one_is_not_gone_on_from(tmp_path):
@@ -224,9 +224,9 @@ def test_a_state_of_another_run_or_a_damaged_one_is_not_gone_on_from(tmp_path):
 
 def test_what_cannot_be_tuned_is_refused(tensors, tuned, tiny_store, frameworks, tmp_path):
     with pytest.raises(StoreError, match="expected a store of what a network gives at a cut"):
-        tune(tiny_store, tmp_path / "tuned.onnx")
+        tune_backbone(tiny_store, tmp_path / "tuned.onnx")
     with pytest.raises(OutputError, match=r"ends in .onnx"):
-        tune(tensors[1], tmp_path / "tuned.h5")
+        tune_backbone(tensors[1], tmp_path / "tuned.h5")
     with pytest.raises(TuneError, match=r"mixup must lie between 0 and 100, found -1"):
         Recipe(mixup=-1)
     with pytest.raises(TuneError, match="class_weight must be none or balanced"):

@@ -1,0 +1,34 @@
+from .artifact.classifier import (
+    Classifier as Classifier,
+)
+from .artifact.classifier import (
+    read_classifier as read_classifier,
+)
+from .artifact.classifier import (
+    write_classifier as write_classifier,
+)
+from .errors import ClassifyError as ClassifyError
+from .evaluation.evaluate import (
+    compare_classifiers as compare_classifiers,
+)
+from .evaluation.evaluate import (
+    evaluate as evaluate,
+)
+from .evaluation.metrics import Evaluation as Evaluation
+from .heads.kinds import (
+    HEADS as HEADS,
+)
+from .heads.kinds import (
+    HeadOptions as HeadOptions,
+)
+from .heads.kinds import (
+    make_head as make_head,
+)
+from .result import TrainResult as TrainResult
+from .scoring.score import (
+    ScoreSummary as ScoreSummary,
+)
+from .scoring.score import (
+    score as score,
+)
+from .training import train as train

@@ -1,0 +1,1 @@
+"""The classifier file: head to ONNX layers, joined to the backbone."""

@@ -1,0 +1,130 @@
+"""The classifier's graph: a head joined to a backbone, and the head cut out again."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.classify.artifact.layers import Layer
+from headstart.classify.confidence.novelty import Unknown
+
+PROBABILITIES, DISTANCE, UNKNOWN, PREDICTION = "probabilities", "distance", "unknown", "prediction"
+
+
+@dataclass(frozen=True)
+class Head:
+    """What comes after the embedding.
+
+    Attributes
+    ----------
+    layers
+        With ReLU between them and softmax after the last (see `headstart.classify.artifact.layers.fold`).
+    temperature
+        Divides the logits.
+    unknown
+        References and thresholds, or None.
+    """
+
+    layers: list[Layer]
+    temperature: float = 1.0
+    unknown: Unknown | None = None
+
+
+def join(backbone: bytes, head: Head) -> Any:
+    """Give a backbone's ONNX model with the head added; core operators alone.
+
+    Outputs: ``probabilities`` (n, k); with `unknown` also ``distance`` and ``unknown`` (1 or 0), both (n, 1), and
+    ``prediction``, (n, k + 2): the three side by side; all float32.
+    """
+    import onnx
+
+    proto = onnx.load_model_from_string(backbone)
+    graph = _Graph(proto.graph)
+    classes = len(head.layers[-1].bias)
+    _add_layers(graph, head)
+    outputs = {PROBABILITIES: classes}
+    if head.unknown is not None:
+        _add_unknown(graph, head.unknown)
+        outputs |= {DISTANCE: 1, UNKNOWN: 1, PREDICTION: classes + 2}
+    for place, (name, size) in enumerate(outputs.items()):
+        info = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", size])
+        proto.graph.output.insert(place, info)
+    del proto.metadata_props[:]
+    return proto
+
+
+def head_of(data: bytes, output: str) -> Any:
+    """Cut ``embedding`` -> `output` out of a classifier, for numpy to evaluate."""
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+
+    model = onnx.load_model_from_string(data)
+    nodes: list[Any] = []
+    wanted = {output}
+    for node in reversed(model.graph.node):
+        if wanted & set(node.output) and "embedding" not in node.output:
+            nodes.insert(0, node)
+            wanted |= set(node.input)
+    used = [tensor for tensor in model.graph.initializer if tensor.name in wanted]
+    inputs = [out for out in model.graph.output if out.name == "embedding"]
+    outputs = [out for out in model.graph.output if out.name == output]
+    head = onnx.helper.make_graph(nodes, "head", inputs, outputs, used)
+    return ReferenceEvaluator(onnx.helper.make_model(head, opset_imports=model.opset_import))
+
+
+def _add_layers(graph: "_Graph", head: Head) -> None:
+    last = head.layers[-1]
+    scaled = Layer(last.weights / head.temperature, last.bias / head.temperature)
+    value = "embedding"
+    for number, layer in enumerate([*head.layers[:-1], scaled]):
+        value = graph.add("Relu", value) if number else value
+        value = graph.add("Gemm", value, graph.floats("weights", layer.weights), graph.floats("bias", layer.bias))
+    graph.add("Softmax", value, axis=1, out=PROBABILITIES)
+
+
+def _add_unknown(graph: "_Graph", unknown: Unknown) -> None:
+    length = graph.add("ReduceL2", "embedding", axes=[1], keepdims=1)
+    unit = graph.add("Div", "embedding", graph.add("Max", length, graph.floats("least_length", 1e-12)))
+    on_axes = graph.add("MatMul", unit, graph.floats("axes", unknown.axes))
+    cosines = graph.add("MatMul", on_axes, graph.floats("references", unknown.references.T))
+    nearest = graph.add("TopK", cosines, graph.shape("neighbours", unknown.neighbours), axis=1, sorted=0, outputs=2)
+    mean = graph.add("ReduceMean", nearest, axes=[1], keepdims=1)
+    graph.add("Sub", graph.floats("one", 1.0), mean, out=DISTANCE)
+    far = graph.add("Greater", DISTANCE, graph.floats("most_distance", unknown.distance))
+    surest = graph.add("ReduceMax", PROBABILITIES, axes=[1], keepdims=1)
+    unsure = graph.add("Less", surest, graph.floats("least_probability", unknown.probability))
+    graph.add("Cast", graph.add("Or", far, unsure), to=1, out=UNKNOWN)
+    graph.add("Concat", PROBABILITIES, DISTANCE, UNKNOWN, axis=1, out=PREDICTION)
+
+
+class _Graph:
+    """Adds nodes and constants, naming them ``head_<number>_<kind>``."""
+
+    def __init__(self, graph: Any) -> None:
+        self._graph, self._count = graph, 0
+
+    def add(self, kind: str, *inputs: str, out: str | None = None, outputs: int = 1, **attributes: Any) -> str:
+        from onnx import helper
+
+        name = self._name(kind.lower())
+        names = [out or name, *(f"{name}_{number}" for number in range(1, outputs))]
+        self._graph.node.append(helper.make_node(kind, list(inputs), names, name=name, **attributes))
+        return names[0]
+
+    def floats(self, name: str, values: NDArray[np.floating] | float) -> str:
+        return self._constant(name, np.asarray(values, np.float32))
+
+    def shape(self, name: str, *sizes: int) -> str:
+        return self._constant(name, np.array(sizes, np.int64))
+
+    def _constant(self, name: str, values: NDArray[Any]) -> str:
+        from onnx import numpy_helper
+
+        full = self._name(name)
+        self._graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values), full))
+        return full
+
+    def _name(self, what: str) -> str:
+        self._count += 1
+        return f"head_{self._count}_{what}"

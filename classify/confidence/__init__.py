@@ -1,0 +1,1 @@
+"""Calibrated probabilities, and the detection of unknown images."""

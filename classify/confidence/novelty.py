@@ -1,0 +1,134 @@
+"""When to answer "none of these": an image far from all that the head was trained on, or one that no class claims.
+
+The distance is that of k nearest neighbours (Sun et al. 2022, "Out-of-distribution detection with deep nearest
+neighbors"): one minus the mean cosine to the nearest few of some training images, the references. These lie in the span
+of their leading axes, which keeps the classifier file small; the image itself keeps all of its length, so that what
+points out of that span is far.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.classify.heads.rows import TrainingRows
+from headstart.classify.split.folds import spread_over_classes
+
+NEIGHBOURS = 5
+LEAST_REFERENCES, MOST_REFERENCES, REFERENCES_A_CLASS = 500, 2000, 20
+AXES = 128
+BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """References and two thresholds: an image is unknown if its distance is above the one or its probability below.
+
+    Attributes
+    ----------
+    axes
+        float32, (d, q): the leading axes of the references.
+    references
+        float32, (m, q): training images of length 1, on these axes.
+    neighbours
+        How many of the nearest references count.
+    distance, probability
+        Thresholds, of the distance (0..2) and of the likeliest class' calibrated probability (0..1).
+    false_alarm_rate
+        Share of known images that the thresholds were set to mark.
+    measured
+        Share that they do mark of images which neither head nor thresholds have seen; NaN before that is known.
+    """
+
+    axes: NDArray[np.float32] = field(repr=False)
+    references: NDArray[np.float32] = field(repr=False)
+    neighbours: int
+    distance: float
+    probability: float
+    false_alarm_rate: float
+    measured: float = float("nan")
+
+    def distances(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give float32, (n,), for embeddings (n, d)."""
+        on_axes: NDArray[np.float32] = _unit(embeddings) @ self.axes
+        cosines: NDArray[np.float32] = on_axes @ self.references.T
+        return _distances(cosines, self.neighbours)
+
+    def marks(self, embeddings: NDArray[np.float32], probabilities: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Tell which images are unknown: embeddings (n, d), probabilities (n, k) -> bool (n,)."""
+        blocks = [self.distances(embeddings[i : i + BLOCK]) for i in range(0, len(embeddings), BLOCK)]
+        far = np.concatenate(blocks) > self.distance
+        result: NDArray[np.bool_] = far | (probabilities.max(axis=1) < self.probability)
+        return result
+
+
+def fit_unknown(
+    rows: TrainingRows,
+    draws: NDArray[np.float64],
+    probabilities: NDArray[np.float64],
+    false_alarm_rate: float,
+    seed: int = 0,
+) -> Unknown | None:
+    """Set the thresholds so that this share of the training images would be marked, each compared with others alone.
+
+    Parameters
+    ----------
+    rows
+        The training images.
+    draws
+        float64, (n,): the same number for copies of one image.
+    probabilities
+        (n, k): calibrated, out of fold; NaN for an image that was never held out.
+    false_alarm_rate
+        Above 0, below 1.
+
+    Returns
+    -------
+    None where there are too few images to tell such a share.
+    """
+    judged = np.flatnonzero(rows.folds >= 0)
+    if len(judged) * false_alarm_rate < 1 or len(rows) <= 2 * NEIGHBOURS:
+        return None
+    units = _unit(rows.embeddings)
+    wanted = int(np.clip(REFERENCES_A_CLASS * rows.classes, LEAST_REFERENCES, MOST_REFERENCES))
+    chosen = spread_over_classes(rows.labels, wanted, seed)
+    axes = _leading_axes(units[chosen])
+    references = units[chosen] @ axes
+    found = np.empty(len(judged), np.float32)
+    for start in range(0, len(judged), BLOCK):
+        block = judged[start : start + BLOCK]
+        cosines = units[block] @ axes @ references.T
+        cosines[draws[block][:, None] == draws[chosen]] = -1  # itself, and its copies
+        found[start : start + BLOCK] = _distances(cosines, NEIGHBOURS)
+    distance, probability = _thresholds(found, probabilities[judged].max(axis=1), false_alarm_rate)
+    return Unknown(axes, references, NEIGHBOURS, distance, probability, false_alarm_rate)
+
+
+def _thresholds(distances: NDArray[np.float32], probabilities: NDArray[np.float64], rate: float) -> tuple[float, float]:
+    """Give each threshold the same share of alarms, such that both together raise `rate`."""
+    low, high = rate / 2, rate
+    for _ in range(30):
+        share = (low + high) / 2
+        distance, probability = np.quantile(distances, 1 - share), np.quantile(probabilities, share)
+        alarms = ((distances > distance) | (probabilities < probability)).mean()
+        low, high = (low, share) if alarms > rate else (share, high)
+    return float(distance), float(probability)
+
+
+def _unit(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    result: NDArray[np.float32] = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
+    return result
+
+
+def _leading_axes(units: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give the right singular vectors of the largest singular values, (d, q), by way of the m x m Gram matrix."""
+    squares, sides = np.linalg.eigh(units @ units.T)
+    count = min(AXES, int((squares > 1e-6 * squares[-1]).sum()))
+    axes: NDArray[np.float32] = units.T @ (sides[:, -count:] / np.sqrt(squares[-count:]))
+    return axes
+
+
+def _distances(cosines: NDArray[np.float32], neighbours: int) -> NDArray[np.float32]:
+    nearest = np.partition(cosines, -neighbours, axis=1)[:, -neighbours:]
+    result: NDArray[np.float32] = 1 - nearest.mean(axis=1)
+    return result

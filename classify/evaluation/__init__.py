@@ -1,0 +1,1 @@
+"""How good a head is: metrics, intervals, comparisons, the learning curve, label issues and warnings."""

@@ -1,0 +1,110 @@
+"""What more photos would buy: accuracy on the same images for heads trained on ever more of the others."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.classify.heads.kinds import DEFAULT_C, HeadOptions, fit_head, make_head
+from headstart.classify.heads.loss import log_loss, softmax
+from headstart.classify.heads.rows import blocks_of
+from headstart.classify.heads.search import Search, class_weights, logits_of, penalties
+from headstart.classify.heads.solver import solve_path
+from headstart.classify.split.folds import rank_within_class
+
+SHARES = (0.1, 0.2, 0.4, 0.7, 1.0)
+LEAST_A_CLASS = 2
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """A head trained on this many images: its accuracy (0..1) and log loss (nats) on images it has not seen."""
+
+    images: int
+    accuracy: float
+    log_loss: float
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """How a head does with ever more images to train on.
+
+    Attributes
+    ----------
+    points
+        In order of size; the last is of all images that were searched.
+    forecast
+        At twice the images, from power laws through the errors and the log losses (Hestness et al. 2017); None where
+        there are too few points, or too few errors, to draw one.
+    """
+
+    points: list[CurvePoint]
+    forecast: CurvePoint | None = None
+
+
+def learning_curve(
+    search: Search, options: HeadOptions, test: NDArray[np.float32], labels: NDArray[np.int32]
+) -> LearningCurve:
+    """Train the chosen head on shares of its images, of every class alike, and judge each on the same test images.
+
+    Parameters
+    ----------
+    test
+        float32, (m, d).
+    labels
+        (m,): class codes.
+    """
+    rows = search.rows
+    rank = rank_within_class(rows.labels, np.random.default_rng(options.seed).permutation(len(rows)))
+    sizes = np.bincount(rows.labels, minlength=rows.classes)[rows.labels]
+    chosen = [rank < np.maximum(np.round(share * sizes), LEAST_A_CLASS) for share in SHARES]
+    different = [which for which, after in zip(chosen, [*chosen[1:], None], strict=True) if not _same(which, after)]
+    points = [
+        CurvePoint(int(which.sum()), float((logits.argmax(axis=1) == labels).mean()), log_loss(softmax(logits), labels))
+        for which, logits in zip(different, _fitted(search, options, different, test), strict=True)
+    ]
+    return LearningCurve(points, _forecast(points))
+
+
+def _same(which: NDArray[np.bool_], after: NDArray[np.bool_] | None) -> bool:
+    return after is not None and bool((which == after).all())
+
+
+def _fitted(
+    search: Search, options: HeadOptions, chosen: list[NDArray[np.bool_]], test: NDArray[np.float32]
+) -> list[Any]:
+    """Give logits, (m, k), of each share's head; all shares at once where the head was solved on axes."""
+    rows, axes = search.rows, search.axes
+    if axes is None:
+        return _of_any(search, options, chosen, test)
+    sets = (np.stack(chosen) * class_weights(rows.labels, rows.classes, options)).astype(np.float32)
+    grid = penalties((options.c or DEFAULT_C,), 1.0, rows.classes)
+    projected = axes.project(rows.embeddings)
+    fits = next(solve_path(projected, rows.labels, sets, axes.covariance, grid, rows.classes))
+    logits = np.concatenate([fits.logits(axes.project(block)) for block in blocks_of(test)])
+    return [logits[:, number] for number in range(len(chosen))]
+
+
+def _of_any(
+    search: Search, options: HeadOptions, chosen: list[NDArray[np.bool_]], test: NDArray[np.float32]
+) -> list[Any]:
+    shares = [search.rows.take(which) for which in chosen]
+    heads = [fit_head(make_head(search.chosen.head, options), s.embeddings, s.labels, options) for s in shares]
+    return [logits_of(head, test) for head in heads]
+
+
+def _forecast(points: list[CurvePoint]) -> CurvePoint | None:
+    images = 2 * points[-1].images
+    error = _power_law([(p.images, 1 - p.accuracy) for p in points], images)
+    loss = _power_law([(p.images, p.log_loss) for p in points], images)
+    return None if error is None or loss is None else CurvePoint(images, 1 - error, loss)
+
+
+def _power_law(values: list[tuple[int, float]], images: int) -> float | None:
+    """Extend a line through the logarithms from the last value; never upwards."""
+    if len(values) < 3 or min(value for _, value in values) <= 0:
+        return None
+    sizes, errors = np.log(np.array(values)).T
+    slope = min(float(np.polyfit(sizes, errors, 1)[0]), 0.0)
+    return float(values[-1][1] * (images / values[-1][0]) ** slope)

@@ -1,0 +1,1 @@
+"""The heads: their kinds, the search over them, fitting, solver and streaming."""

@@ -1,0 +1,1 @@
+"""Predictions of images and stores, written as tables."""

@@ -1,0 +1,139 @@
+"""The table of predictions: one row an input, written as CSV, JSON lines or Parquet by the name's suffix."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from headstart.classify.errors import PredictionError
+from headstart.files.atomic import atomic_file
+
+Row = dict[str, Any]
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
+"""How text begins that spreadsheets calculate; and the apostrophe, so that taking one away gives any text back."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was found for one input.
+
+    Attributes
+    ----------
+    path
+        Relative to the folder of images.
+    top
+        The likeliest classes with their probabilities, the likeliest first; empty for a failure.
+    reason
+        Why it failed; empty otherwise.
+    unknown, distance
+        Whether it is taken for none of the classes, and how far it is from the training images; None where that is not
+        known.
+    """
+
+    path: str
+    top: Sequence[tuple[str, float]]
+    reason: str = ""
+    unknown: bool | None = None
+    distance: float | None = None
+
+    def to_row(self, places: int, with_unknown: bool = False) -> Row:
+        """Give the columns: path, status, label, probability, label_2, ..., perhaps unknown, distance, then reason."""
+        row: Row = {"path": _printable(self.path), "status": "failed" if self.reason else "ok"}
+        for place in range(places):
+            label, probability = self.top[place] if place < len(self.top) else (None, None)
+            suffix = f"_{place + 1}" if place else ""
+            row[f"label{suffix}"] = label if label is None else _printable(label)
+            row[f"probability{suffix}"] = None if probability is None else round(probability, 7)
+        if with_unknown:
+            row["unknown"] = self.unknown if self.unknown is None else ("yes" if self.unknown else "no")
+            row["distance"] = None if self.distance is None else round(self.distance, 5)
+        row["reason"] = self.reason
+        return row
+
+
+def check_format(output: str | os.PathLike[str]) -> None:
+    """Refuse a name whose suffix says no format.
+
+    Raises
+    ------
+    PredictionError
+        Listing the formats.
+    """
+    if Path(output).suffix.lower() not in SINKS:
+        raise PredictionError(f"{output}: expected a name that ends in one of {', '.join(SINKS)}")
+
+
+def write_predictions(
+    output: Path, predictions: Iterable[Prediction], places: int, *, with_unknown: bool = False
+) -> None:
+    """Write a table of predictions, whole or not at all, holding few of them in memory.
+
+    Parameters
+    ----------
+    places
+        How many of the likeliest classes have columns.
+    with_unknown
+        Whether the columns ``unknown`` and ``distance`` are written.
+
+    Raises
+    ------
+    PredictionError
+        Where the suffix says no format.
+    OutputError
+        Where the file cannot be written.
+    """
+    check_format(output)
+    rows = (prediction.to_row(places, with_unknown) for prediction in predictions)
+    names = list(Prediction("", []).to_row(places, with_unknown))
+    with atomic_file(output) as file:
+        buffered = io.BufferedWriter(file)
+        SINKS[output.suffix.lower()](buffered, rows, names)
+        buffered.flush()
+        buffered.detach()
+
+
+def _printable(text: str) -> str:
+    r"""Give text that is valid Unicode: bytes of a name that are not UTF-8 as ``\xNN``."""
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
+
+
+def _csv(file: BinaryIO, rows: Iterator[Row], names: list[str]) -> None:
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+    table = csv.DictWriter(text, names)
+    table.writeheader()
+    table.writerows({name: _inert(value) for name, value in row.items()} for row in rows)
+    text.flush()
+    text.detach()
+
+
+def _inert(value: Any) -> Any:
+    """Put an apostrophe before text that a spreadsheet would take for a formula, and might run."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def _jsonl(file: BinaryIO, rows: Iterator[Row], _names: list[str]) -> None:
+    for row in rows:
+        file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+
+
+def _parquet(file: BinaryIO, rows: Iterator[Row], names: list[str]) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    kinds = [pyarrow.float64() if name.startswith(("probability", "distance")) else pyarrow.string() for name in names]
+    schema = pyarrow.schema(list(zip(names, kinds, strict=True)))
+    with pyarrow.parquet.ParquetWriter(file, schema) as table:
+        while batch := list(islice(rows, 10_000)):
+            table.write_table(pyarrow.Table.from_pylist(batch, schema))
+
+
+SINKS: dict[str, Callable[[BinaryIO, Iterator[Row], list[str]], None]] = {
+    ".csv": _csv,
+    ".jsonl": _jsonl,
+    ".parquet": _parquet,
+}

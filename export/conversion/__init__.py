@@ -1,0 +1,1 @@
+"""Keras to ONNX: build the network, translate it, clean the graph, prove parity."""

@@ -1,0 +1,140 @@
+"""Keras to ONNX: tf2onnx translates the network, `cleanup` tidies the graph, and pixel scaling goes in front."""
+
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from headstart.export.backbones import Pixels, Plan
+from headstart.export.conversion.cleanup import clean, drop_unused, rename
+from headstart.export.conversion.features import TO_CHANNELS_LAST, channels_first, pool_blocks
+from headstart.export.conversion.frameworks import Frameworks, quiet
+from headstart.export.conversion.network import OUTPUT, TENSOR, cut_shape, layout
+from headstart.export.errors import ConversionError
+from headstart.files.errors import one_line
+from headstart.files.graph import add_constant, constant, consumers_of
+
+OPSET: Final = 17
+IR_VERSION: Final = 8
+INPUT: Final = "image"
+
+
+def convert(network: Any, plan: Plan, frameworks: Frameworks) -> onnx.ModelProto:
+    """Translate a Keras backbone into a clean ONNX model with its pixel scaling inside.
+
+    Parameters
+    ----------
+    network : keras.Model
+        float32 (n, h, w, 3), scaled, to the outputs of `headstart.export.conversion.network.with_blocks`.
+    plan : Plan
+        Says the image size and the pixel scaling.
+    frameworks : Frameworks
+        The imported modules.
+
+    Returns
+    -------
+    onnx.ModelProto
+        ``image`` uint8 (n, h, w, 3), RGB, 0-255, to ``embedding`` float32 (n, d), in the default operator set alone.
+
+    Raises
+    ------
+    ConversionError
+        The translated graph does not begin with one convolution of the image, or needs another operator set.
+    """
+    graph = _translate(network, plan, frameworks).graph
+    clean(graph)
+    attach_pixels(graph, plan.backbone.pixels)
+    groups, shape = layout(network), cut_shape(network)
+    outputs: dict[str, tuple[int, ...]] = {OUTPUT: (sum(group.size for group in groups),)}
+    if shape is None:
+        pool_blocks(graph, OUTPUT, groups)
+    else:
+        expose_cut(graph)
+        outputs[TENSOR] = shape
+    rename(graph, keep=(INPUT, *outputs))
+    model = _finished(graph, plan, outputs)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def expose_cut(graph: onnx.GraphProto) -> None:
+    """Give what lies at the cut as an output with the channels last, in place, at the end of the nodes.
+
+    The rest of the network reads it as it lies inside, so that the cut changes nothing of the embedding.
+    """
+    source = channels_first(graph, TENSOR, single_pixel=False)
+    graph.node.append(helper.make_node("Transpose", [source], [TENSOR], perm=TO_CHANNELS_LAST))
+
+
+def _translate(network: Any, plan: Plan, frameworks: Frameworks) -> onnx.ModelProto:
+    tensorflow = frameworks.tensorflow
+    spec = tensorflow.TensorSpec((None, *plan.image_size, 3), tensorflow.float32, name=INPUT)
+    # tf2onnx's own Keras door expects Keras 2; a plain function works with Keras 3.
+    function = tensorflow.function(lambda image: network(image, training=False), input_signature=[spec])
+    try:
+        with quiet(), tensorflow.device("/CPU:0"):
+            model, _ = frameworks.tf2onnx.convert.from_function(function, input_signature=[spec], opset=OPSET)
+    except Exception as error:  # of any kind: it is a compiler
+        raise ConversionError(f"{plan.backbone.name}: tf2onnx cannot translate it: {one_line(error)}") from error
+    foreign = {node.domain for node in model.graph.node} - {"", "ai.onnx"}
+    if foreign:
+        raise ConversionError(
+            f"{plan.backbone.name} needs the operator sets {sorted(foreign)}: only core ONNX is allowed"
+        )
+    return model
+
+
+def attach_pixels(graph: onnx.GraphProto, pixels: Pixels) -> None:
+    """Put the pixel scaling before the first convolution, in place: Transpose (of bytes), Cast, Sub, Conv.
+
+    Subtracting the offset stays a node of its own: a convolution pads with zeros *after* scaling, so that an offset
+    moved into its bias would be wrong at the borders. The factor and the channel order commute with zero padding and
+    move into the kernel, at no cost.
+
+    Raises
+    ------
+    ConversionError
+        The graph does not begin with a transposed image and one convolution.
+    """
+    transpose, conv = _entry(graph)
+    kernel = constant(graph, conv.input[1])
+    if kernel is None:
+        raise ConversionError("expected the first convolution's kernel to be a constant: extend attach_pixels")
+    ordered = kernel[:, ::-1] if pixels.bgr else kernel
+    conv.input[1] = add_constant(graph, "pixel_kernel", ordered * pixels.scale)
+    conv.input[0] = "centred_pixels"
+    offset = add_constant(graph, "pixel_offset", np.array(pixels.offset).reshape(1, 3, 1, 1))
+    graph.node.remove(transpose)
+    entry = [
+        helper.make_node("Transpose", [INPUT], ["pixels"], perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", ["pixels"], ["float_pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Sub", ["float_pixels", offset], ["centred_pixels"]),
+    ]
+    for node in reversed(entry):
+        graph.node.insert(0, node)
+    drop_unused(graph)
+
+
+def _entry(graph: onnx.GraphProto) -> tuple[onnx.NodeProto, onnx.NodeProto]:
+    name = graph.input[0].name
+    first = consumers_of(graph, name)
+    second = consumers_of(graph, first[0].output[0]) if len(first) == 1 else []
+    found = [node.op_type for node in [*first, *second]]
+    if found != ["Transpose", "Conv"]:
+        raise ConversionError(f"expected the graph to begin with Transpose, Conv, found {found}: extend attach_pixels")
+    return first[0], second[0]
+
+
+def _finished(graph: onnx.GraphProto, plan: Plan, outputs: dict[str, tuple[int, ...]]) -> onnx.ModelProto:
+    """Make a model of the graph's nodes with declared shapes, and nothing else that the translation left behind."""
+    fresh = helper.make_graph(
+        list(graph.node),
+        plan.backbone.name,
+        [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["n", *plan.image_size, 3])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *shape]) for name, shape in outputs.items()],
+        list(graph.initializer),
+    )
+    model = helper.make_model(fresh, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="headstart")
+    model.ir_version = IR_VERSION
+    return model

@@ -1,0 +1,1 @@
+"""fp32 to int8: calibration, static quantisation and its gate."""

@@ -1,0 +1,1 @@
+"""Where a backbone's weights come from: Keras' download, a file, or random initialisation."""

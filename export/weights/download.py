@@ -1,0 +1,76 @@
+"""Keras' published ImageNet weights: from Keras' cache, or fetched into it whole."""
+
+import contextlib
+import importlib
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from headstart.export.backbones import Plan
+from headstart.export.conversion.frameworks import Frameworks
+from headstart.export.errors import WeightsError
+from headstart.files.errors import one_line
+
+STALLED_SECONDS: Final = 30.0
+
+
+def imagenet_file(plan: Plan, frameworks: Frameworks) -> Path:
+    """Give the path of the plan's ImageNet weights in Keras' cache, downloading them if they are not there.
+
+    Raises
+    ------
+    WeightsError
+        They could not be downloaded; the message lists the ways to go on without a network.
+    """
+    published = plan.backbone.imagenet_path(plan.width, plan.image_size)
+    cached = cache_folder() / published.rpartition("/")[2]
+    if not cached.is_file():
+        try:
+            _download(keras_address() + published, cached, plan.backbone.weights_md5, frameworks)
+        except Exception as error:  # Keras wraps a failed download in a bare Exception.
+            raise WeightsError(
+                f"{cached.name} could not be downloaded ({one_line(error)}): "
+                f"put the file into {cached.parent}, or give --weights FILE, or --weights random (untrained)"
+            ) from error
+    return cached
+
+
+def cache_folder() -> Path:
+    """Give the folder where Keras keeps weights: ``models`` in ``$KERAS_HOME``, else in ``~/.keras``."""
+    home = os.environ.get("KERAS_HOME") or "~/.keras"
+    return Path(home).expanduser() / "models"
+
+
+def keras_address() -> str:
+    """Give the address under which Keras publishes its weights, as Keras itself knows it."""
+    family = "mobilenet_v2"
+    module = importlib.import_module(f"keras.src.applications.{family}")
+    return str(module.BASE_WEIGHT_PATH).removesuffix(f"{family}/")
+
+
+def _download(url: str, target: Path, md5: str | None, frameworks: Frameworks) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Keras downloads straight to the final name, so a killed download would pass for a cached file the next time.
+    with tempfile.TemporaryDirectory(prefix=".download-", dir=target.parent) as folder, _calm(frameworks.keras):
+        fetched = frameworks.keras.utils.get_file(
+            target.name, url, cache_subdir=folder, file_hash=md5, cache_dir=target.parent
+        )
+        Path(fetched).replace(target)
+
+
+@contextlib.contextmanager
+def _calm(keras: Any) -> Iterator[None]:
+    """Keep Keras' progress bar off stdout, which may carry JSON, and give up on a connection that says nothing."""
+    patience = socket.getdefaulttimeout()
+    talkative = keras.config.is_interactive_logging_enabled()
+    socket.setdefaulttimeout(STALLED_SECONDS)
+    keras.config.disable_interactive_logging()
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(patience)
+        if talkative:
+            keras.config.enable_interactive_logging()

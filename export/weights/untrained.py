@@ -1,0 +1,65 @@
+"""The untrained baseline: random weights under which every layer still says something."""
+
+from typing import Any, Final
+
+import numpy as np
+
+from headstart.export.backbones import Plan
+from headstart.export.conversion.frameworks import Frameworks
+from headstart.export.conversion.images import probe_images, structured_images
+from headstart.export.conversion.network import preprocess
+
+CALIBRATION_FIELDS: Final = 8
+
+
+def initialise(network: Any, plan: Plan, seed: int, frameworks: Frameworks) -> None:
+    """Draw He-normal kernels and calibrate the batch norms, the same for the same seed.
+
+    Parameters
+    ----------
+    network : keras.Model
+        A backbone of the plan, changed in place.
+    plan : Plan
+        Says the pixel scaling and the image size.
+    seed : int
+        Seed of the kernels.
+    frameworks : Frameworks
+        The imported modules.
+
+    Notes
+    -----
+    He normal: variance 2 / fan-in (He et al. 2015, arXiv:1502.01852).
+    """
+    rng = np.random.default_rng(seed)
+    for weight in network.weights:
+        if weight.name in ("kernel", "depthwise_kernel"):
+            weight.assign(_he_normal(rng, tuple(weight.shape), depthwise=weight.name == "depthwise_kernel"))
+    _calibrate(network, plan, frameworks)
+
+
+def _he_normal(rng: np.random.Generator, shape: tuple[int, ...], *, depthwise: bool) -> Any:
+    fan_in = int(np.prod(shape[:2] if depthwise else shape[:-1]))
+    return rng.normal(0, np.sqrt(2 / fan_in), shape).astype(np.float32)
+
+
+def _calibrate(network: Any, plan: Plan, frameworks: Frameworks) -> None:
+    """Set each batch norm's mean and variance from one batch.
+
+    In training mode a batch norm hands on what it normalised by this batch's own statistics, so that with momentum 0
+    one pass leaves all of them set in order. Without it, signals shrink by orders of magnitude from layer to layer.
+    The extremes are in the batch because a deep random network amplifies what lies outside of it: calibrated on colour
+    fields alone, ResNet50 embeds a black image a hundred times larger than the rest.
+    """
+    norms = [layer for layer in network.layers if isinstance(layer, frameworks.keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in norms]
+    if not norms:
+        return
+    for layer in norms:
+        layer.momentum = 0.0
+    try:
+        size = plan.image_size
+        images = np.concatenate([probe_images(size), structured_images(CALIBRATION_FIELDS, size)])
+        network(preprocess(images, plan), training=True)
+    finally:
+        for layer, momentum in zip(norms, momenta, strict=True):
+            layer.momentum = momentum

@@ -1,0 +1,33 @@
+from .errors import ExtractError as ExtractError
+from .inference.model import (
+    Model as Model,
+)
+from .inference.model import (
+    read_model as read_model,
+)
+from .inference.providers import (
+    PROVIDERS as PROVIDERS,
+)
+from .inference.providers import (
+    open_session as open_session,
+)
+from .options import EngineOptions as EngineOptions
+from .pipeline import (
+    RunSummary as RunSummary,
+)
+from .pipeline import (
+    embed as embed,
+)
+from .sources.find import find_images as find_images
+from .store.merging import (
+    Share as Share,
+)
+from .store.merging import (
+    merge as merge,
+)
+from .store.store import (
+    Store as Store,
+)
+from .store.store import (
+    open_store as open_store,
+)

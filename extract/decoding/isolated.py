@@ -1,0 +1,238 @@
+"""Decoding in a process of its own, so that bytes which crash a decoder, or take all memory, cost one image.
+
+The process is started at the first image and kept. The kernel holds it to `Limits`. Where it dies, a fresh one tries
+the image once more, and then the image has failed: a crash is the image's own fault, while one that was killed from
+outside, as the kernel does for want of memory, is tried again at the next run.
+"""
+
+import math
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.extract.decoding.worker import FAILED, KINDS, NO_MEMORY, REPLY, REQUEST
+from headstart.extract.errors import DecodeError, IsolationError, OutOfMemoryError, TryAgainError
+from headstart.files.resize import ResizeRule
+
+START_SECONDS = 60.0
+_CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGSYS})
+_ADVICE = "to decode in this process instead: --no-isolate"
+
+
+class _DecoderDied(Exception):
+    """The process is gone; `fault` says what that makes of the image."""
+
+    def __init__(self, fault: DecodeError, is_certain: bool = False) -> None:
+        self.fault, self.is_certain = fault, is_certain
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one image may take.
+
+    Attributes
+    ----------
+    memory
+        Bytes, beyond what the process has when it starts. Enough for 100 megapixels of every format (JPEG 2000 takes
+        most, 19 bytes a pixel).
+    seconds
+        Of a processor; and one more for each megabyte of the file.
+    patience
+        Seconds without an answer (the process was stopped, or the machine is overrun) after which it is given up.
+    """
+
+    memory: int = 1 << 31
+    seconds: float = 10.0
+    patience: float = 60.0
+
+
+class IsolatedDecoder:
+    """Decodes to the same pixels as `decode`, in another process; for one thread at a time.
+
+    Where the thread that first decoded ends, Linux ends the process with it.
+    """
+
+    def __init__(self, rule: ResizeRule, limits: Limits | None = None) -> None:
+        self._rule, self._limits = rule, limits or Limits()
+        self._process: _Process | None = None
+        self._descriptor = _shared_memory(math.prod(rule.shape))
+        self._pixels = np.frombuffer(mmap.mmap(self._descriptor, math.prod(rule.shape)), np.uint8).reshape(rule.shape)
+
+    @property
+    def pid(self) -> int | None:
+        """Number of the process, while there is one."""
+        return self._process.pid if self._process else None
+
+    def decode(self, data: bytes) -> NDArray[np.uint8]:
+        """Decode one image.
+
+        Returns
+        -------
+        uint8, (H, W, 3), RGB, 0-255, until the next call.
+
+        Raises
+        ------
+        DecodeError
+            With the reason, whatever is wrong with the bytes; a crash of the process is one.
+        IsolationError
+            Where no process can be started.
+        """
+        try:
+            return self._ask(data)
+        except _DecoderDied as death:
+            if death.is_certain:
+                raise death.fault from None
+        try:  # once more: it may have been killed for what others took
+            return self._ask(data)
+        except _DecoderDied as death:
+            raise death.fault from None
+
+    def close(self) -> None:
+        """End the process."""
+        self._end()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _ask(self, data: bytes) -> NDArray[np.uint8]:
+        if not self._process:
+            if self._descriptor < 0:  # a thread that goes on after the run was given up starts nothing
+                raise IsolationError("the decoder is closed")
+            self._process = _Process(self._descriptor, self._rule, self._limits)
+        try:
+            kind, reason = self._process.ask(data)
+        except _DecoderDied:
+            self._end()
+            raise
+        if kind == NO_MEMORY:
+            raise OutOfMemoryError(f"{reason} ({self._limits.memory >> 20:,} MB were allowed)")
+        if kind == FAILED:
+            raise DecodeError(reason)
+        return self._pixels
+
+    def _end(self) -> None:
+        if self._process:
+            self._process.end()
+            self._process = None
+
+
+class _Process:
+    """One process of `headstart.extract.decoding.worker`, started and ready."""
+
+    def __init__(self, descriptor: int, rule: ResizeRule, limits: Limits) -> None:
+        self._limits = limits
+        self._connection, theirs = socket.socketpair()
+        numbers = descriptor, rule.height, rule.width, rule.fit, limits.memory, limits.seconds
+        try:
+            with theirs:
+                self._popen = subprocess.Popen(  # noqa: S603  (this Python, a module of ours, numbers)
+                    [sys.executable, "-P", "-m", "headstart.extract.decoding.worker", *map(str, numbers)],
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    pass_fds=(descriptor,),
+                    env=_environment(),
+                    process_group=0,  # a terminal sends Ctrl-C to all of a group
+                )
+        except (OSError, TypeError) as error:
+            self._connection.close()
+            raise IsolationError(f"the process that decodes cannot be started: {error}; {_ADVICE}") from None
+        self.pid = self._popen.pid
+        self._await_start(cast(IO[bytes], self._popen.stderr))
+
+    def _await_start(self, said: IO[bytes]) -> None:
+        self._connection.settimeout(START_SECONDS)
+        with said:
+            try:
+                _read_reply(self._connection)
+            except (OSError, EOFError):
+                code = self.end()
+                lines = said.read().decode("utf-8", "replace").split("\n")
+                why = next((line for line in reversed(lines) if line.strip()), f"ended with code {code}")
+                raise IsolationError(f"the process that decodes does not start: {why[:300]}; {_ADVICE}") from None
+        self._connection.settimeout(self._limits.patience)
+
+    def ask(self, data: bytes) -> tuple[int, str]:
+        """Have one image decoded; give the kind of the answer, and a reason."""
+        try:
+            _send(self._connection, REQUEST.pack(len(data)), data)
+            return _read_reply(self._connection)
+        except TimeoutError:
+            raise _DecoderDied(TryAgainError(f"no answer from the decoder for {self._limits.patience:g} s")) from None
+        except (OSError, EOFError):
+            raise self._death() from None
+
+    def _death(self) -> _DecoderDied:
+        try:
+            code = self._popen.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.end()
+            return _DecoderDied(DecodeError("the decoder crashed (what it answers makes no sense)"))
+        if -code == signal.SIGXCPU:
+            fault = DecodeError(f"it takes more than {self._limits.seconds:g} s of processor time to decode")
+            return _DecoderDied(fault, is_certain=True)
+        if -code == signal.SIGKILL:
+            return _DecoderDied(OutOfMemoryError("the decoder was killed, probably for want of memory"))
+        if code == NO_MEMORY:
+            return _DecoderDied(OutOfMemoryError("not enough memory to read it"))
+        if -code in _CRASHES:
+            return _DecoderDied(DecodeError(f"the decoder crashed ({signal.Signals(-code).name})"))
+        if code >= 0:
+            return _DecoderDied(DecodeError(f"the decoder crashed (it ended with code {code})"))
+        return _DecoderDied(TryAgainError(f"the decoder was ended from outside (signal {-code})"))
+
+    def end(self) -> int:
+        """End it, if it has not ended by itself; give the code that it ended with."""
+        self._connection.close()
+        self._popen.kill()
+        return self._popen.wait()
+
+
+def _shared_memory(size: int) -> int:
+    """Give the descriptor of memory that has no name."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("headstart-pixels")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    os.ftruncate(descriptor, size)
+    return descriptor
+
+
+def _environment() -> dict[str, str]:
+    """Let the process find what this one has found; and no library start threads for sums it will not do."""
+    ours = str(Path(__file__).resolve().parents[1])
+    return os.environ | {"PYTHONPATH": os.pathsep.join([*filter(None, sys.path), ours]), "OPENBLAS_NUM_THREADS": "1"}
+
+
+def _send(connection: socket.socket, head: bytes, data: bytes) -> None:
+    sent = connection.sendmsg([head, data])  # at once, so that the other process wakes once
+    if sent < len(head) + len(data):
+        connection.sendall(memoryview(head + data)[sent:])
+
+
+def _read_reply(connection: socket.socket) -> tuple[int, str]:
+    kind, size = REPLY.unpack(_read(connection, REPLY.size))
+    if kind not in KINDS:  # its memory was overwritten
+        raise EOFError
+    return kind, _read(connection, size).decode("utf-8", "replace")
+
+
+def _read(connection: socket.socket, size: int) -> bytes:
+    held = b""
+    while len(held) < size:
+        part = connection.recv(size - len(held))
+        if not part:
+            raise EOFError
+        held += part
+    return held

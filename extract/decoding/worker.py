@@ -1,0 +1,102 @@
+"""The worker process of `isolated`: it starts ``python -m headstart.extract.decoding.worker`` and ends it.
+
+On standard input, a socket, come a length and the bytes of an image file; back go a kind, a length and a reason in
+UTF-8. The pixels lie in memory that both processes see. It opens no files, and a limit is set to all that it may use.
+"""
+
+import math
+import mmap
+import os
+import resource
+import signal
+import struct
+import sys
+import time
+from contextlib import suppress
+
+from headstart.extract.decoding.decode import decode_bytes
+from headstart.extract.errors import DecodeError, OutOfMemoryError
+from headstart.files.resize import ResizeRule
+
+REQUEST = struct.Struct("<Q")
+REPLY = struct.Struct("<BH")
+KINDS = READY, PIXELS, FAILED, NO_MEMORY = range(82, 86)
+LONGEST_REASON = 2000
+OPEN_FILES = 16
+_DIES_WITH_PARENT = 1
+"""PR_SET_PDEATHSIG of Linux' prctl(2)."""
+
+
+def main() -> None:
+    """Serve requests until the other end is closed."""
+    descriptor, height, width, fit, memory, seconds = sys.argv[1:]
+    rule = ResizeRule(int(height), int(width), fit)
+    with mmap.mmap(int(descriptor), math.prod(rule.shape)) as block:
+        os.close(int(descriptor))
+        _limit(int(memory))
+        _reply(READY)
+        _be_silent()
+        while head := sys.stdin.buffer.read(REQUEST.size):
+            (size,) = REQUEST.unpack(head)
+            _allow(float(seconds) + size / 1e6)
+            try:
+                data = sys.stdin.buffer.read(size)
+            except MemoryError:
+                sys.exit(NO_MEMORY)  # what was not read would be taken for the next request
+            _reply(*_answer(data, rule, block))
+
+
+def _answer(data: bytes, rule: ResizeRule, block: mmap.mmap) -> tuple[int, str]:
+    try:
+        block[:] = decode_bytes(data, rule)
+    except OutOfMemoryError as error:
+        return NO_MEMORY, str(error)
+    except DecodeError as error:
+        return FAILED, str(error)
+    return PIXELS, ""
+
+
+def _reply(kind: int, reason: str = "") -> None:
+    text = reason.encode("utf-8", "replace")[:LONGEST_REASON]
+    os.write(0, REPLY.pack(kind, len(text)) + text)
+
+
+def _limit(memory: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which then ends this process
+    _lower(resource.RLIMIT_CORE, 0)
+    _lower(resource.RLIMIT_NOFILE, OPEN_FILES)
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
+        with suppress(OSError):  # where /proc is not mounted
+            _lower(resource.RLIMIT_DATA, _data_in_use() + memory)
+
+
+def _lower(kind: int, most: int) -> None:
+    _, hard = resource.getrlimit(kind)
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(kind, (most, most))
+
+
+def _data_in_use() -> int:
+    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmData:"))
+
+
+def _allow(seconds: float) -> None:
+    """Let the kernel end this process (SIGXCPU) once it has used so much more of a processor."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    soft = math.ceil(time.process_time() + seconds)
+    resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+
+
+def _be_silent() -> None:
+    # What a start that fails says is read by the other process; libraries that warn on hostile bytes are not.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Model files, their subgraphs, execution providers and sessions."""

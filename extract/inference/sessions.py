@@ -1,0 +1,131 @@
+"""A model open on a processor: one class for each runtime, alike from outside."""
+
+import io
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.extract.errors import ProviderError
+from headstart.extract.inference.model import Model
+from headstart.files.errors import one_line
+
+
+class Session(ABC):
+    """A model that runs.
+
+    Attributes
+    ----------
+    provider
+        The name of the provider that really runs, as its runtime calls it.
+    exclusive
+        Whether calls must come one at a time (an accelerator), rather than one from each core.
+    batch_size
+        Images a batch that suit it.
+    passed_over
+        What ``auto`` tried before this provider, each with the reason why it does not run.
+    """
+
+    def __init__(self, provider: str, exclusive: bool, batch_size: int) -> None:
+        self.provider, self.exclusive, self.batch_size = provider, exclusive, batch_size
+        self.passed_over: list[str] = []
+
+    def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Run one batch: uint8 (n, H, W, 3) -> float32 (n, d); from any thread.
+
+        Raises
+        ------
+        ProviderError
+            Where the provider fails, for want of memory for example.
+        """
+        try:
+            return self._run(pixels)
+        except Exception as error:  # the runtimes raise many types, some of them without a public name
+            raise ProviderError(
+                f"{self.provider} failed on a batch of {len(pixels)}: {one_line(error)}; try a smaller --batch-size"
+            ) from None
+
+    @abstractmethod
+    def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]: ...
+
+
+class OnnxruntimeSession(Session):
+    """A session of onnxruntime on one of its execution providers."""
+
+    def __init__(
+        self, model: Model, output: str, provider: str, options: Mapping[str, str], exclusive: bool, batch_size: int
+    ) -> None:
+        import onnxruntime
+
+        super().__init__(provider, exclusive, batch_size)
+        self._output = output
+        settings = onnxruntime.SessionOptions()
+        settings.log_severity_level = 4
+        # One thread a call: the cores are shared out among calls, which wastes less than sharing out each operator.
+        settings.intra_op_num_threads = 1
+        settings.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(model.data, settings, providers=[(provider, dict(options))])
+        self._session.disable_fallback()
+        active = list(self._session.get_providers())
+        if active[:1] != [provider]:
+            raise ProviderError(f"{provider} does not run here (onnxruntime offered {', '.join(active)})")
+
+    def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        # Bound input and output: neither is copied on a CPU, and each moves once to and from an accelerator.
+        binding = self._session.io_binding()
+        binding.bind_cpu_input("image", pixels)
+        binding.bind_output(self._output, "cpu")
+        self._session.run_with_iobinding(binding)
+        result: NDArray[np.float32] = binding.copy_outputs_to_cpu()[0]
+        return result
+
+
+class TensorSession:
+    """The tail of a network on the CPU: what its trunk gave -> embeddings.
+
+    Attributes
+    ----------
+    provider
+        The name of what runs it.
+    """
+
+    provider = "CPUExecutionProvider"
+
+    def __init__(self, data: bytes) -> None:
+        import onnxruntime
+
+        settings = onnxruntime.SessionOptions()
+        settings.log_severity_level = 4
+        settings.intra_op_num_threads = 1  # a call from each core, as above
+        settings.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(data, settings, providers=[self.provider])
+
+    def run(self, tensors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run one batch: float32 (n, h, w, c) -> float32 (n, d); from any thread."""
+        result: NDArray[np.float32] = self._session.run(["embedding"], {"tensor": tensors})[0]
+        return result
+
+
+class OpenvinoSession(Session):
+    """A model compiled by OpenVINO for the CPU, a request for each thread that calls."""
+
+    def __init__(
+        self, model: Model, output: str, provider: str, options: Mapping[str, str], exclusive: bool, batch_size: int
+    ) -> None:
+        import openvino
+
+        super().__init__(provider, exclusive, batch_size)
+        core = openvino.Core()
+        graph = core.read_model(io.BytesIO(model.data))
+        self._compiled = core.compile_model(graph, "CPU", dict(options))
+        self._port = self._compiled.output(output)
+        self._own = threading.local()
+
+    def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if not hasattr(self._own, "request"):
+            self._own.request = self._compiled.create_infer_request()
+        self._own.request.infer([pixels], share_inputs=True)
+        result: NDArray[np.float32] = self._own.request.get_tensor(self._port).data.copy()
+        return result

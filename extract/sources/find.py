@@ -1,0 +1,45 @@
+"""The listing of a source: the dispatcher over folders, URLs, lists, archives and tables of images."""
+
+import os
+from pathlib import Path
+
+from headstart.extract.errors import SourceError
+from headstart.extract.sources.folders import folder_items
+from headstart.extract.sources.items import Source, regular_item
+from headstart.extract.sources.manifests import MANIFESTS, names_files, read_manifest
+from headstart.extract.sources.names import is_packed
+from headstart.extract.sources.packed import unpacked
+from headstart.extract.sources.remote import find_remote_images
+from headstart.files.urls import is_url, without_scheme
+
+
+def find_images(images: str | os.PathLike[str]) -> Source:
+    """List the images in a folder, below a URL, or named by a manifest (.csv, .jsonl, .parquet).
+
+    Images packed in tar archives or Parquet tables are listed one by one (see `headstart.extract.sources.packed`).
+
+    Raises
+    ------
+    SourceError
+        If there is no such folder or manifest, or it names no file.
+    """
+    images = without_scheme(os.fspath(images))
+    if is_url(images):
+        return unpacked(find_remote_images(images))
+    path = Path(images)
+    if os.path.isdir(path):
+        source = unpacked(Source(path, list(folder_items(path))))
+    elif is_packed(os.fsencode(path)) and os.path.isfile(path) and not names_files(path):
+        source = unpacked(Source(path.parent, [regular_item(path.parent, os.fsencode(path.name))]))
+    elif path.suffix.lower() in MANIFESTS and os.path.isfile(path):
+        source = read_manifest(path)
+    elif os.path.exists(path):
+        raise SourceError(
+            f"{path}: expected a folder of images or a manifest ({', '.join(MANIFESTS)}) or a .tar archive, "
+            "found another kind of file"
+        )
+    else:
+        raise SourceError(f"{path}: no such folder or manifest; give the folder that holds your images")
+    if not source.items:
+        raise SourceError(f"{path}: expected images, found no files at all; give the folder that holds your images")
+    return source

@@ -1,0 +1,121 @@
+"""Images behind a URL (s3://, gs://, hdfs://, memory://, by fsspec): found, and read many at a time."""
+
+import os
+import re
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import count
+from typing import Any
+
+from headstart.extract.errors import DecodeError, SourceError, TryAgainError
+from headstart.extract.sources.items import Item, Source
+from headstart.extract.sources.names import has_splits_at, is_hidden, is_packed, place_of
+from headstart.extract.sources.range_reads import one_of, read_run, runs
+from headstart.extract.sources.readers import MAX_FILE_BYTES, Begun, Budget, File, check_size
+from headstart.files.errors import one_line
+from headstart.files.filesystems import REQUESTS_AT_ONCE, again_and_again, changed, listed, opened
+
+BYTES_AHEAD = 256 << 20
+
+
+class RemoteReader:
+    """Reads objects below a URL, many at a time, each again and again while the other side is out of order.
+
+    Neighbours in an archive are asked for together, and one by one where that fails.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._files, self._root = opened(root)
+        self._budget, self._numbers = Budget(BYTES_AHEAD), count()
+        self._ended = threading.Event()
+        self._pool = ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="fetch")
+
+    def begin(self, items: Iterable[Item]) -> Iterator[Begun | None]:
+        """Begin to read items, and all of a run as soon as its first is asked for."""
+        for run in runs(items):
+            if run[0].reason:
+                yield None
+                continue
+            begun = self._pool.submit(self._read_ahead, next(self._numbers), run)
+            yield from (partial(one_of, begun, place) for place in range(len(run)))
+
+    def _read_ahead(self, number: int, run: Sequence[Item]) -> list[File | DecodeError]:
+        self._budget.take(number, sum(item.size for item in run))
+        return read_run(self, run)
+
+    def taken(self, item: Item) -> None:
+        """Note that what was begun for an item is used."""
+        self._budget.give(item.size)
+
+    def read(self, item: Item) -> File:
+        """Read an object, or the part of an archive that is one."""
+        check_size(item.size)
+        if item.container:
+            data = self.part(item.container, item.start, item.start + item.size)
+            if len(data) != item.size:
+                raise TryAgainError("the archive was changed meanwhile")
+        elif item.size:
+            data = self._fetch(item.path)
+        else:  # nobody said how long it is
+            data = self._fetch(item.path, start=0, end=MAX_FILE_BYTES + 1)
+        if len(data) > MAX_FILE_BYTES:
+            raise DecodeError(f"more than {MAX_FILE_BYTES:,} bytes are not read")
+        return data, len(data), item.mtime_ns
+
+    def part(self, path: bytes, start: int, end: int) -> bytes:
+        """Read some bytes of an object, with one request."""
+        return self._fetch(path, start=start, end=end) if start < end else b""
+
+    def _fetch(self, path: bytes, **part: int) -> bytes:
+        name = f"{self._root}/{os.fsdecode(path)}"
+        if self._ended.is_set():
+            raise TryAgainError("not read: the run has ended")
+        try:
+            data: bytes = again_and_again(lambda: self._files.cat_file(name, **part), self._ended)
+        except FileNotFoundError:
+            raise DecodeError("no such file") from None
+        except Exception as error:  # each kind of store raises its own
+            raise TryAgainError(f"cannot be read: {one_line(error)}") from None
+        return data
+
+    def close(self) -> None:
+        """End its threads; what is under way is not begun again."""
+        self._ended.set()
+        self._budget.end()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def find_remote_images(url: str) -> Source:
+    """List the images below a URL; names are read as those in a folder are.
+
+    Raises
+    ------
+    SourceError
+        Where it cannot be listed, or nothing is there.
+    """
+    files, root = opened(url)
+    try:
+        files.invalidate_cache()
+        if is_packed(os.fsencode(url)) and again_and_again(lambda: files.isfile(root)):
+            url, (root, _, name) = url.rstrip("/").rpartition("/")[0], root.rpartition("/")
+            found = {f"{root}/{name}": again_and_again(lambda: files.info(f"{root}/{name}"))}
+        else:
+            found = listed(files, root)
+    except Exception as error:  # each kind of store raises its own
+        raise SourceError(
+            f"{url}: cannot be listed: {one_line(error)}; credentials are taken from where its own tools find them"
+        ) from None
+    paths = {os.fsencode(name[len(root) :].strip("/")): entry for name, entry in found.items()}
+    folders = {path[: at.start()] for path in paths for at in re.finditer(b"/", path)}  # some leave an object for each
+    shown = sorted(path for path in paths.keys() - folders if path and not any(map(is_hidden, path.split(b"/"))))
+    if not shown:
+        raise SourceError(f"{url}: expected images, found no files at all; give the URL that holds your images")
+    has_splits = has_splits_at(url, shown)
+    return Source(url.rstrip("/"), [_item(path, paths[path], has_splits) for path in shown])
+
+
+def _item(path: bytes, entry: dict[str, Any], has_splits: bool) -> Item:
+    label, split = place_of(path, has_splits)
+    return Item(path, int(entry.get("size") or 0), changed(entry), label, split)

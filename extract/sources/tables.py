@@ -1,0 +1,153 @@
+"""Images in a column of a Parquet table, listed from its other columns."""
+
+import io
+import json
+import sys
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+from headstart.extract.errors import DecodeError, SourceError
+from headstart.extract.sources.items import UNLISTED, Item
+from headstart.extract.sources.manifests import place_in
+from headstart.extract.sources.tars import Fetch
+from headstart.files.errors import one_line
+
+COLUMN = "image"
+REQUEST_BYTES = 8 << 20
+"""Of one request, or a page of the table where that is longer: a row group may be larger than the memory."""
+
+
+def table_items(container: Item, fetch: Fetch, shown: str) -> list[Item]:
+    """List the rows of a table, with the labels and splits that its columns say; no image is read.
+
+    Labels that are numbers get the names of Hugging Face's metadata, where the file has them.
+
+    Raises
+    ------
+    SourceError
+        Where the table cannot be read, has no column of images, or an unknown split.
+    """
+    try:
+        with open_table(fetch, container.size) as table:
+            image_column(table.schema_arrow, shown)
+            if table.metadata.num_rows > container.size:
+                raise SourceError(f"{shown}: says that it has {table.metadata.num_rows:,} rows, more than it has bytes")
+            places = list(_places(table, shown))
+    except SourceError:
+        raise
+    except DecodeError as error:
+        return [Item(container.path, container.size, container.mtime_ns, reason=f"{UNLISTED}: {one_line(error)}")]
+    except Exception as error:  # pyarrow raises its own, and those of others
+        raise SourceError(f"{shown}: expected a .parquet table, but it cannot be read: {one_line(error)}") from None
+    return [
+        Item(
+            b"%s/%09d" % (container.path, row),
+            container.size,
+            container.mtime_ns,
+            label,
+            split,
+            "",
+            container.path,
+            row,
+        )
+        for row, (label, split) in enumerate(places)
+    ]
+
+
+def open_table(fetch: Fetch, size: int) -> Any:
+    """Open a table as a `pyarrow.parquet.ParquetFile` that reads what is asked for, and no more."""
+    import pyarrow.parquet
+
+    # With pre_buffer, pyarrow's default, the whole column of a row group would be held at once.
+    return pyarrow.parquet.ParquetFile(_Parts(fetch, size), buffer_size=REQUEST_BYTES, pre_buffer=False)
+
+
+def image_column(schema: Any, shown: str) -> str:
+    """Give the name of the column of images, as Parquet says it: `image`, or the only one of bytes.
+
+    Raises
+    ------
+    SourceError
+        Where there is none, or several.
+    """
+    found = {column.name: name for column in schema if (name := _bytes_in(column))}
+    if COLUMN in found:
+        return found[COLUMN]
+    if len(found) != 1:
+        if "path" in schema.names:
+            raise SourceError(f"{shown}: names files and holds none; give a list by itself, as a file of this machine")
+        columns = ", ".join(f"{column.name} ({column.type})"[:80] for column in schema) or "none"
+        raise SourceError(
+            f"{shown}: expected the bytes of images in one column (or in one called '{COLUMN}'), or names of "
+            f"files as text in a column 'path', found the columns {columns}"
+        )
+    return next(iter(found.values()))
+
+
+def _bytes_in(column: Any) -> str:
+    """Give where in a column bytes are: in itself, or in the field `bytes` that Hugging Face's tables have."""
+    import pyarrow.types as types
+
+    def holds_bytes(kind: Any) -> bool:
+        return bool(types.is_binary(kind) or types.is_large_binary(kind))
+
+    if holds_bytes(column.type):
+        return str(column.name)
+    is_struct = types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0
+    return f"{column.name}.bytes" if is_struct and holds_bytes(column.type.field("bytes").type) else ""
+
+
+def _places(table: Any, shown: str) -> Iterator[tuple[str | None, str]]:
+    schema = table.schema_arrow
+    wanted = [name for name in ("label", "split") if name in schema.names]
+    if not wanted:
+        yield from ((None, "") for _ in range(table.metadata.num_rows))
+        return
+    names = _class_names(schema.metadata or {})
+    row = count(1)
+    for batch in table.iter_batches(columns=wanted, use_threads=False):
+        for values in batch.to_pylist():
+            number = next(row)
+            code = values.get("label")
+            if names and isinstance(code, int):
+                if not -1 <= code < len(names):
+                    raise SourceError(f"{shown}: row {number}: the label {code} is none of the {len(names)} classes")
+                values["label"] = names[code] if code >= 0 else None  # -1: not labelled
+            label, split = place_in(values, f"{shown}: row {number}")
+            yield sys.intern(label) if label else None, split
+
+
+def _class_names(metadata: dict[bytes, bytes]) -> list[str]:
+    """Give the names of the classes as Hugging Face's `datasets` writes them; none where it did not."""
+    try:
+        names = json.loads(metadata[b"huggingface"])["info"]["features"]["label"]["names"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return []
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else []
+
+
+class _Parts(io.RawIOBase):
+    """A file to pyarrow, of which each read is one request."""
+
+    def __init__(self, fetch: Fetch, size: int) -> None:
+        self._fetch, self._size, self._at = fetch, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, size: int | None = -1) -> bytes:
+        end = self._size if size is None or size < 0 else min(self._size, self._at + size)
+        data = self._fetch(self._at, end)
+        self._at += len(data)
+        return data

@@ -1,0 +1,105 @@
+"""The rows that a store has already, looked up so that no image is computed twice."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from headstart.extract.errors import StoreError
+from headstart.extract.sources.items import SPLITS, UNLISTED, Item
+from headstart.extract.store.rows import Outcome
+from headstart.extract.store.schema import EMBEDDED
+from headstart.extract.store.store import Store
+
+
+class KnownRows:
+    """What is stored already, by path and by content.
+
+    Parameters
+    ----------
+    store
+        The store so far; None where there is none yet.
+    root
+        The folder that the items of this run lie in.
+    """
+
+    def __init__(self, store: Store | None, root: str) -> None:
+        self._store, self._root = store, root
+        self._by_path: dict[bytes, int] = {}
+        self._by_content: dict[bytes, int] = {}
+        if store is not None:
+            self._by_path = {path: row for row, path in enumerate(store.rows.path.tolist())}
+            was_read = np.flatnonzero(store.rows.sha256.any(axis=1))
+            self._by_content = {store.rows.sha256[row].tobytes(): int(row) for row in was_read}
+
+    def __len__(self) -> int:
+        return len(self._by_path)
+
+    def find(self, item: Item) -> int | None:
+        """Give the row of an item that has not changed since it was stored, or None.
+
+        In another root a path of the same name is another file: there, only content tells.
+        """
+        row = self._by_path.get(item.path)
+        if row is None or self._stored.root_of(row) != self._root:
+            return None
+        rows = self._stored.rows
+        same_file = rows.size[row] == item.size and rows.mtime_ns[row] == item.mtime_ns
+        was_read = bool(rows.sha256[row].any())
+        same_reason = rows.reason[row].decode("utf-8", "replace") == item.reason
+        return row if same_file and (was_read or (bool(item.reason) and same_reason)) else None
+
+    def find_content(self, sha256: bytes) -> int | None:
+        """Give a row of the same content, embedded or failed, or None."""
+        return self._by_content.get(sha256)
+
+    def has_failed(self, row: int) -> bool:
+        """Tell whether a row is a failure."""
+        return bool(self._stored.rows.status[row] != EMBEDDED)
+
+    def has_same_place(self, row: int, item: Item) -> bool:
+        """Tell whether a row has the item's label and split."""
+        store = self._stored
+        code = int(store.rows.label[row])
+        label = store.header.classes[code] if code >= 0 else None
+        return label == item.label and SPLITS[store.rows.split[row]] == item.split
+
+    def copied(self, row: int, item: Item, size: int, mtime_ns: int) -> Outcome:
+        """Make an outcome for an item from a row of the same content."""
+        store = self._stored
+        vector = None if self.has_failed(row) else store.embeddings(np.array([row]))[0]
+        reason = store.rows.reason[row].decode("utf-8", "replace")
+        return Outcome(item, store.rows.sha256[row].tobytes(), size, mtime_ns, vector, reason)
+
+    def require_same_images(self, items: Sequence[Item]) -> None:
+        """Refuse to replace the rows of one folder by those of another; a folder may have been moved.
+
+        Raises
+        ------
+        StoreError
+            Where the rows are of another root, and less than half of their paths are among the items.
+        """
+        if self._store is None or self._store.header.root == self._root:
+            return
+        there = {item.path for item in items}
+        if 2 * sum(path in there for path in self._by_path) < len(self._by_path):
+            raise StoreError(
+                f"{self._store.place}: holds the images of {self._store.header.root}, not of {self._root}; "
+                "write to another place with -o, or delete it"
+            )
+
+    def gone(self, items: Sequence[Item]) -> list[bytes]:
+        """Give the paths that are no longer among the items.
+
+        What lies below a folder that could not be listed is not gone: nobody looked.
+        """
+        if not self._by_path:
+            return []
+        there = {item.path for item in items}
+        unlisted = tuple(item.path + b"/" for item in items if item.reason.startswith(UNLISTED))
+        return [path for path in self._by_path if path not in there and not (unlisted and path.startswith(unlisted))]
+
+    @property
+    def _stored(self) -> Store:
+        if self._store is None:
+            raise StoreError("there are no rows yet")
+        return self._store

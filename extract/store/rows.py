@@ -1,0 +1,88 @@
+"""What became of one image, and many of these as the columns of a store."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.extract.sources.items import SPLITS, Item
+from headstart.extract.store.hdf5 import Column
+from headstart.extract.store.schema import EMBEDDED, FAILED, REMOVED, ROW_DTYPES, SPLIT, STATUS, Header, Rows
+
+NO_DIGEST = bytes(32)
+"""Stands for the content of a file that could not be read; it is tried again at the next run."""
+NO_CONTENT = hashlib.sha256(b"").digest()
+"""Stands for an image that is not there, of which a later run would read no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one item: a vector, or the reason why there is none.
+
+    Attributes
+    ----------
+    item
+        The input.
+    sha256
+        32 bytes: digest of its content; zeros where it could not be read.
+    size, mtime_ns
+        Of the file that was really read.
+    vector
+        (d,), or None for a failure.
+    reason
+        Why it failed.
+    """
+
+    item: Item
+    sha256: bytes
+    size: int
+    mtime_ns: int
+    vector: NDArray[np.floating] | None
+    reason: str = ""
+
+
+def columns_of(rows: Rows) -> dict[str, Column]:
+    """Give the datasets of a file that holds these rows."""
+    meanings = {"status": STATUS, "split": SPLIT}
+    return {name: Column.of(getattr(rows, name), meanings.get(name)) for name in ROW_DTYPES}
+
+
+def to_rows(outcomes: Sequence[Outcome], classes: Sequence[str]) -> Rows:
+    """Put outcomes under one another; `classes` are those that the label codes point into."""
+    code = {name: number for number, name in enumerate(classes)} | {None: -1}
+    return Rows(
+        path=np.array([o.item.path for o in outcomes], np.bytes_),
+        sha256=np.frombuffer(b"".join(o.sha256 for o in outcomes), np.uint8).reshape(-1, 32),
+        size=np.array([o.size for o in outcomes], np.int64),
+        mtime_ns=np.array([o.mtime_ns for o in outcomes], np.int64),
+        label=np.array([code[o.item.label] for o in outcomes], np.int32),
+        split=np.array([SPLITS.index(o.item.split) for o in outcomes], np.int8),
+        status=np.array([FAILED if o.vector is None else EMBEDDED for o in outcomes], np.int8),
+        reason=np.array([o.reason.encode("utf-8", "replace")[:300] for o in outcomes], np.bytes_),
+    )
+
+
+def to_vectors(outcomes: Sequence[Outcome], header: Header) -> NDArray[np.float32]:
+    """Give float32, (n, *shape): the vectors of outcomes; NaN for a failure."""
+    vectors = np.full((len(outcomes), *header.shape), np.nan, np.float32)
+    for vector, outcome in zip(vectors, outcomes, strict=True):
+        if outcome.vector is not None:
+            vector[:] = outcome.vector
+    return vectors
+
+
+def removed_rows(paths: Sequence[bytes]) -> Rows:
+    """Give rows which say that these paths are gone."""
+    n = len(paths)
+    return Rows(
+        path=np.array(paths, np.bytes_),
+        sha256=np.zeros((n, 32), np.uint8),
+        size=np.zeros(n, np.int64),
+        mtime_ns=np.zeros(n, np.int64),
+        label=np.full(n, -1, np.int32),
+        split=np.zeros(n, np.int8),
+        status=np.full(n, REMOVED, np.int8),
+        reason=np.zeros(n, "S1"),
+    )

@@ -1,0 +1,188 @@
+"""The columns and attributes of an embedding store, schema version 1 (described for users in the README)."""
+
+import json
+import math
+import os
+import platform
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.extract.errors import StoreError
+from headstart.extract.sources.items import SPLITS
+
+FORMAT, SCHEMA = "headstart-store", 1
+EMBEDDED, FAILED, REMOVED = 0, 1, 2
+STATUS = h5py.enum_dtype({"embedded": EMBEDDED, "failed": FAILED, "removed": REMOVED}, basetype="i1")
+SPLIT = h5py.enum_dtype({name or "none": code for code, name in enumerate(SPLITS)}, basetype="i1")
+DTYPES: dict[str, np.dtype[Any]] = {"float16": np.dtype("<f2"), "float32": np.dtype("<f4")}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Everything about n rows but their embeddings, as arrays of length n.
+
+    Attributes
+    ----------
+    path
+        Bytes, relative to the root of the images.
+    sha256
+        uint8, (n, 32): digest of the file's content; zeros where it could not be read.
+    size, mtime_ns
+        int64: bytes, and nanoseconds since the epoch, as read.
+    label
+        int32: index into the header's classes; -1 without a label.
+    split
+        int8: index into ``("", "train", "val", "test")``.
+    status
+        int8: `EMBEDDED`, `FAILED` or `REMOVED`.
+    reason
+        UTF-8 bytes: why it failed; empty otherwise.
+    """
+
+    path: NDArray[np.bytes_]
+    sha256: NDArray[np.uint8]
+    size: NDArray[np.int64]
+    mtime_ns: NDArray[np.int64]
+    label: NDArray[np.int32]
+    split: NDArray[np.int8]
+    status: NDArray[np.int8]
+    reason: NDArray[np.bytes_]
+
+    def __len__(self) -> int:
+        return len(self.path)
+
+    def take(self, which: NDArray[Any]) -> "Rows":
+        """Give the chosen rows, in the order asked for."""
+        return Rows(*(getattr(self, field.name)[which] for field in fields(self)))
+
+
+ROW_DTYPES: dict[str, Any] = {
+    "path": "S", "sha256": "u1", "size": "<i8", "mtime_ns": "<i8",
+    "label": "<i4", "split": "i1", "status": "i1", "reason": "S",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Header:
+    """What holds for every row of a file.
+
+    Attributes
+    ----------
+    model
+        Metadata of the ONNX file that made the vectors.
+    model_sha256
+        Its digest, in hexadecimal.
+    output
+        The output of it that is stored: ``"embedding"``, ``"tensor"`` of a network that is cut, or ``"probabilities"``
+        while a folder is being scored.
+    shape, dtype
+        Of one row of it: ``(d,)``, ``(h, w, c)`` of a cut, or ``(v, h, w, c)`` of v views; ``"float16"`` or
+        ``"float32"``.
+    classes
+        Class names, in the order of the label codes.
+    root
+        The folder that paths are relative to, as it was given.
+    providers
+        onnxruntime's names of the execution providers that really ran.
+    """
+
+    model: dict[str, Any]
+    model_sha256: str
+    output: str
+    shape: tuple[int, ...]
+    dtype: str
+    classes: tuple[str, ...]
+    root: str
+    providers: tuple[str, ...]
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a row: the length of a vector."""
+        return math.prod(self.shape)
+
+    def to_attributes(self) -> dict[str, Any]:
+        """Give the HDF5 attributes of a file."""
+        return {
+            "format": FORMAT,
+            "schema": SCHEMA,
+            "model": json.dumps(self.model, sort_keys=True),
+            "model_sha256": self.model_sha256,
+            "output": self.output,
+            "dim": self.dim,
+            **({"shape": np.array(self.shape)} if len(self.shape) > 1 else {}),
+            "dtype": self.dtype,
+            "classes": np.array([os.fsencode(name) for name in self.classes] or [], dtype=bytes),
+            "root": np.bytes_(os.fsencode(self.root)),
+            "providers": " ".join(self.providers),
+            "versions": json.dumps(_versions(), sort_keys=True),
+        }
+
+    @classmethod
+    def from_attributes(cls, attributes: Any) -> "Header":
+        """Read the attributes of a file.
+
+        Raises
+        ------
+        StoreError
+            Where they are of another schema.
+        """
+        if attributes.get("format") != FORMAT or attributes.get("schema") != SCHEMA:
+            raise StoreError(
+                f"expected {FORMAT} schema {SCHEMA}, found {attributes.get('format')} {attributes.get('schema')}"
+            )
+        model = json.loads(attributes["model"])
+        if not isinstance(model, dict):
+            raise StoreError(f"expected a JSON object in the attribute 'model', found {str(model)[:40]!r}")
+        return cls(
+            model=model,
+            model_sha256=str(attributes["model_sha256"]),
+            output=str(attributes["output"]),
+            shape=tuple(int(size) for size in attributes.get("shape", [attributes["dim"]])),
+            dtype=str(attributes["dtype"]),
+            classes=tuple(os.fsdecode(name) for name in attributes["classes"]),
+            root=os.fsdecode(bytes(attributes["root"])),
+            providers=tuple(str(attributes["providers"]).split()),
+        )
+
+    def require_same_origin(self, other: "Header", place: object) -> None:
+        """Refuse to mix rows of another model, output or dtype with these.
+
+        Raises
+        ------
+        StoreError
+            Naming the first thing that differs.
+        """
+        for name, what in (("model_sha256", "model"), ("output", "output"), ("dtype", "dtype")):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine != theirs:
+                raise StoreError(
+                    f"{place}: holds rows of another {what} ({theirs[:16]}, not {mine[:16]}); "
+                    "write to another place with -o, or delete it"
+                )
+
+    def merged(self, other: "Header") -> "Header":
+        """Give the header of both files' rows together; `other` is the later."""
+        return replace(
+            self,
+            root=other.root,
+            classes=tuple(sorted({*self.classes, *other.classes})),
+            providers=tuple(sorted({*self.providers, *other.providers})),
+        )
+
+
+@cache
+def _versions() -> dict[str, str]:
+    names = ("headstart", "onnxruntime", "onnxruntime-gpu", "pillow", "numpy", "h5py")
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

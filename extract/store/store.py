@@ -1,0 +1,244 @@
+"""Reading an embedding store: one HDF5 file, or a folder of them, seen as one table in order of path."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.extract.errors import StoreError
+from headstart.extract.inference.model import Model, parse_model
+from headstart.extract.sources.items import SPLITS
+from headstart.extract.store.hdf5 import own_dataset, states_digest
+from headstart.extract.store.remote_copy import local_copy, named
+from headstart.extract.store.schema import EMBEDDED, FAILED, Header, Rows
+from headstart.extract.store.shard_reader import Span, TableReader
+from headstart.extract.store.shards import MODEL_FILE, files_of, in_order, joined
+from headstart.files.errors import one_line
+
+BLOCK_ROWS, BLOCK_BYTES, SCATTERED_BYTES = 1024, 64 << 20, 256 << 20
+FILES_AT_ONCE = 512
+"""Files whose columns are joined at once: ten thousand times eight small arrays leave memory in pieces."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """An embedding store that has been opened for reading: all of its rows but the vectors are in memory.
+
+    Rows are in order of path. A later row for a path takes the place of an earlier one.
+
+    Attributes
+    ----------
+    place
+        The file or folder.
+    header
+        What holds for every row.
+    rows
+        The columns, `Rows`, of length n.
+    files, roots
+        What it consists of, and the folder of images that each file was written for.
+    """
+
+    place: Path
+    header: Header = field(repr=False)
+    rows: Rows = field(repr=False)
+    files: tuple[Path, ...] = field(repr=False)
+    _digests: tuple[str, ...] = field(repr=False)
+    _vectors: tuple[Span, ...] = field(repr=False)
+    roots: tuple[str, ...] = field(repr=False)
+    _file: NDArray[np.int32] = field(repr=False)
+    _position: NDArray[np.int32] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names, in the order of the label codes."""
+        return list(self.header.classes)
+
+    @property
+    def paths(self) -> list[str]:
+        """Paths of all rows, relative to the root, as Python names files (undecodable bytes as lone surrogates)."""
+        return [os.fsdecode(path) for path in self.rows.path.tolist()]
+
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """int32, (n,): label codes; -1 without a label."""
+        return self.rows.label
+
+    @property
+    def splits(self) -> NDArray[np.str_]:
+        """Text, (n,): ``""``, ``"train"``, ``"val"`` or ``"test"``."""
+        return np.array(SPLITS)[self.rows.split]
+
+    @property
+    def is_embedded(self) -> NDArray[np.bool_]:
+        """bool, (n,): False where the image failed."""
+        embedded: NDArray[np.bool_] = self.rows.status == EMBEDDED
+        return embedded
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Path -> reason, of the images that failed."""
+        failed = np.flatnonzero(self.rows.status == FAILED)
+        return {os.fsdecode(self.rows.path[i]): self.rows.reason[i].decode("utf-8", "replace") for i in failed}
+
+    def root_of(self, row: int) -> str:
+        """Give the root that a row was written for; after a run that was cut off it may differ from the header's."""
+        return self.roots[int(self._file[row])]
+
+    def embeddings(self, which: NDArray[Any] | None = None) -> NDArray[np.float32]:
+        """Read vectors.
+
+        Parameters
+        ----------
+        which
+            Row numbers, or a mask of length n; all rows by default.
+
+        Returns
+        -------
+        float32, (m, d), or (m, h, w, c) of a network that is cut, in the order asked for; NaN for a row that failed.
+
+        Raises
+        ------
+        StoreError
+            Where another run has replaced the store since it was opened.
+        """
+        chosen = np.arange(len(self)) if which is None else np.asarray(which)
+        if chosen.dtype == bool:
+            chosen = np.flatnonzero(chosen)
+        result = np.empty((len(chosen), *self.header.shape), np.float32)
+        files = self._file[chosen]
+        order = np.argsort(files, kind="stable")  # one file after the other, each looked at once
+        for mine in np.split(order, np.flatnonzero(np.diff(files[order])) + 1) if len(order) else ():
+            number = int(files[mine[0]])
+            file, digest, vectors = self.files[number], self._digests[number], self._vectors[number]
+            result[mine] = _read_vectors(file, digest, vectors, self._position[chosen[mine]])
+        return result
+
+    def batches(
+        self, which: NDArray[np.int64] | None = None, size: int = 4096
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Give (row numbers, vectors) of these rows, by default all, at most `size` at a time."""
+        rows = np.arange(len(self)) if which is None else which
+        for start in range(0, len(rows), size):
+            chosen = rows[start : start + size]
+            yield chosen, self.embeddings(chosen)
+
+    def blocks(self, which: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
+        """Give the vectors of rows a block at a time.
+
+        Of `BLOCK_ROWS`, less where rows are long, or of `SCATTERED_BYTES` where neighbours lie in many files: each is
+        opened for every block.
+        """
+        changes = np.count_nonzero(np.diff(self._file[which]))
+        few, many = (max(1, size // (4 * self.header.dim)) for size in (BLOCK_BYTES, SCATTERED_BYTES))
+        size = min(BLOCK_ROWS, few) if changes * 64 < len(which) else max(min(BLOCK_ROWS, few), many)
+        for start in range(0, len(which), size):
+            yield self.embeddings(which[start : start + size])
+
+    def under(self, rows: Rows, classes: tuple[str, ...], which: NDArray[np.int64]) -> "Store":
+        """Give the same vectors under other rows: row i, labelled with these classes, has the vector of `which[i]`."""
+        header = replace(self.header, classes=classes)
+        return replace(self, header=header, rows=rows, _file=self._file[which], _position=self._position[which])
+
+    def model(self) -> Model:
+        """Give the model that made this store, which it carries.
+
+        Raises
+        ------
+        StoreError
+            Where it is not there, or not the one that the rows were made with.
+        """
+        model = parse_model(_model_bytes(self.place), f"{self.place} (the model inside)")
+        if model.sha256 != self.header.model_sha256:
+            raise StoreError(f"{self.place}: the model that it carries is not the one that made its rows; embed again")
+        return model
+
+
+def open_store(path: str | os.PathLike[str]) -> Store:
+    """Open a store: a file, or a folder of shards, here or at a URL, of which a copy is fetched first.
+
+    Every file is compared with its digest before it is parsed.
+
+    Raises
+    ------
+    StoreError
+        Where there is none, or a file is damaged, unfinished or of another schema.
+    """
+    place = local_copy(path)
+    with named(place, path):
+        return open_files(place, files_of(place))
+
+
+def open_files(place: Path, files: Sequence[Path]) -> Store:
+    """Open store files as one, the later before the earlier where both have a path.
+
+    Raises
+    ------
+    StoreError
+        As `open_store`; also where they were not made by one model.
+    """
+    if not files:
+        raise StoreError(
+            f"{place}: expected an embedding store, found a folder without finished shards; run `headstart embed`"
+        )
+    digests, vectors, roots, counts, parts = [], [], [], [], []
+    reader = TableReader()
+    for start in range(0, len(files), FILES_AT_ONCE):
+        tables = [reader.read(file) for file in files[start : start + FILES_AT_ONCE]]
+        for table in tables:
+            digests.append(table.digest)
+            vectors.append(table.vectors)
+            roots.append(table.header.root)
+            counts.append(len(table.rows))
+        parts.append(joined([(table.header, table.rows) for table in tables], place))
+        del tables, table
+    header, rows, row_of = in_order(parts, place)
+    files_of_rows = np.repeat(np.arange(len(files), dtype=np.int32), counts)[row_of]
+    positions = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])[row_of]
+    held = tuple(files), tuple(digests), tuple(vectors), tuple(roots)
+    return Store(place, header, rows, *held, files_of_rows, positions)
+
+
+def _read_vectors(file: Path, digest: str, vectors: Span, positions: NDArray[np.int32]) -> NDArray[Any]:
+    try:
+        with open(file, "rb") as opened:
+            if not states_digest(opened, digest):  # asked of the open file: a later replacement does not reach it
+                raise StoreError(f"{file}: was replaced by another run since it was opened; open it again")
+            return _at_positions(opened, vectors, positions)
+    except FileNotFoundError:
+        raise StoreError(f"{file}: is gone since the store was opened; open it again") from None
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{file}: cannot be read: {one_line(error)}") from None
+
+
+def _at_positions(file: BinaryIO, vectors: Span, positions: NDArray[np.int32]) -> NDArray[Any]:
+    first, last = int(positions.min()), int(positions.max())
+    if last - first < 4 * len(positions):
+        return vectors.read(file, first, last + 1 - first)[positions - first]
+    rising, where = np.unique(positions, return_inverse=True)
+    ends = np.append(np.flatnonzero(np.diff(rising) > 1) + 1, len(rising))  # of what lies side by side
+    starts = np.append(0, ends[:-1])
+    runs = [vectors.read(file, int(rising[start]), int(end - start)) for start, end in zip(starts, ends, strict=True)]
+    return np.concatenate(runs)[where]
+
+
+def _model_bytes(place: Path) -> bytes:
+    if place.is_dir():
+        try:
+            return (place / MODEL_FILE).read_bytes()
+        except OSError as error:
+            raise StoreError(f"{place / MODEL_FILE}: cannot be read: {error.strerror}; embed again") from None
+    with h5py.File(place, "r") as table:
+        if "model" not in table:
+            raise StoreError(f"{place}: carries no model; embed again")
+        try:
+            return bytes(own_dataset(table, "model")[:].tobytes())
+        except StoreError as error:
+            raise StoreError(f"{place}: {error}; embed again") from None

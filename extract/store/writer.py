@@ -1,0 +1,243 @@
+"""Writing an embedding store: shards that are never touched again, and their compaction into a single file."""
+
+import io
+import shutil
+import time
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.extract.inference.model import Model
+from headstart.extract.store.hdf5 import Column, write_hdf5, write_into
+from headstart.extract.store.lock import locked
+from headstart.extract.store.reuse import KnownRows
+from headstart.extract.store.rows import Outcome, columns_of, removed_rows, to_rows, to_vectors
+from headstart.extract.store.schema import DTYPES, Header, Rows
+from headstart.extract.store.shards import MODEL_FILE, PARTS, only_used_classes, shards_of
+from headstart.extract.store.store import Store, open_files
+from headstart.files.atomic import TEMPORARY, atomic_file, check_output, remove_unfinished, sync_folder, write_all
+from headstart.files.errors import OutputError
+
+ROWS_A_SHARD = 512
+SECONDS_A_SHARD = 5.0
+"""A kill costs at most what one shard holds: this many rows, or what came in this many seconds."""
+
+
+class StoreWriter:
+    """Adds rows to a store under its lock; a context manager.
+
+    Parameters
+    ----------
+    output
+        A single file, or a folder of shards (`is_folder`).
+    header
+        Of the rows that will be written.
+    model
+        What makes them; the store carries it.
+
+    Attributes
+    ----------
+    known : KnownRows
+        What is stored already.
+    removed : int
+        Rows that `finish` dropped.
+    """
+
+    def __init__(self, output: Path, header: Header, model: Model) -> None:
+        self.output, self.header, self._model = output, header, model
+        self.is_folder = is_folder_store(output)
+        self.folder = output if self.is_folder else output.with_name(output.name + PARTS)
+        self.known = KnownRows(None, header.root)
+        self.removed = 0
+        self._next = 0  # of the next shard; 0: to be looked up
+        self._pending: list[Outcome] = []
+        self._last_commit = time.monotonic()
+        self._cleanup = ExitStack()
+
+    def __enter__(self) -> "StoreWriter":
+        check_output(self.output, self.is_folder)
+        try:
+            self._cleanup.enter_context(locked(lock_of(self.output), self.output))
+            remove_unfinished(self.folder)
+            remove_unfinished_of(self.output)
+            self._read_known()
+            self.folder.mkdir(exist_ok=True)
+            sync_folder(self.folder.parent)
+        except OSError as error:
+            self._cleanup.close()
+            raise OutputError(f"{self.folder}: cannot be written: {error.strerror or error}") from None
+        except BaseException:
+            self._cleanup.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.commit()  # also after Ctrl-C: what is finished counts
+            with suppress(OSError):
+                self.folder.rmdir()  # empty where nothing was written
+        finally:
+            self._cleanup.close()
+
+    def add(self, outcome: Outcome) -> Outcome:
+        """Take a row; it counts once it is committed, which happens by itself from time to time.
+
+        Returns
+        -------
+        The row as it will be stored: a failure where the vector does not fit the store's dtype.
+        """
+        outcome = fitting(outcome, self.header)
+        self._pending.append(outcome)
+        late = time.monotonic() - self._last_commit > SECONDS_A_SHARD
+        if len(self._pending) >= ROWS_A_SHARD or late:
+            self.commit()
+        return outcome
+
+    def commit(self) -> None:
+        """Write what is pending as one durable shard."""
+        if self._pending:
+            rows = to_rows(self._pending, self.header.classes)
+            self._write_shard(rows, to_vectors(self._pending, self.header))
+            self._pending = []
+        self._last_commit = time.monotonic()
+
+    def finish(self, gone: Sequence[bytes] = ()) -> Store:
+        """Commit, drop the rows of these paths (see `KnownRows.gone`), and give the finished store."""
+        self.commit()
+        self.removed = len(gone)
+        if not self._files():  # no images at all fell to this run: that too is a result
+            self._write_shard(removed_rows([]), np.empty((0, *self.header.shape)))
+        if self.is_folder:
+            if gone:
+                self._write_shard(removed_rows(gone), np.full((len(gone), *self.header.shape), np.nan))
+            return open_files(self.folder, shards_of(self.folder))
+        if shards_of(self.folder) or gone or not self.output.exists():
+            store = open_files(self.output, self._files())
+            compact(self.output, store, self._model, root=self.header.root, gone=set(gone))
+        self.discard()
+        return open_files(self.output, [self.output])
+
+    def discard(self) -> None:
+        """Delete the shards, once something else holds what was in them.
+
+        The last first: whoever reads them meanwhile sees a beginning of the rows, or misses a shard that it has listed.
+
+        Raises
+        ------
+        OutputError
+            Where the system refuses.
+        """
+        try:
+            for shard in reversed(shards_of(self.folder)):
+                shard.unlink()
+            shutil.rmtree(self.folder)
+        except OSError as error:
+            raise OutputError(f"{self.folder}: cannot be deleted: {error.strerror or error}") from None
+
+    def _files(self) -> list[Path]:
+        base = [self.output] if not self.is_folder and self.output.exists() else []
+        return [*base, *shards_of(self.folder)]
+
+    def _read_known(self) -> None:
+        files = self._files()
+        if files:
+            store = open_files(self.output, files)
+            self.header.require_same_origin(store.header, self.output)
+            self.known = KnownRows(store, self.header.root)
+
+    def _place_model(self) -> None:
+        place = self.folder / MODEL_FILE
+        if not place.exists() or place.read_bytes() != self._model.data:
+            with atomic_file(place) as file:
+                write_all(file, self._model.data)
+
+    def _write_shard(self, rows: Rows, vectors: NDArray[np.floating]) -> None:
+        """Write one shard under the name of its digest; its rows count once the name does."""
+        number = self._next or self.begin_shards()
+        self._next = number + 1  # even if the write fails: a shard in doubt and the next one share no number
+        write_shard(self.folder, self.header, number, rows, vectors)
+
+    def begin_shards(self) -> int:
+        """Make the folder ready for shards, and give the number of the next one.
+
+        The caller may write shards from this number on: this writer's next one is then numbered after them.
+        """
+        self._place_model()
+        self._next = 0
+        last = shards_of(self.folder)[-1:]
+        return int(last[0].name.split("-")[1]) + 1 if last else 1
+
+
+def fitting(outcome: Outcome, header: Header) -> Outcome:
+    """Give the outcome as it will be stored: a failure where its vector does not fit the store's dtype."""
+    if outcome.vector is None or np.abs(outcome.vector).max() <= np.finfo(DTYPES[header.dtype]).max:
+        return outcome
+    reason = f"its {header.output} does not fit {header.dtype} (infinite, or too large)"
+    return replace(outcome, vector=None, reason=reason)
+
+
+def write_shard(folder: Path, header: Header, sequence: int, rows: Rows, vectors: NDArray[np.floating]) -> Path:
+    """Write rows and their vectors, (n, *shape), durably, as one shard of this number under the name of its digest."""
+    columns = {**columns_of(rows), header.output: Column.of(vectors.astype(DTYPES[header.dtype]))}
+    built = io.BytesIO()
+    digest = write_into(built, header.to_attributes(), columns)
+    place = folder / f"part-{sequence:08d}-{digest[:16]}.h5"
+    with atomic_file(place) as file:
+        write_all(file, built.getbuffer())
+    return place
+
+
+def compact(output: Path, store: Store, model: Model, *, root: str | None = None, gone: Collection[bytes] = ()) -> None:
+    """Write a store's rows, but those of the paths that are gone, into one file: in order of path, in bounded memory.
+
+    Parameters
+    ----------
+    root
+        The folder of the images, if it is another by now.
+    """
+    keep, rows = np.arange(len(store)), store.rows
+    if gone:
+        keep = np.array([i for i, path in enumerate(rows.path.tolist()) if path not in gone], np.int64)
+        rows = rows.take(keep)
+    header, rows = only_used_classes(replace(store.header, root=store.header.root if root is None else root), rows)
+    dtype, shape = DTYPES[header.dtype], (len(keep), *header.shape)
+    columns = {
+        **columns_of(rows),
+        "model": Column.of(np.frombuffer(model.data, np.uint8)),
+        header.output: Column(dtype, shape, (block.astype(dtype) for block in store.blocks(keep))),
+    }
+    write_hdf5(output, header.to_attributes(), columns)
+
+
+def lock_of(output: Path) -> Path:
+    """Name the lock that the writer of a store holds."""
+    return output.with_name(f".{output.name}.lock")
+
+
+def is_folder_store(output: Path) -> bool:
+    """Tell whether a store is kept as a folder of shards: it is one already, or is named like one (.emb, .parts)."""
+    return output.suffix in (".emb", PARTS) or (output.is_dir() and bool(shards_of(output)))
+
+
+def remove_unfinished_of(output: Path) -> None:
+    """Delete what a killed run left beside a single output file.
+
+    Raises
+    ------
+    OutputError
+        Where the system refuses.
+    """
+    for leftover in output.parent.glob(f"{TEMPORARY}*"):
+        process = leftover.name.removeprefix(TEMPORARY).removesuffix(f"-{output.name[-100:]}")
+        if process.isdigit():  # or it belongs to another file
+            try:
+                leftover.unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputError(f"{leftover}: cannot be deleted: {error.strerror or error}") from None

@@ -1,0 +1,116 @@
+"""File systems behind URLs (s3://, gs://, hdfs://, memory://), opened by fsspec; every request is retried."""
+
+import hashlib
+import random
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from headstart.files.errors import LocationError, MissingExtraError, one_line
+
+REQUESTS_AT_ONCE = 32
+
+
+TRIES, FIRST_WAIT, LONGEST_WAIT = 4, 0.2, 10.0
+"""A request that fails is made again after waiting, twice as long each time, give or take a half by chance. (The tools
+of most stores have tried a few times themselves by then.)"""
+
+
+def listed(files: Any, root: str) -> dict[str, dict[str, Any]]:
+    """List everything below a place; what cannot be listed is an error, and never an empty folder."""
+    from fsspec import AbstractFileSystem
+    from fsspec.asyn import AsyncFileSystem
+
+    if isinstance(files, AsyncFileSystem):
+        is_general = type(files)._find is AsyncFileSystem._find
+    else:
+        is_general = type(files).find is AbstractFileSystem.find
+    found: dict[str, dict[str, Any]] = {}
+    if not is_general:
+        found |= again_and_again(lambda: files.find(root, detail=True))
+        return found
+    pending = [root]  # fsspec's own walk passes over what it cannot list
+    while pending:
+        folder = pending.pop()
+        for entry in again_and_again(partial(files.ls, folder, detail=True)):
+            if entry["type"] == "directory":
+                pending.append(entry["name"])
+            elif entry["name"] != folder:
+                found[entry["name"]] = entry
+    return found
+
+
+def read_url(url: str) -> bytes:
+    """Read a file at a URL.
+
+    Raises
+    ------
+    OSError
+        Where it cannot be read.
+    LocationError, MissingExtraError
+        As `open_filesystem`.
+    """
+    files, path = opened(url)
+    try:
+        return bytes(again_and_again(lambda: files.cat_file(path)))
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # each kind of store raises its own
+        raise OSError(one_line(error)) from None
+
+
+def again_and_again(request: Callable[[], Any], ended: threading.Event | None = None) -> Any:
+    """Make a request until it succeeds, is refused for good, has failed `TRIES` times, or nobody waits for it."""
+    ended = ended or threading.Event()
+    for number in range(1, TRIES):
+        try:
+            return request()
+        except (FileNotFoundError, PermissionError, NotADirectoryError, ImportError):
+            raise
+        except Exception:
+            wait = min(FIRST_WAIT * 2**number, LONGEST_WAIT)
+            if ended.wait(wait * random.uniform(0.5, 1.5)):  # noqa: S311  not a secret
+                raise
+    return request()
+
+
+def opened(url: str) -> tuple[Any, str]:
+    """Give the file system of a URL, and the path there.
+
+    Raises
+    ------
+    LocationError
+        If the URL contains a password, or no file system opens it.
+    MissingExtraError
+        If the package for this kind of URL is not installed.
+    """
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise LocationError(
+            f"{url.partition('://')[0]}://: expected a URL without a name or password in it; let the store's own tools "
+            "find the credentials"
+        )
+    try:
+        from fsspec.core import url_to_fs
+
+        files, root = url_to_fs(url)
+    except ImportError as error:
+        raise MissingExtraError(
+            f'{url}: needs a package that is not installed ({one_line(error)}): pip install "headstart[remote]" for s3'
+        ) from None
+    except Exception as error:
+        raise LocationError(f"{url}: cannot be opened: {one_line(error)}") from None
+    return files, root.rstrip("/")
+
+
+def changed(entry: dict[str, Any]) -> int:
+    """Give a number that changes with an object: when it was changed, or a digest of all that is said of it."""
+    for name in ("LastModified", "last_modified", "mtime", "updated"):
+        value = entry.get(name)
+        if isinstance(value, datetime):
+            return int(value.timestamp() * 1e9)
+        if isinstance(value, int | float):
+            return int(value * 1e9)
+    said = repr(sorted((name, repr(value)) for name, value in entry.items() if "access" not in name.lower()))
+    return int.from_bytes(hashlib.sha256(said.encode("utf-8", "surrogatepass")).digest()[:7], "big")

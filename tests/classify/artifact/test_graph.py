@@ -1,0 +1,110 @@
+import os
+from dataclasses import replace
+
+import numpy as np
+import onnxruntime
+import pytest
+from scipy.special import softmax
+
+from headstart.classify.artifact.classifier import read_classifier, write_classifier
+from headstart.classify.artifact.graph import head_of
+from headstart.classify.heads.kinds import HEADS, HeadOptions, fit_head, make_head
+from headstart.classify.training import train
+from headstart.extract import embed, open_store
+
+
+def run(path, pixels: np.ndarray) -> dict[str, np.ndarray]:
+    """Run a file as anybody would: with onnxruntime alone."""
+    session = onnxruntime.InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, {"image": pixels}), strict=True))
+
+
+@pytest.fixture(scope="module")
+def stores(tiny_backbone, tiny_store, tiny_photos, tmp_path_factory):
+    """The tiny photos, in one view and in two."""
+    place = tmp_path_factory.mktemp("views") / "views.h5"
+    return {1: open_store(tiny_store), 2: embed(tiny_photos, tiny_backbone, place, views=2)[0]}
+
+
+@pytest.fixture(scope="module")
+def pixels() -> np.ndarray:
+    """Images from plain to noisy: uint8, (64, 32, 32, 3)."""
+    rng, noise = np.random.default_rng(0), np.arange(64)[:, None, None, None]
+    drawn = rng.integers(0, 256, (64, 1, 1, 3)) + noise * rng.normal(0, 1, (64, 32, 32, 3))
+    return np.clip(drawn, 0, 255).astype(np.uint8)
+
+
+def fitted(name: str, store):
+    rows = np.flatnonzero(store.is_embedded & (store.labels >= 0))
+    options = HeadOptions(hidden=(8, 7))
+    return fit_head(make_head(name, options), store.embeddings(rows), store.labels[rows], options)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5, 7.0])
+@pytest.mark.parametrize("views", [1, 2])
+@pytest.mark.parametrize("name", HEADS)
+def test_probabilities_are_scikit_learns_and_cooled(stores, pixels, tmp_path, name, views, temperature):
+    head = fitted(name, stores[views])
+    written = write_classifier(tmp_path / "c.onnx", head, stores[views], temperature=temperature)
+    found = run(tmp_path / "c.onnx", pixels)
+    assert list(found) == ["probabilities", "embedding"]
+    logits = head.predict_log_proba(found["embedding"])
+    expected = softmax(logits / temperature, axis=1)
+    assert np.abs(found["probabilities"] - expected).max() < 1e-5
+    assert found["probabilities"].argmax(axis=1).tolist() == expected.argmax(axis=1).tolist()
+    assert written.probabilities(found["embedding"]) == pytest.approx(found["probabilities"], abs=1e-6)
+    assert written.model.metadata["calibration"]["temperature"] == temperature
+    assert (temperature == 1) == np.allclose(expected, softmax(logits, axis=1))
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_what_is_unknown_is_told_alike_by_onnxruntime_and_numpy(stores, pixels, tmp_path, views):
+    result = train(stores[views], tmp_path / "c.onnx", false_alarms=0.2)
+    found = run(result.path, pixels)
+    assert list(found) == ["probabilities", "distance", "unknown", "prediction", "embedding"]
+    distances = result.unknown.distances(found["embedding"])
+    assert found["distance"][:, 0] == pytest.approx(distances, abs=1e-5)
+    surest = found["probabilities"].max(axis=1)
+    halves = {"distance": float(np.median(distances)), "probability": float(np.quantile(surest, 0.3))}
+    unknown = replace(result.unknown, **halves)
+    written = write_classifier(tmp_path / "halves.onnx", result.head, stores[views], unknown=unknown)
+    found = run(tmp_path / "halves.onnx", pixels)
+    expected = unknown.marks(found["embedding"], found["probabilities"])
+    assert found["unknown"][:, 0].tolist() == expected.tolist()
+    assert 32 < expected.sum() < 64
+    whole = np.hstack([found["probabilities"], found["distance"], found["unknown"]])
+    assert np.array_equal(found["prediction"], whole)
+    assert written.predictions(found["embedding"]) == pytest.approx(whole, abs=1e-5)
+    assert {name: written.model.metadata["thresholds"][name] for name in halves} == halves
+
+
+def test_photos_are_known_and_noise_is_not(tiny_store, pixels, tmp_path):
+    path = train(tiny_store, tmp_path / "c.onnx").path
+    embeddings = open_store(tiny_store).embeddings(open_store(tiny_store).is_embedded)
+    assert read_classifier(path).predictions(embeddings)[:, -1].mean() < 0.15
+    assert run(path, pixels[-10:])["unknown"].mean() == 1
+
+
+def test_without_false_alarms_there_is_nothing_about_the_unknown(tiny_store, pixels, tmp_path):
+    result = train(tiny_store, tmp_path / "c.onnx", false_alarms=0)
+    assert list(run(result.path, pixels)) == ["probabilities", "embedding"]
+    assert (result.unknown, result.classifier.prediction) == (None, "probabilities")
+    assert result.classifier.model.metadata["thresholds"] == {}
+    assert result.classifier.predictions(np.zeros((2, 16), np.float32)).shape == (2, 3)
+
+
+def test_an_image_and_its_mirror_image_get_the_same_answer(stores, pixels, tmp_path):
+    path = train(stores[2], tmp_path / "c.onnx").path
+    found, mirrored = (run(path, each) for each in (pixels, np.ascontiguousarray(pixels[:, :, ::-1])))
+    one_view = train(stores[1], tmp_path / "one.onnx").path
+    assert not np.allclose(run(one_view, pixels)["embedding"], found["embedding"], atol=1e-3)
+    assert found["prediction"] == pytest.approx(mirrored["prediction"], abs=1e-5)
+
+
+@pytest.mark.parametrize("output", ["probabilities", "distance", "unknown", "prediction"])
+def test_the_head_alone_holds_nothing_of_the_backbone(tiny_classifier, output):
+    head = head_of(tiny_classifier.read_bytes(), output)
+    assert (head.input_names, head.output_names) == (["embedding"], [output])
+    assert not {"Conv", "Clip"} & {node.op_type for node in head.proto_.graph.node}
+    assert head.run(None, {"embedding": np.ones((3, 16), np.float32)})[0].shape[0] == 3

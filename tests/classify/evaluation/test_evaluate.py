@@ -1,0 +1,194 @@
+from copy import deepcopy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from headstart.classify.artifact.classifier import read_classifier, write_classifier
+from headstart.classify.errors import ClassifierError, LabelError
+from headstart.classify.evaluation.evaluate import compare_classifiers, evaluate
+from headstart.classify.heads.kinds import HeadOptions
+from headstart.classify.training import train
+from headstart.extract.store.store import open_store
+
+
+def reversed_classes(result, store, to):
+    """Write a trained classifier once more, with its classes in reverse order."""
+    head, model = deepcopy(result.head), result.head[-1]
+    head[-1].coef_, head[-1].intercept_ = model.coef_[::-1], model.intercept_[::-1]
+    header = replace(store.header, classes=store.header.classes[::-1])
+    write_classifier(to, head, replace(store, header=header))
+    return to
+
+
+def test_the_store_of_the_training_is_judged_on_what_was_held_out(tiny_store, tiny_classifier):
+    found = evaluate(tiny_store, tiny_classifier)
+    assert (found.images, found.accuracy) == (12, 1)
+    assert found.judged_on == "a hold-out of 20% by content, on which it was not trained"
+    assert evaluate(open_store(tiny_store), tiny_classifier).log_loss == found.log_loss
+
+
+def test_another_store_is_judged_on_every_labelled_row_that_has_a_vector(
+    draw_photos, tiny_backbone, tiny_classifier, tmp_path
+):
+    from headstart.extract import embed
+
+    photos = draw_photos(tmp_path / "photos", {"ash": 5, "birch": 5, "cedar": 5}, seed=1)
+    (photos / "ash" / "broken.png").write_bytes(b"no image")
+    (photos / "ash" / "000.png").rename(photos / "stray.png")
+    found = evaluate(embed(photos, tiny_backbone, tmp_path / "photos.h5")[0], tiny_classifier)
+    assert (found.images, found.accuracy, found.judged_on) == (14, 1, "every labelled image")
+
+
+@pytest.mark.parametrize("form", ["h5", "emb"])
+@pytest.mark.parametrize("chosen", [{}, {"holdout": 0.4, "options": HeadOptions(seed=3)}])
+def test_a_store_gives_the_figures_of_its_training(clustered, tmp_path, form, chosen):
+    store = clustered(90, spread=4.0, name=f"made.{form}")
+    result = train(store, tmp_path / "classifier.onnx", **chosen)
+    trained, again = result.evaluation, evaluate(store, result.path)
+    assert 0.4 < again.accuracy < 1
+    assert (again.images, again.accuracy, again.classes) == (trained.images, trained.accuracy, trained.classes)
+    assert again.confusion.tolist() == trained.confusion.tolist()
+    assert {mistake.path for mistake in again.mistakes} == {mistake.path for mistake in trained.mistakes}
+    assert again.log_loss == pytest.approx(trained.log_loss, abs=1e-6)
+    assert again.judged_on == f"{result.judged_on}, on which it was not trained"
+
+
+def test_one_split_can_be_judged_alone(clustered, tmp_path):
+    store = clustered(90, splits=["train"] * 30 + ["val"] * 30 + ["test"] * 30)
+    path = train(store, tmp_path / "classifier.onnx").path
+    assert [evaluate(store, path, split=name).images for name in ("train", "val", "test", None)] == [30, 30, 30, 30]
+    assert evaluate(store, path).judged_on == "the val split of the images, on which it was not trained"
+    assert evaluate(store, path, split="test").judged_on == "the test split"
+    with pytest.raises(LabelError, match="unknown split 'holdout'; expected one of train, val, test"):
+        evaluate(store, path, split="holdout")
+
+
+def test_files_that_stand_under_two_classes_are_told_of_and_not_judged_on(clustered, tmp_path):
+    splits = ["train"] * 30 + ["val"] * 30 + ["test"] * 30
+    plain = clustered(90, splits=splits)
+    path = train(plain, tmp_path / "classifier.onnx").path
+    other = int(np.flatnonzero(plain.labels != plain.labels[40])[-1])  # a photo of the test split
+    contents = [str(row) if row != other else "40" for row in range(90)]
+    store = clustered(90, splits=splits, contents=contents, name="doubtful.h5")
+    for split, images, lost in (("train", 30, 0), ("val", 29, 1), ("test", 29, 1), (None, 88, 2)):
+        found = evaluate(store, path, split=split)
+        less = f", less {lost} whose bytes stand under another label too" if lost else ""
+        assert (found.images, found.judged_on) == (
+            images,
+            (f"the {split} split" if split else "every labelled image") + less,
+        )
+
+
+def test_a_split_without_images_is_refused(tiny_store, tiny_classifier):
+    with pytest.raises(LabelError, match="labelled images of the split 'test' to judge on, found none"):
+        evaluate(tiny_store, tiny_classifier, split="test")
+
+
+def test_what_train_reported_is_what_evaluate_finds(clustered, tmp_path):
+    store = clustered(90, splits=["train"] * 60 + ["val"] * 30, spread=4.0)
+    result = train(store, tmp_path / "classifier.onnx")
+    again = evaluate(store, result.path, split="val")
+    assert 0.4 < again.accuracy < 1
+    assert (again.accuracy, [m.path for m in again.mistakes]) == (
+        result.evaluation.accuracy,
+        [m.path for m in result.evaluation.mistakes],
+    )
+    assert again.log_loss == pytest.approx(result.evaluation.log_loss, abs=1e-6)
+
+
+def test_a_store_without_labels_is_refused(make_store, tiny_classifier):
+    with pytest.raises(LabelError, match="expected labelled images to judge on, found none"):
+        evaluate(make_store([None, None]), tiny_classifier)
+
+
+def test_a_store_of_another_backbone_is_refused(make_backbone, tiny_photos, tiny_classifier, tmp_path):
+    from headstart.extract import embed
+
+    store, _ = embed(tiny_photos, make_backbone(tmp_path / "other.onnx", seed=1), tmp_path / "other.h5")
+    with pytest.raises(ClassifierError, match=r"other\.h5: its embeddings come from backbone .* was trained on"):
+        evaluate(store, tiny_classifier)
+
+
+def test_a_class_that_the_classifier_does_not_know_is_named(make_store, tiny_classifier):
+    with pytest.raises(ClassifierError, match=r"class 'fir', which .* does not know \(it knows ash, birch, cedar\)"):
+        evaluate(make_store(["ash", "fir"]), tiny_classifier)
+
+
+def test_a_store_of_some_of_the_classes_is_judged_in_the_classifiers_order(make_store, tiny_store, tiny_classifier):
+    known = open_store(tiny_store)
+    rows = np.flatnonzero(known.is_embedded & (known.labels == 2))
+    found = evaluate(make_store(["cedar"] * len(rows), known.embeddings(rows)), tiny_classifier)
+    assert (found.accuracy, found.confusion.tolist()) == (1, [[0, 0, 0], [0, 0, 0], [0, 0, len(rows)]])
+
+
+# One classifier against another.
+
+
+@pytest.fixture
+def rivals(clustered, make_store, tmp_path):
+    """A hard store, a classifier of it, and one whose store had fewer images and other paths."""
+    store = clustered(300, spread=5.0)
+    few = np.arange(24)
+    names = [store.classes[code] for code in store.labels[few]]
+    other = make_store(names, store.embeddings(few), contents=[f"other {row}" for row in few], name="few.h5")
+    return store, *(train(rows, tmp_path / name).path for rows, name in ((store, "new.onnx"), (other, "old.onnx")))
+
+
+def test_a_classifier_does_no_better_than_itself(rivals):
+    store, path, _ = rivals
+    found = compare_classifiers(store, evaluate(store, path), path, path)
+    assert (found.images, found.wins, found.losses, found.p_value) == (60, 0, 0, 1)
+    assert found.accuracy_difference == found.log_loss_difference == 0
+    assert found.verdict.startswith("no difference on these 60 images")
+
+
+def test_two_classifiers_are_compared_on_the_images_that_the_new_one_has_not_seen(rivals):
+    store, new, old = rivals
+    judged = evaluate(store, new)
+    found = compare_classifiers(str(store.place), judged, new, old)
+    assert (found.images, found.accuracy_new) == (60, judged.accuracy)
+    assert found.accuracy_old == np.mean(
+        read_classifier(old).probabilities(store.embeddings(judged.rows)).argmax(axis=1) == store.labels[judged.rows]
+    )
+    assert found.wins - found.losses == round(60 * found.accuracy_difference) > 0
+    assert found.log_loss_interval[0] < found.log_loss_difference < found.log_loss_interval[1]
+
+
+def test_the_classes_may_stand_in_another_order(rivals, tmp_path):
+    store, new, old = rivals
+    turned = reversed_classes(train(store, tmp_path / "same.onnx"), store, tmp_path / "turned.onnx")
+    judged, on_all = evaluate(store, new), evaluate(store, turned)
+    assert read_classifier(turned).classes == ["cedar", "birch", "ash"]
+    for found in (compare_classifiers(store, judged, new, turned), compare_classifiers(store, on_all, turned, new)):
+        assert (found.wins, found.losses) == (0, 0)
+    assert compare_classifiers(store, on_all, turned, old).accuracy_old == evaluate(store, old).accuracy
+
+
+def test_a_store_of_some_of_the_classes_is_compared_on_them(rivals, make_store):
+    store, new, old = rivals
+    rows = np.flatnonzero(store.labels == 2)
+    some = make_store(["cedar"] * len(rows), store.embeddings(rows), name="some.h5")
+    found = compare_classifiers(some, evaluate(some, new), new, old)
+    probabilities = read_classifier(old).probabilities(store.embeddings(rows))
+    assert found.accuracy_old == (probabilities.argmax(axis=1) == 2).mean()
+
+
+def test_a_classifier_of_other_classes_is_no_rival(rivals, clustered, tmp_path):
+    store, path, _ = rivals
+    fir = train(clustered(60, ["ash", "birch", "fir"], name="fir.h5"), tmp_path / "fir.onnx").path
+    with pytest.raises(
+        ClassifierError, match=r"fir\.onnx: knows ash, birch, fir, but .*new\.onnx knows ash, birch, ced"
+    ):
+        compare_classifiers(store, evaluate(store, path), path, fir)
+
+
+def test_a_classifier_of_another_backbone_is_no_rival(
+    make_backbone, tiny_photos, tiny_store, tiny_classifier, tmp_path
+):
+    from headstart.extract import embed
+
+    other, _ = embed(tiny_photos, make_backbone(tmp_path / "b.onnx", seed=1), tmp_path / "other.h5")
+    rival = train(other, tmp_path / "rival.onnx").path
+    with pytest.raises(ClassifierError, match=r"its embeddings come from backbone .*rival\.onnx was trained on"):
+        compare_classifiers(tiny_store, evaluate(tiny_store, tiny_classifier), tiny_classifier, rival)

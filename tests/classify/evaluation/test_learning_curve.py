@@ -1,0 +1,97 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+import headstart.classify.heads.search
+from headstart.classify.evaluation.learning_curve import CurvePoint, _forecast, learning_curve
+from headstart.classify.heads.kinds import HeadOptions
+from headstart.classify.heads.rows import TrainingRows
+from headstart.classify.heads.search import search_head
+from headstart.classify.split.folds import draw_folds
+
+
+@pytest.fixture
+def curve_of(clusters):
+    """Give the curve of a head on n images, and 900 images that it is judged on."""
+
+    def draw(n: int, head: str = "logreg", spread: float = 6, **options):
+        points, codes = clusters(n + 900, 3, spread=spread)
+        folds = draw_folds(codes[:n], np.random.default_rng(0).random(n))
+        chosen = HeadOptions(**({"c": 0.1} | options))
+        search = search_head(head, TrainingRows(points[:n], codes[:n], folds, 3), chosen)
+        return learning_curve(search, chosen, points[n:], codes[n:]), points, codes
+
+    return draw
+
+
+def test_more_images_do_better(curve_of):
+    found, _, _ = curve_of(600)
+    assert [point.images for point in found.points] == [60, 120, 240, 420, 600]
+    assert all(before.log_loss > after.log_loss for before, after in pairwise(found.points))
+    assert found.points[0].accuracy < found.points[-1].accuracy
+
+
+def test_the_last_point_is_the_head_itself(curve_of):
+    found, points, codes = curve_of(300)
+    scaler = StandardScaler().fit(points[:300])
+    model = LogisticRegression(C=0.1, max_iter=1000).fit(scaler.transform(points[:300]), codes[:300])
+    accuracy = model.score(scaler.transform(points[300:]), codes[300:])
+    assert found.points[-1].images == 300
+    assert found.points[-1].accuracy == pytest.approx(accuracy, abs=5e-3)
+
+
+@pytest.mark.parametrize(("n", "images"), [(6, [6]), (15, [6, 12, 15]), (24, [6, 9, 18, 24])])
+def test_of_few_images_there_are_at_least_two_of_each_class_and_no_point_twice(curve_of, n, images):
+    found, _, _ = curve_of(n)
+    assert [point.images for point in found.points] == images
+
+
+def test_any_head_has_a_curve(curve_of):
+    found, _, _ = curve_of(300, "mlp", hidden=(8,))
+    assert [point.images for point in found.points] == [30, 60, 120, 210, 300]
+    assert found.points[0].log_loss > found.points[-1].log_loss
+
+
+def test_balanced_weights_reach_the_curve(curve_of):
+    plain, balanced = (curve_of(301, class_weight=weight)[0] for weight in ("none", "balanced"))
+    assert plain.points[-1].log_loss != balanced.points[-1].log_loss
+    assert plain.points[-1].log_loss == pytest.approx(balanced.points[-1].log_loss, abs=0.01)
+
+
+def test_the_curve_is_of_the_images_that_were_searched(curve_of, monkeypatch):
+    monkeypatch.setattr(headstart.classify.heads.search, "SEARCHED_ROWS", 100)
+    assert curve_of(300)[0].points[-1].images == 100
+
+
+def test_the_forecast_is_for_twice_the_images_and_no_worse(curve_of):
+    found, _, _ = curve_of(600)
+    last, forecast = found.points[-1], found.forecast
+    assert forecast.images == 1200
+    assert last.accuracy < forecast.accuracy < 1
+    assert 0 < forecast.log_loss < last.log_loss
+
+
+SIZES = (50, 100, 200, 400)
+
+
+def points_of(errors, losses) -> list[CurvePoint]:
+    return [CurvePoint(n, 1 - error, loss) for n, error, loss in zip(SIZES, errors, losses, strict=True)]
+
+
+def test_a_power_law_is_extended_as_it_is():
+    found = _forecast(points_of(*[[scale * n**power for n in SIZES] for scale, power in ((0.9, -0.5), (3, -0.2))]))
+    assert found.images == 800
+    assert found.accuracy == pytest.approx(1 - 0.9 * 800**-0.5)
+    assert found.log_loss == pytest.approx(3 * 800**-0.2)
+
+
+def test_more_images_are_never_said_to_harm():
+    assert _forecast(points_of([0.1, 0.1, 0.2, 0.2], [0.5, 0.6, 0.7, 0.8])) == CurvePoint(800, 0.8, 0.8)
+
+
+@pytest.mark.parametrize(("points", "errors"), [(2, [0.3, 0.2, 0.1, 0.1]), (4, [0.2, 0.1, 0.1, 0.0])])
+def test_of_too_few_points_or_no_errors_there_is_no_forecast(points, errors):
+    assert _forecast(points_of(errors, [1.0] * 4)[:points]) is None

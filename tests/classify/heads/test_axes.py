@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+from sklearn.preprocessing import StandardScaler
+
+from headstart.classify.heads.axes import Axes
+
+
+def draw(n: int, d: int) -> np.ndarray:
+    """Give features of very different scales, one of them constant and two of them equal."""
+    rng = np.random.default_rng(0)
+    points = rng.normal(0, 3, (n, d)) * np.exp(rng.normal(0, 1, d))
+    points[:, 1], points[:, 3] = 5.3, points[:, 2]
+    return points.astype(np.float32)
+
+
+@pytest.mark.parametrize(("n", "d"), [(200, 16), (30, 64)])
+def test_the_axes_turn_the_standardised_rows_and_lose_nothing(n, d):
+    points = draw(n, d)
+    axes, expected = Axes.of(points), StandardScaler().fit_transform(points.astype(np.float64))
+    rows = axes.project(points)
+    assert rows.shape[1] == len(axes.covariance) <= min(n, d)
+    assert (axes.rotation is None) == (n >= d)
+    rotation = np.eye(d) if axes.rotation is None else axes.rotation
+    assert rotation.T @ rotation == pytest.approx(np.eye(rows.shape[1]), abs=1e-4)
+    assert rows @ rotation.T == pytest.approx(expected, abs=1e-3)
+    covariance = axes.covariance if axes.covariance.ndim == 2 else np.diag(axes.covariance)
+    assert np.cov(rows.T, bias=True) == pytest.approx(covariance, abs=1e-3)
+    weights = np.random.default_rng(1).normal(0, 1, (rows.shape[1], 3)).astype(np.float32)
+    assert expected @ axes.unproject(weights) == pytest.approx(rows @ weights, abs=1e-2)
+
+
+def test_a_constant_column_is_constant_however_many_rows_there_are():
+    points = np.random.default_rng(0).random((20_000, 3)).astype(np.float32)
+    points[:, 1] = 3.3
+    axes = Axes.of(points)
+    assert (axes.mean[1], axes.scale[1]) == (np.float32(3.3), 1)
+    assert axes.scale == pytest.approx(StandardScaler().fit(points.astype(np.float64)).scale_, rel=1e-3)

@@ -1,0 +1,172 @@
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+import headstart.classify.heads.search
+from headstart.classify.heads.kinds import DEFAULT_C, HeadOptions, fit_head, make_head
+from headstart.classify.heads.loss import softmax
+from headstart.classify.heads.rows import TrainingRows
+from headstart.classify.heads.search import GRID, RISES, refined, search_head
+from headstart.classify.split.folds import draw_folds
+
+
+def rows_of(points: np.ndarray, codes: np.ndarray, k: int | None = None) -> TrainingRows:
+    folds = draw_folds(codes, np.random.default_rng(0).random(len(codes)))
+    return TrainingRows(points.astype(np.float32), codes, folds, k or int(codes.max()) + 1)
+
+
+def model_of(c: float, points: np.ndarray, codes: np.ndarray, **options) -> LogisticRegression:
+    return LogisticRegression(C=c, tol=1e-7, max_iter=10_000, **options).fit(points, codes)
+
+
+@pytest.fixture
+def overlapping(clusters):
+    """Give 300 images of k classes that cannot quite be told apart."""
+    return lambda k: rows_of(*clusters(300, k, spread=6))
+
+
+def out_of_fold(c: float, rows: TrainingRows) -> np.ndarray:
+    """Give logits of scikit-learn, one fit a fold, on embeddings standardised together."""
+    scaler = StandardScaler().fit(rows.embeddings)
+    logits = np.empty((len(rows), rows.classes))
+    for fold in range(5):
+        held_out = rows.folds == fold
+        model = model_of(c, scaler.transform(rows.embeddings[~held_out]), rows.labels[~held_out])
+        logits[held_out] = model.predict_log_proba(scaler.transform(rows.embeddings[held_out]))
+    return logits
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_the_setting_with_the_least_loss_out_of_fold_is_the_one_scikit_learn_finds(overlapping, k):
+    rows = overlapping(k)
+    found = search_head("logreg", rows, HeadOptions())
+    best = found.candidates.index(found.chosen)
+    expected = [out_of_fold(candidate.c, rows) for candidate in found.candidates[best - 1 : best + 2]]
+    losses = [rows.judge(logits)[0] for logits in expected]
+    assert [c.log_loss for c in found.candidates[best - 1 : best + 2]] == pytest.approx(losses, abs=3e-3)
+    assert found.chosen.log_loss == min(candidate.log_loss for candidate in found.candidates)
+    assert losses.index(min(losses)) == 1
+    assert softmax(found.logits) == pytest.approx(softmax(expected[1]), abs=0.03)
+    assert (found.chosen.log_loss, found.chosen.accuracy) == rows.judge(found.logits)
+    assert (found.folds, found.rows) == (5, rows)
+    assert found.reason.startswith(f"logreg with C = {found.chosen.c:g} has the least log loss of ")
+
+
+def test_the_path_ends_once_it_only_gets_worse(clusters):
+    points, codes = clusters(300, 3, spread=40)
+    found = search_head("logreg", rows_of(points, codes), HeadOptions())
+    tried = [candidate.c for candidate in found.candidates]
+    assert tried == list(GRID[: tried.index(found.chosen.c) + RISES + 1])
+    assert len(tried) < len(GRID)
+
+
+def test_a_given_c_is_the_only_candidate(overlapping):
+    found = search_head("logreg", overlapping(3), HeadOptions(c=0.5))
+    assert [candidate.c for candidate in found.candidates] == [found.chosen.c] == [0.5]
+    assert found.reason.startswith("logreg with C = 0.5 has the log loss in 5-fold cross-validation: ")
+    assert not np.isnan(found.logits).any()
+
+
+@pytest.mark.parametrize("winner", ["logreg", "mlp"])
+def test_auto_takes_the_head_with_the_lower_loss(winner, overlapping):
+    rows = overlapping(2)
+    if winner == "mlp":  # a class in two opposite corners, which no straight line cuts off
+        points = np.random.default_rng(0).normal(0, 1, (400, 16)) * [3, 3, *[1] * 14]
+        rows = rows_of(points, ((points[:, 0] > 0) ^ (points[:, 1] > 0)).astype(np.int32))
+    options = HeadOptions()
+    found = search_head("auto", rows, options)
+    assert {candidate.head for candidate in found.candidates} == {"logreg", "mlp"}
+    assert found.chosen == min(found.candidates, key=lambda candidate: candidate.log_loss)
+    assert found.chosen.head == winner
+    assert (found.fits is None) == (winner == "mlp")
+
+
+@pytest.mark.parametrize("class_weight", ["none", "balanced"])
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("sampled", [90, 300])
+def test_scikit_learn_is_started_near_its_solution(overlapping, monkeypatch, k, sampled, class_weight):
+    monkeypatch.setattr(headstart.classify.heads.search, "SEARCHED_ROWS", sampled)
+    rows = overlapping(k)
+    kept = np.flatnonzero((rows.labels != 1) | (np.arange(300) % 4 == 1))
+    rows, options = rows.take(kept), HeadOptions(c=0.01, class_weight=class_weight)
+    points, codes = rows.embeddings, rows.labels
+    given = {} if class_weight == "none" else {"class_weight": "balanced"}
+    scaled = StandardScaler().fit_transform(points)
+    expected = model_of(0.01, scaled, codes, **given).predict_proba(scaled)
+    found = search_head("logreg", rows, options)
+    start = refined(found, rows, options)
+    assert len(found.images) == min(sampled, len(rows))
+    logits = scaled @ start.coefficients.T + start.intercepts
+    begun = softmax(np.hstack([0 * logits, logits]) if k == 2 else logits)
+    assert begun == pytest.approx(expected, abs=0.08)
+    head = fit_head(make_head("logreg", options), points, codes, options, start)
+    assert head.predict_proba(points) == pytest.approx(expected, abs=5e-3)
+    assert head[-1].n_iter_[0] < fit_head(make_head("logreg", options), points, codes, options)[-1].n_iter_[0]
+
+
+@pytest.mark.parametrize("head", ["logreg", "mlp"])
+def test_of_many_images_a_sample_is_searched_that_holds_some_of_every_class(head, clusters, monkeypatch):
+    monkeypatch.setattr(headstart.classify.heads.search, "SEARCHED_ROWS", 60)
+    points, codes = clusters(300, 3)
+    codes[:6], codes[6] = 3, 4
+    rows = rows_of(points, codes)
+    found = search_head(head, rows, HeadOptions(hidden=(8,)))
+    assert np.array_equal(found.images, np.unique(found.images))
+    assert np.array_equal(found.rows.embeddings, rows.embeddings[found.images])
+    counts = np.bincount(found.rows.labels)
+    assert (counts.sum(), counts.min(), counts[3]) == (60, 1, 6)
+    assert found.logits.shape == (60, 5)
+    assert np.isnan(found.logits).all(axis=1).tolist() == (found.rows.labels == 4).tolist()
+    assert "cross-validation on a sample of 60 images: " in found.reason
+    again, other = (search_head("logreg", rows, HeadOptions(seed=seed)).images for seed in (0, 1))
+    assert np.array_equal(again, found.images)
+    assert not np.array_equal(other, found.images)
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_a_sample_is_penalised_as_all_images_would_be(overlapping, monkeypatch, k):
+    monkeypatch.setattr(headstart.classify.heads.search, "SEARCHED_ROWS", 60)
+    found = search_head("logreg", overlapping(k), HeadOptions(c=1e-3))
+    points, codes = found.rows.embeddings, found.rows.labels
+    scaled = StandardScaler().fit_transform(points)
+    said = softmax(found.fits.logits(found.axes.project(points))[:, -1])
+    assert said == pytest.approx(model_of(1e-3 * 300 / 60, scaled, codes).predict_proba(scaled), abs=0.01)
+    assert np.abs(said - model_of(1e-3, scaled, codes).predict_proba(scaled)).max() > 0.05
+
+
+def test_no_class_is_missing_from_the_sample_however_many_there_are(monkeypatch):
+    monkeypatch.setattr(headstart.classify.heads.search, "SEARCHED_ROWS", 100)
+    codes = np.repeat(np.arange(40, dtype=np.int32), 12)
+    rows = rows_of(np.random.default_rng(0).normal(0, 1, (480, 4)), codes)
+    found = search_head("logreg", rows, HeadOptions(c=0.01))
+    assert set(np.bincount(found.rows.labels, minlength=40)) == {2, 3}
+
+
+def test_an_image_alone_in_its_class_is_never_held_out(clusters):
+    points, codes = clusters(90, 3)
+    codes[0] = 3
+    found = search_head("logreg", rows_of(points, codes), HeadOptions())
+    assert np.isnan(found.logits[0]).all()
+    assert not np.isnan(found.logits[1:]).any()
+    assert np.isfinite(found.chosen.log_loss)
+
+
+@pytest.mark.parametrize(
+    ("head", "c", "chosen"),
+    [
+        ("logreg", None, ("logreg", DEFAULT_C)),
+        ("logreg", 3.0, ("logreg", 3.0)),
+        ("auto", None, ("logreg", DEFAULT_C)),
+        ("mlp", None, ("mlp", None)),
+    ],
+)
+def test_where_no_class_has_two_images_nothing_is_searched(clusters, head, c, chosen):
+    points, codes = clusters(3, 3)
+    rows = rows_of(points, codes)
+    found = search_head(head, rows, HeadOptions(c=c))
+    assert (found.chosen.head, found.chosen.c) == chosen
+    assert (found.candidates, found.folds) == ([], 0)
+    assert found.reason == "no class has two different images to compare settings on"
+    assert np.isnan(found.logits).all()
+    assert refined(found, rows, HeadOptions()) is None

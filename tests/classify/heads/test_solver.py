@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+import headstart.classify.heads.solver
+from headstart.classify.heads.axes import Axes
+from headstart.classify.heads.search import penalties
+from headstart.classify.heads.solver import Fits, solve_path
+
+TIGHT = 1e-8
+
+
+def draw(n: int, d: int, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give overlapping classes on features of very different scales, one of them constant and two of them equal."""
+    rng, codes = np.random.default_rng(0), (np.arange(n) % k).astype(np.int32)
+    points = rng.normal(0, 1, (k, d))[codes] + rng.normal(0, 3, (n, d))
+    points *= np.exp(rng.normal(0, 1, d))
+    points[:, 1], points[:, 3] = 5.3, points[:, 2]
+    return points.astype(np.float32), codes, rng.uniform(0.2, 5, n).astype(np.float32)
+
+
+def solve(axes: Axes, points, codes, sets, grid, **more) -> list[Fits]:
+    k = int(codes.max()) + 1
+    given = np.atleast_2d(sets).astype(np.float32)
+    options = {"tolerance": TIGHT} | more
+    return list(solve_path(axes.project(points), codes, given, axes.covariance, penalties(grid, 1, k), k, **options))
+
+
+def mean_loss(log_probabilities, codes, weights) -> float:
+    return float(-(weights * log_probabilities[np.arange(len(codes)), codes]).sum() / weights.sum())
+
+
+@pytest.mark.parametrize(("n", "d"), [(300, 20), (40, 100)])
+@pytest.mark.parametrize("k", [2, 5])
+@pytest.mark.parametrize("c", [1e-3, 1.0])
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_solutions_are_those_of_scikit_learn(n, d, k, c, is_weighted):
+    points, codes, drawn = draw(n, d, k)
+    weights = drawn if is_weighted else np.ones(n, np.float32)
+    rows = StandardScaler().fit_transform(points.astype(np.float64))
+    model = LogisticRegression(C=c, tol=1e-8, max_iter=100_000).fit(rows, codes, weights)
+    axes = Axes.of(points)
+    (found,) = solve(axes, points, codes, weights, (c,))
+    log_probabilities = log_softmax(found.logits(axes.project(points))[:, 0].astype(np.float64), axis=1)
+    assert np.abs(np.exp(log_probabilities) - model.predict_proba(rows)).max() < 1e-3
+    expected = mean_loss(model.predict_log_proba(rows), codes, weights)
+    expected += float((model.coef_**2).sum() / (2 * c * weights.sum()))
+    penalty = float((found.weights**2).sum() / (2 * penalties((c,), 1, k)[0] * weights.sum()))
+    assert mean_loss(log_probabilities, codes, weights) + penalty == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("k", [2, 4])
+def test_many_sets_at_once_are_each_of_them_alone(k):
+    points, codes, weights = draw(120, 16, k)
+    axes, rng = Axes.of(points), np.random.default_rng(1)
+    sets = np.stack([np.ones(120), weights, rng.random(120) < 0.7, rng.random(120) < 0.3]).astype(np.float32)
+    grid, rows = (1e-3, 1e-1), axes.project(points)
+    for number, together in enumerate(solve(axes, points, codes, sets, grid)):
+        alone = [solve(axes, points, codes, one, grid)[number].logits(rows) for one in sets]
+        assert together.logits(rows) == pytest.approx(np.concatenate(alone, axis=1), abs=2e-3)
+        assert np.array_equal(together.repeated(2).logits(rows), together.logits(rows)[:, [2]])
+
+
+def test_rows_of_no_weight_count_for_nothing():
+    points, codes, _ = draw(120, 16, 3)
+    axes, kept = Axes.of(points), np.arange(120) < 60
+    (masked,) = solve(axes, points, codes, kept, (0.1,))
+    (fewer,) = solve(axes, points[kept], codes[kept], np.ones(60), (0.1,))
+    assert np.array_equal(masked.weights, fewer.weights) or masked.weights == pytest.approx(fewer.weights, abs=1e-3)
+
+
+def test_the_start_changes_the_way_but_not_the_end():
+    points, codes, _ = draw(200, 16, 3)
+    axes, grid = Axes.of(points), (1e-4, 1e-3, 1e-2, 1e-1)
+    *_, before, last = solve(axes, points, codes, np.ones(200), grid)
+    (fresh,) = solve(axes, points, codes, np.ones(200), grid[-1:])
+    (resumed,) = solve(axes, points, codes, np.ones(200), grid[-1:], start=before)
+    for other in (fresh, resumed):
+        assert last.weights == pytest.approx(other.weights, abs=1e-3)
+        assert last.bias == pytest.approx(other.bias, abs=1e-3)
+
+
+def test_a_solution_is_left_as_it_is_while_others_go_on(monkeypatch):
+    points, codes, _ = draw(200, 16, 3)
+    axes, sets = Axes.of(points), np.ones((2, 200))
+    (done,) = solve(axes, points, codes, sets[:1], (0.1,))
+    start = Fits(np.concatenate([done.weights, 0 * done.weights], axis=1), np.concatenate([done.bias, 0 * done.bias]))
+    seen, loss = [], headstart.classify.heads.solver._Problem.loss
+    monkeypatch.setattr(
+        headstart.classify.heads.solver._Problem, "loss", lambda *given: seen.append(given[-1].tolist()) or loss(*given)
+    )
+    (found,) = solve(axes, points, codes, sets, (0.1,), start=start, tolerance=1e-6)
+    assert (seen[0], seen[-1]) == ([0, 1], [1])
+    assert seen.count([0, 1]) == 1 < seen.count([1]) < 40
+    assert np.array_equal(found.weights[:, 0], done.weights[:, 0])
+    assert found.logits(axes.project(points))[:, 1] == pytest.approx(done.logits(axes.project(points))[:, 0], abs=0.05)
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_columns_that_all_say_the_same_are_solved(rank):
+    rng, codes = np.random.default_rng(0), (np.arange(600) % 3).astype(np.int32)
+    points = (rng.normal(0, 1, (600, rank)) @ rng.normal(0, 1, (rank, 400))).astype(np.float32)
+    axes = Axes.of(points)
+    (found,) = solve(axes, points, codes, np.ones(600), (100.0,), tolerance=1e-4)
+    assert np.isfinite(found.weights).all()

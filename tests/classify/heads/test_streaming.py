@@ -1,0 +1,80 @@
+"""Heads trained by passes over a store, as where the embeddings do not fit in memory."""
+
+import numpy as np
+import pytest
+
+from headstart.classify import HeadOptions, train
+from headstart.classify.errors import HeadError
+from headstart.classify.heads.fitting import fit_chosen, training_rows
+from headstart.classify.heads.streaming import bytes_needed, fit_streamed, judged_sample
+from headstart.classify.split.holdout import split_rows
+
+pytestmark = pytest.mark.usefixtures("small")
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Make samples and blocks so small that 600 images are many."""
+    monkeypatch.setattr("headstart.classify.heads.search.SEARCHED_ROWS", 200)
+    monkeypatch.setattr("headstart.classify.heads.streaming.SEARCHED_ROWS", 200)
+    monkeypatch.setattr("headstart.classify.heads.streaming.BLOCK_BYTES", 4 * 16 * 50)
+    monkeypatch.setattr("headstart.classify.heads.streaming.MOST_JUDGED", 70)
+
+
+@pytest.fixture
+def store(make_store):
+    """600 images of three classes that overlap, one of them rare."""
+    rng = np.random.default_rng(0)
+    codes = np.minimum(rng.integers(0, 5, 600), 2)
+    codes = np.where(codes == 1, 0, codes)
+    codes[:60] = 1
+    points = rng.normal(0, 1, (3, 16))[codes] + rng.normal(0, 1.2, (600, 16))
+    return make_store([("ash", "fir", "oak")[code] for code in codes], (points * 3 + 5).astype(np.float32))
+
+
+@pytest.mark.parametrize("class_weight", ["none", "balanced"])
+def test_the_fit_is_that_of_memory(store, class_weight):
+    split = split_rows(store)
+    options = HeadOptions(c=0.01, class_weight=class_weight)
+    _, streamed, _ = fit_streamed(store, split, "logreg", options)
+    _, expected, _ = fit_chosen(training_rows(store, split), "logreg", options)
+    test = store.embeddings(split.test)
+    assert streamed.predict_proba(test) == pytest.approx(expected.predict_proba(test), abs=0.05)
+    right = store.labels[split.test]
+    losses = [-np.log(head.predict_proba(test)[np.arange(len(test)), right]).mean() for head in (streamed, expected)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.03)  # 200 images tell the scale of a feature to a few percent
+
+
+def test_too_little_memory_is_told_and_the_classifier_is_whole(store, tmp_path):
+    needed = bytes_needed(store, split_rows(store))
+    streamed = train(store, tmp_path / "streamed.onnx", memory=needed - 1)
+    whole = train(store, tmp_path / "whole.onnx", memory=needed)
+    assert any("by passes over the store" in warning for warning in streamed.warnings)
+    assert any("a sample of 70 of " in warning for warning in streamed.warnings)
+    assert not any("passes" in warning for warning in whole.warnings)
+    assert streamed.trained_images == whole.trained_images
+    assert streamed.evaluation.images == 70 < whole.evaluation.images
+    assert streamed.calibration is not None
+    assert streamed.unknown is not None
+    points = store.embeddings()
+    answers = [result.classifier.predictions(points)[:, :3].argmax(axis=1) for result in (streamed, whole)]
+    assert (answers[0] == answers[1]).mean() > 0.97
+    assert streamed.search.chosen.c is not None
+
+
+def test_near_copies_want_memory(store, tmp_path):
+    result = train(store, tmp_path / "a.onnx", memory=1)
+    assert np.isnan(result.duplicates.threshold)
+    assert any("near copies were not looked for" in warning for warning in result.warnings)
+
+
+def test_a_network_is_not_streamed(store, tmp_path):
+    with pytest.raises(HeadError, match=r"head 'mlp' needs all embeddings in memory"):
+        train(store, tmp_path / "a.onnx", head="mlp", memory=1)
+    assert not (tmp_path / "a.onnx").exists()
+
+
+def test_a_judged_sample_has_every_class(store):
+    split = judged_sample(store, split_rows(store), 0)
+    assert len(split.test) == 70
+    assert set(store.labels[split.test]) == {0, 1, 2}

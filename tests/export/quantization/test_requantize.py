@@ -1,0 +1,69 @@
+"""Before int8 is made of a backbone file, the file is what it was when it was written."""
+
+import numpy as np
+import onnx
+import pytest
+
+from headstart.export import export_backbone
+from headstart.export.errors import WeightsError
+from headstart.export.sealing import is_sealed, sealed
+from headstart.extract.errors import ModelError
+from headstart.extract.inference.model import read_model, seal
+
+PIXELS = np.zeros((30, 32, 32, 3), np.uint8)
+END = len(seal(b""))
+
+
+@pytest.fixture(scope="module")
+def backbone(exported) -> bytes:
+    return exported("mobilenet_v2", image_size=32, width=0.35).summary.path.read_bytes()
+
+
+def flipped(at: int, data: bytes) -> bytes:
+    changed = bytearray(data)
+    changed[at] ^= 4
+    return bytes(changed)
+
+
+DAMAGE = {
+    "a weight": lambda data: flipped(len(data) // 2, data),
+    "the digest": lambda data: flipped(-5, data),
+    "the key of the digest": lambda data: flipped(10 - END, data),
+    "the end gone": lambda data: data[:-END],
+    "something behind": lambda data: data + b"\x72\x00",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_backbone_is_refused_as_everywhere(backbone, tmp_path, damage):
+    place = tmp_path / "x.onnx"
+    place.write_bytes(DAMAGE[damage](backbone))
+    assert onnx.load_model(place).graph.node, "no parser notices"
+    with pytest.raises(ModelError) as expected:
+        read_model(place)
+    with pytest.raises(WeightsError, match=r"x\.onnx: damaged \(.*; export or train it again$") as found:
+        export_backbone(tmp_path / "int8.onnx", weights=place, calibration=PIXELS)
+    assert str(found.value) == str(expected.value)
+    assert not (tmp_path / "int8.onnx").exists()
+
+
+def test_a_whole_backbone_is_taken(backbone, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "headstart.export.quantization.quantize.LEAST_COSINE_UNTRAINED", {"mean": 0.5}
+    )  # so small a network is hard on int8
+    place = tmp_path / "x.onnx"
+    place.write_bytes(backbone)
+    pixels = np.random.default_rng(0).integers(0, 256, PIXELS.shape).astype(np.uint8)
+    made = export_backbone(tmp_path / "int8.onnx", weights=place, calibration=pixels)
+    assert read_model(made.path).metadata["precision"] == "int8"
+
+
+def test_the_seal_is_that_of_extract():
+    assert sealed(b"data") == b"data" + seal(b"data")
+    assert is_sealed(sealed(b"data"), "x.onnx")
+    assert not is_sealed(b"data", "x.onnx")
+
+
+def test_a_backbone_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(WeightsError, match=r"^.*gone\.onnx: cannot be read: No such file"):
+        export_backbone(tmp_path / "int8.onnx", weights=tmp_path / "gone.onnx", calibration=PIXELS)

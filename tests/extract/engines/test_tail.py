@@ -1,0 +1,95 @@
+"""Rows that a trunk has made are carried through the tail: what comes out is what images themselves would give."""
+
+import numpy as np
+import pytest
+
+from headstart.extract import embed, open_store, read_model
+from headstart.extract.errors import ModelError, StoreError
+from headstart.extract.inference.subgraph import only, tail, uncut
+
+
+@pytest.fixture(scope="module")
+def tensors(tiny_photos, cut_backbone, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tensors")
+    for views in (1, 2):
+        embed(tiny_photos, cut_backbone, folder / f"{views}.h5", views=views)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def direct(tiny_photos, cut_backbone, tmp_path_factory):
+    """Give the embeddings of the images by the same network as if it had no cut, as stores of one and of two views."""
+    folder = tmp_path_factory.mktemp("direct")
+    for views in (1, 2):
+        embed(tiny_photos, uncut(read_model(cut_backbone)), folder / f"{views}.h5", views=views)
+    return folder
+
+
+def test_a_network_that_is_cut_stores_tensors(tensors, cut_backbone):
+    one, two = (open_store(tensors / f"{views}.h5") for views in (1, 2))
+    assert (one.header.output, one.header.shape, two.header.shape) == ("tensor", (15, 15, 16), (2, 15, 15, 16))
+    assert one.embeddings().shape == (len(one), 15, 15, 16)
+    whole = one.is_embedded
+    np.testing.assert_array_equal(one.embeddings(whole), two.embeddings(whole)[:, 0])
+    assert not np.array_equal(one.embeddings(whole), two.embeddings(whole)[:, 1])
+    assert one.model().data == read_model(cut_backbone).data
+    assert 0 < one.is_embedded.sum() < len(one), "an image that fails is a row of a store of tensors too"
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_carried_rows_are_those_of_the_images(tensors, direct, cut_backbone, tmp_path, views):
+    carried, summary = embed(tensors / f"{views}.h5", cut_backbone, tmp_path / "carried.h5")
+    expected = open_store(direct / f"{views}.h5")
+    assert (carried.paths, carried.failures) == (expected.paths, expected.failures)
+    np.testing.assert_array_equal(carried.labels, expected.labels)
+    np.testing.assert_array_equal(carried.rows.sha256, expected.rows.sha256)
+    whole = carried.is_embedded
+    largest = np.abs(expected.embeddings(whole)).max()
+    assert np.abs(carried.embeddings(whole) - expected.embeddings(whole)).max() < 2e-3 * largest
+    assert carried.header.model_sha256 == expected.header.model_sha256
+    assert (summary.computed, summary.reused, summary.failed) == (len(carried), 0, len(carried.failures))
+    _, again = embed(tensors / f"{views}.h5", cut_backbone, tmp_path / "carried.h5")
+    assert (again.computed, again.reused) == (0, len(carried))
+
+
+def test_images_go_on_where_rows_were_carried(tensors, tiny_photos, cut_backbone, tmp_path):
+    embed(tensors / "1.h5", cut_backbone, tmp_path / "photos.h5")
+    _, summary = embed(tiny_photos, uncut(read_model(cut_backbone)), tmp_path / "photos.h5")
+    assert summary.computed == 0
+
+
+def test_rows_of_another_trunk_or_of_embeddings_are_refused(tensors, direct, make_cut_backbone, cut_backbone, tmp_path):
+    other = make_cut_backbone(tmp_path / "other.onnx", seed=5)
+    with pytest.raises(StoreError, match="was made by another trunk"):
+        embed(tensors / "1.h5", other, tmp_path / "photos.h5")
+    with pytest.raises(StoreError, match="what a network gives at a cut, found one of its embedding"):
+        embed(direct / "1.h5", cut_backbone, tmp_path / "photos.h5")
+    with pytest.raises(ModelError, match="holds 2 views of each image, not 4"):
+        embed(tensors / "2.h5", cut_backbone, tmp_path / "photos.h5", views=4)
+    assert not (tmp_path / "photos.h5").exists()
+
+
+def test_a_backbone_without_a_cut_has_no_tail(tiny_backbone):
+    with pytest.raises(ModelError, match="expected a backbone with a cut"):
+        tail(read_model(tiny_backbone))
+
+
+def test_a_part_of_a_graph_is_no_more_than_is_needed(cut_backbone):
+    import onnx
+
+    model = read_model(cut_backbone)
+    trunk = onnx.load_model_from_string(only(model, "tensor").data).graph
+    assert [node.op_type for node in trunk.node].count("Conv") == 1
+    assert {tensor.name for tensor in trunk.initializer}.isdisjoint({"wide", "deep"})
+    behind = tail(model).graph
+    assert [node.op_type for node in behind.node].count("Conv") == 2
+    assert "kernel" not in {tensor.name for tensor in behind.initializer}
+    assert uncut(model).outputs == {"embedding": (16,)}
+
+
+def test_a_store_of_tensors_is_no_store_to_train_on(tensors, tmp_path):
+    from headstart.classify import train
+    from headstart.classify.errors import LabelError
+
+    with pytest.raises(LabelError, match=r"found one of tensors \(15 x 15 x 16\).*headstart tune"):
+        train(tensors / "1.h5", tmp_path / "classifier.onnx")

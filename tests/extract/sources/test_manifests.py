@@ -1,0 +1,212 @@
+import json
+import os
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from headstart.extract.errors import SourceError
+from headstart.extract.sources.find import find_images
+from headstart.extract.sources.items import Item
+
+ROWS = [
+    {"path": "b/2.jpg", "label": "dog", "split": "val"},
+    {"path": "1.jpg", "label": "cat", "split": "training"},
+    {"path": "naïve.jpg", "label": None, "split": None},
+]
+EXPECTED = [("1.jpg", "cat", "train"), ("b/2.jpg", "dog", "val"), ("naïve.jpg", None, "")]
+
+
+def write_csv(place: Path, rows: list[dict], encoding: str = "utf-8") -> None:
+    lines = [",".join(rows[0]), *(",".join(str(value or "") for value in row.values()) for row in rows)]
+    place.write_text("\n".join(lines) + "\n", encoding=encoding)
+
+
+def write_csv_of_a_spreadsheet(place: Path, rows: list[dict]) -> None:
+    write_csv(place, rows, encoding="utf-8-sig")
+    place.write_bytes(place.read_bytes().replace(b"\n", b"\r\n"))
+
+
+def write_jsonl(place: Path, rows: list[dict]) -> None:
+    place.write_text("\n\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+
+
+def write_parquet(place: Path, rows: list[dict]) -> None:
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), place)
+
+
+WRITERS = {
+    "csv": ("photos.csv", write_csv),
+    "csv of a spreadsheet": ("photos.CSV", write_csv_of_a_spreadsheet),
+    "jsonl": ("photos.jsonl", write_jsonl),
+    "parquet": ("photos.parquet", write_parquet),
+}
+
+
+@pytest.fixture(params=WRITERS)
+def manifest(request, tmp_path):
+    """Give a function that writes rows as a manifest, in each of its forms."""
+    name, write = WRITERS[request.param]
+
+    def manifest(rows: list[dict]) -> Path:
+        write(tmp_path / name, rows)
+        return tmp_path / name
+
+    return manifest
+
+
+@pytest.fixture
+def files(tmp_path) -> Path:
+    (tmp_path / "b").mkdir()
+    for name in ("1.jpg", "b/2.jpg", "naïve.jpg"):
+        (tmp_path / name).write_bytes(b"abc")
+    return tmp_path
+
+
+def only_item(place: Path) -> Item:
+    (item,) = find_images(place).items
+    return item
+
+
+def refusal(place: Path) -> str:
+    with pytest.raises(SourceError) as caught:
+        find_images(place)
+    message = str(caught.value)
+    assert message.startswith(f"{place}: ")
+    assert "\n" not in message
+    return message
+
+
+def test_every_form_gives_the_same_items(manifest, files):
+    source = find_images(manifest(ROWS))
+    assert source.root == files
+    assert [(os.fsdecode(item.path), item.label, item.split) for item in source.items] == EXPECTED
+    assert {(item.size, item.reason) for item in source.items} == {(3, "")}
+
+
+def test_label_and_split_may_be_left_out(manifest, files):
+    item = only_item(manifest([{"path": "1.jpg"}]))
+    assert (item.label, item.split) == (None, "")
+
+
+def test_other_columns_are_passed_over(manifest, files):
+    item = only_item(manifest([{"width": 640, "path": "1.jpg", "label": "cat"}]))
+    assert item.label == "cat"
+
+
+def test_a_number_is_a_label(manifest, files):
+    assert only_item(manifest([{"path": "1.jpg", "label": 3}])).label == "3"
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_the_number_zero_is_a_label_too(files, suffix):
+    {".jsonl": write_jsonl, ".parquet": write_parquet}[suffix](files / f"a{suffix}", [{"path": "1.jpg", "label": 0}])
+    assert only_item(files / f"a{suffix}").label == "0"
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_not_a_number_is_no_label(files, suffix):
+    rows = [{"path": "1.jpg", "label": float("nan")}]
+    {".jsonl": write_jsonl, ".parquet": write_parquet}[suffix](files / f"a{suffix}", rows)
+    assert only_item(files / f"a{suffix}").label is None
+
+
+def test_a_missing_column_is_refused_with_those_that_are_there(manifest):
+    assert "'path', found the columns " in refusal(manifest([{"file": "1.jpg"}]))
+
+
+def test_a_path_that_stands_twice_is_refused(manifest, files):
+    rows = [{"path": "1.jpg", "label": "cat"}, {"path": "b/../1.jpg", "label": "dog"}]
+    assert "row 2 names '1.jpg' again" in refusal(manifest(rows))
+
+
+def test_an_unknown_split_is_refused_with_the_known_ones(manifest, files):
+    message = refusal(manifest([{"path": "1.jpg", "split": "dev"}]))
+    assert "row 1: unknown split 'dev'; expected one of train, " in message
+
+
+def test_a_missing_file_is_a_failed_item(manifest, files):
+    item = only_item(manifest([{"path": "gone.jpg", "label": "cat"}]))
+    assert (item.path, item.reason, item.label, item.size) == (b"gone.jpg", "no such file", "cat", -1)
+
+
+def test_an_absolute_path_below_the_folder_is_taken(manifest, files):
+    item = only_item(manifest([{"path": str(files / "b" / "2.jpg")}]))
+    assert (item.path, item.reason) == (b"b/2.jpg", "")
+
+
+@pytest.mark.parametrize("path", ["../secret.jpg", "b/../../secret.jpg", "/dev/null", "..", "link/secret.jpg", "link"])
+def test_a_path_that_leads_out_is_a_failed_item(tmp_path, path):
+    (tmp_path / "secret.jpg").write_bytes(b"abc")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/link").symlink_to(tmp_path)
+    write_csv(tmp_path / "photos/a.csv", [{"path": path}])
+    item = only_item(tmp_path / "photos/a.csv")
+    assert "outside the manifest's folder" in item.reason
+    assert item.size == -1
+
+
+def test_a_name_that_merely_begins_with_two_dots_is_taken(files):
+    (files / "..1.jpg").write_bytes(b"abc")
+    write_csv(files / "a.csv", [{"path": "..1.jpg"}])
+    assert only_item(files / "a.csv").reason == ""
+
+
+def test_a_folder_is_a_failed_item(manifest, files):
+    assert only_item(manifest([{"path": "b"}])).reason == "not a regular file but a folder"
+
+
+def test_a_path_with_a_zero_byte_is_a_failed_item(files):
+    write_jsonl(files / "a.jsonl", [{"path": "1.jpg\0.png"}])
+    item = only_item(files / "a.jsonl")
+    assert item.path == b"1.jpg?.png"
+    assert item.reason
+
+
+def test_a_path_longer_than_the_system_takes_is_a_failed_item(manifest):
+    assert "file name too long" in only_item(manifest([{"path": "x" * 300}])).reason
+
+
+def test_bytes_that_are_no_utf8_still_name_their_file(files):
+    name = b"caf\xe9.jpg"
+    (files / os.fsdecode(name)).write_bytes(b"abc")
+    (files / "a.csv").write_bytes(b"path,label\n" + name + b",caf\xe9\n")
+    item = only_item(files / "a.csv")
+    assert (item.path, item.reason, os.fsencode(item.label)) == (name, "", b"caf\xe9")
+
+
+def test_a_quoted_path_may_hold_commas_and_newlines(files):
+    (files / "a,b\nc.jpg").write_bytes(b"abc")
+    (files / "a.csv").write_text('path\n"a,b\nc.jpg"\n')
+    assert only_item(files / "a.csv").reason == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.jsonl", b"{not json}"),
+        ("a.jsonl", b"[1, 2]"),
+        ("a.jsonl", b'{"path": 3}'),
+        ("a.jsonl", b'{"path": ""}'),
+        ("a.jsonl", b'{"path": "\\ud800"}'),
+        ("a.jsonl", b'{"path": "1.jpg", "label": "\\ud800"}'),
+        ("a.jsonl", b'{"path": "1.jpg", "label": "a\\u0000"}'),
+        ("a.parquet", b"PAR1 but not really"),
+        ("a.parquet", b""),
+        ("a.csv", b"\xff\xfep\0a\0t\0h\0\n\0a\0"),
+        ("a.csv", b"path\n" + b"x" * 200_000),
+        ("a.csv", b""),
+        ("a.csv", b"path,label\n"),
+        ("a.jsonl", b"\n\n"),
+    ],
+    ids=lambda value: ascii(value)[:40],
+)
+def test_a_table_that_cannot_be_used_is_refused(tmp_path, name, data):
+    (tmp_path / name).write_bytes(data)
+    refusal(tmp_path / name)
+
+
+def test_the_row_is_named_where_a_label_cannot_be_stored(files):
+    write_jsonl(files / "a.jsonl", [{"path": "1.jpg"}, {"path": "b/2.jpg", "label": "a\0"}])
+    assert "row 2" in refusal(files / "a.jsonl")

@@ -1,0 +1,150 @@
+"""One folder embedded in several runs, and their stores put together again."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headstart.extract import Share, embed, find_images, merge, open_store
+from headstart.extract.errors import SourceError, StoreError
+from headstart.extract.sources import items as source
+from headstart.extract.store.schema import ROW_DTYPES
+from headstart.files.errors import OutputError
+
+
+@pytest.fixture
+def folder(picture, tmp_path) -> Path:
+    for number in range(23):
+        path = tmp_path / "photos" / ("ash", "oak", "fir")[number % 3] / f"{number:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture(number) if number != 7 else b"no image")
+    return tmp_path / "photos"
+
+
+def assert_same(one, other) -> None:
+    for name in ROW_DTYPES:
+        assert getattr(one.rows, name).tolist() == getattr(other.rows, name).tolist(), name
+    assert np.array_equal(one.embeddings(), other.embeddings(), equal_nan=True)
+    assert one.header == other.header
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".emb"])
+def test_shares_put_together_are_the_whole(folder, backbone, tmp_path, suffix):
+    whole, _ = embed(folder, backbone, tmp_path / "whole.h5")
+    parts = [tmp_path / f"{number}{suffix}" for number in range(1, 5)]
+    inputs = [embed(folder, backbone, part, share=Share(i, 4))[1].inputs for i, part in enumerate(parts, start=1)]
+    assert sum(inputs) == 23 > max(inputs)
+    merged = merge(parts, tmp_path / "merged.h5")
+    assert_same(merged, whole)
+    assert (tmp_path / "merged.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+    _, again = embed(folder, backbone, tmp_path / "merged.h5")
+    assert (again.computed, again.reused) == (0, 23)
+
+
+def test_parts_may_be_called_parts(folder, backbone, tmp_path):
+    parts = [tmp_path / f"part-{number}.h5" for number in (1, 2)]
+    for number, part in enumerate(parts, start=1):
+        embed(folder, backbone, part, share=Share(number, 2))
+    assert len(merge(parts, tmp_path / "photos.h5")) == 23
+
+
+def test_a_share_keeps_what_it_cannot_look_at(folder, backbone, tmp_path, monkeypatch):
+    embed(folder, backbone, tmp_path / "all.h5")
+    entries = source._entries
+
+    def refuse(place):
+        if place.endswith(b"/oak"):
+            raise PermissionError(13, "Permission denied")
+        return entries(place)
+
+    monkeypatch.setattr(source, "_entries", refuse)
+    for number in (1, 2, 3):
+        _, summary = embed(folder, backbone, tmp_path / "all.h5", share=Share(number, 3))
+        assert summary.removed == 0
+
+
+def test_shares_may_follow_one_another_into_one_store(folder, backbone, tmp_path):
+    whole, _ = embed(folder, backbone, tmp_path / "whole.h5")
+    for number in (3, 1, 2):
+        _, summary = embed(folder, backbone, tmp_path / "all.h5", share=Share(number, 3))
+        assert summary.removed == 0
+    assert_same(open_store(tmp_path / "all.h5"), whole)
+
+
+def test_a_share_drops_what_is_gone_of_its_own_alone(folder, backbone, tmp_path):
+    embed(folder, backbone, tmp_path / "all.h5")
+    for path in folder.rglob("*0*.png"):
+        path.unlink()
+    shares = [Share(number, 2) for number in (1, 2)]
+    removed = [embed(folder, backbone, tmp_path / "all.h5", share=share)[1].removed for share in shares]
+    assert sum(removed) == 12 > max(removed) > 0
+    assert len(open_store(tmp_path / "all.h5")) == 11
+
+
+def test_every_image_is_in_one_share_whatever_is_added(folder):
+    items = find_images(folder).items
+    shares = [{item.path for item in items if Share(number, 5).holds(item.path)} for number in range(1, 6)]
+    assert sum(map(len, shares)) == len(set.union(*shares)) == 23
+    assert {i.path for i in Share(2, 5).of_source(find_images(folder)).items} == shares[1]
+
+
+def test_a_share_of_nothing_is_a_store_too(folder, backbone, tmp_path):
+    embed(folder, backbone, tmp_path / "whole.h5")
+    numbers = [n for n in range(1, 1001) if not Share(n, 1000).of_source(find_images(folder)).items]
+    embed(folder, backbone, tmp_path / "none.h5", share=Share(numbers[0], 1000))
+    embed(folder, backbone, tmp_path / "none.emb", share=Share(numbers[1], 1000))
+    assert len(open_store(tmp_path / "none.h5")) == len(open_store(tmp_path / "none.emb")) == 0
+    merged = merge([tmp_path / "none.emb", tmp_path / "whole.h5", tmp_path / "none.h5"], tmp_path / "merged.h5")
+    assert len(merged) == 23
+
+
+@pytest.mark.parametrize("text", ["", "3", "0/4", "5/4", "1/0", "-1/4", "a/b", "1/4/2", "1.0/4"])
+def test_what_is_no_share_is_refused(text):
+    with pytest.raises(SourceError, match="expected a shard as 3/16"):
+        Share.parse(text)
+    assert Share.parse("16/16") == Share(16, 16)
+
+
+def test_the_last_of_a_path_is_taken(folder, backbone, picture, tmp_path):
+    embed(folder, backbone, tmp_path / "old.h5")
+    (folder / "ash" / "00.png").write_bytes(picture(99))
+    new, _ = embed(folder, backbone, tmp_path / "new.h5")
+    assert_same(merge([tmp_path / "old.h5", tmp_path / "new.h5"], tmp_path / "merged.h5"), new)
+
+
+def test_an_output_may_be_one_of_the_inputs(folder, backbone, tmp_path):
+    for number in (1, 2):
+        embed(folder, backbone, tmp_path / f"{number}.h5", share=Share(number, 2))
+    assert len(merge([tmp_path / "1.h5", tmp_path / "2.h5"], tmp_path / "1.h5")) == 23
+
+
+def test_stores_that_do_not_fit_together_are_refused_by_name(folder, backbone, backbone_bytes, tmp_path):
+    embed(folder, backbone, tmp_path / "a.h5")
+    other = tmp_path / "other.onnx"
+    other.write_bytes(backbone_bytes(seed=1))
+    embed(folder, other, tmp_path / "model.h5")
+    embed(folder, backbone, tmp_path / "dtype.h5", dtype="float32")
+    shutil.copytree(folder, tmp_path / "moved")
+    embed(tmp_path / "moved", backbone, tmp_path / "root.h5")
+    for name, said in (("model", "another model"), ("dtype", "another dtype"), ("root", "not of")):
+        with pytest.raises(StoreError, match=said):
+            merge([tmp_path / "a.h5", tmp_path / f"{name}.h5"], tmp_path / "merged.h5")
+        assert not (tmp_path / "merged.h5").exists()
+
+
+def test_what_is_no_store_is_neither_read_nor_replaced(folder, backbone, tmp_path):
+    embed(folder, backbone, tmp_path / "a.h5")
+    (tmp_path / "mine.h5").write_bytes(b"my thesis")
+    with pytest.raises(StoreError, match=r"mine\.h5: expected an embedding store"):
+        merge([tmp_path / "a.h5"], tmp_path / "mine.h5")
+    with pytest.raises(StoreError, match=r"mine\.h5: expected an embedding store"):
+        merge([tmp_path / "a.h5", tmp_path / "mine.h5"], tmp_path / "merged.h5")
+    with pytest.raises(OutputError, match="ends in"):
+        merge([tmp_path / "a.h5"], tmp_path / "merged.emb")
+    (tmp_path / "empty.emb").mkdir()
+    with pytest.raises(StoreError, match=r"empty\.emb: expected an embedding store"):
+        merge([tmp_path / "a.h5", tmp_path / "empty.emb"], tmp_path / "merged.h5")
+    with pytest.raises(StoreError, match="found none"):
+        merge([], tmp_path / "merged.h5")
+    assert (tmp_path / "mine.h5").read_bytes() == b"my thesis"

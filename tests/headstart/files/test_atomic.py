@@ -1,0 +1,159 @@
+import errno
+import io
+import os
+from pathlib import Path
+
+import pytest
+
+from headstart.files.atomic import TEMPORARY, atomic_file, check_output, remove_unfinished, sync_folder, write_all
+from headstart.files.errors import OutputError
+
+
+@pytest.fixture
+def target(tmp_path) -> Path:
+    path = tmp_path / "photos.h5"
+    path.write_bytes(b"as it was")
+    return path
+
+
+class Slow(io.RawIOBase):
+    """A raw file that takes at most 7 bytes a call."""
+
+    def __init__(self) -> None:
+        self.held = b""
+
+    def write(self, data) -> int:
+        taken = bytes(data[:7])
+        self.held += taken
+        return len(taken)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_appears_when_the_block_ends(target):
+    with atomic_file(target) as file:
+        file.write(b"new")
+        assert target.read_bytes() == b"as it was"
+        assert len(names(target.parent)) == 2
+    assert target.read_bytes() == b"new"
+    assert names(target.parent) == ["photos.h5"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_an_error_in_the_block_leaves_everything_as_it_was(target, error):
+    def fail(file):
+        file.write(b"new")
+        raise error
+
+    with pytest.raises(error), atomic_file(target) as file:
+        fail(file)
+    assert target.read_bytes() == b"as it was"
+    assert names(target.parent) == ["photos.h5"]
+
+
+def test_a_write_that_the_system_refuses_leaves_everything_as_it_was(target, file_size_limit):
+    told = pytest.raises(OutputError, match=r"photos\.h5: cannot be written: ")
+    with told as caught, file_size_limit(10_000), atomic_file(target) as file:
+        write_all(file, bytes(10_001))
+    assert "\n" not in str(caught.value)
+    assert target.read_bytes() == b"as it was"
+    assert names(target.parent) == ["photos.h5"]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_full_disk_that_shows_late_leaves_everything_as_it_was(target, monkeypatch, call):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(f"headstart.files.atomic.os.{call}", refuse)
+    with pytest.raises(OutputError, match="cannot be written: No space left on device"), atomic_file(target) as file:
+        file.write(b"new")
+    assert target.read_bytes() == b"as it was"
+    assert names(target.parent) == ["photos.h5"]
+
+
+def test_the_file_is_synced_before_it_is_renamed_and_its_folder_after(target, monkeypatch):
+    calls = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr("headstart.files.atomic.os.fsync", lambda number: calls.append("sync") or fsync(number))
+    monkeypatch.setattr("headstart.files.atomic.os.replace", lambda a, b: calls.append("rename") or replace(a, b))
+    with atomic_file(target) as file:
+        file.write(b"new")
+    assert calls == ["sync", "rename", "sync"]
+
+
+def test_a_missing_folder_is_an_output_error(tmp_path):
+    with pytest.raises(OutputError, match="No such file"), atomic_file(tmp_path / "none" / "a.h5"):
+        pass
+
+
+def test_a_long_name_has_room_for_the_temporary_one(tmp_path):
+    target = tmp_path / ("x" * 252 + ".h5")
+    with atomic_file(target) as file:
+        file.write(b"new")
+    assert target.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 1000])
+def test_short_writes_are_continued(size):
+    file, data = Slow(), os.urandom(size)
+    write_all(file, data)
+    assert file.held == data
+
+
+def test_any_buffer_is_written_by_its_bytes():
+    file = io.BytesIO()
+    write_all(file, memoryview(b"12345678").cast("I"))
+    assert file.getvalue() == b"12345678"
+
+
+def test_unfinished_files_are_removed_and_nothing_else(tmp_path):
+    for name in (f"{TEMPORARY}1-a.h5", f"{TEMPORARY}x", "part-1.h5", "model.onnx", ".lock"):
+        (tmp_path / name).touch()
+    remove_unfinished(tmp_path)
+    assert names(tmp_path) == [".lock", "model.onnx", "part-1.h5"]
+
+
+def test_a_folder_can_be_synced(tmp_path):
+    sync_folder(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        sync_folder(tmp_path / "none")
+
+
+def test_an_output_that_can_be_written_is_let_pass(target):
+    check_output(target)
+    check_output(target.with_name("new.h5"))
+    check_output(target.parent, is_folder=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [(".", "found a folder"), ("none/photos.h5", "does not exist; make it first")],
+)
+def test_an_output_that_cannot_be_written_is_refused(tmp_path, name, reason):
+    with pytest.raises(OutputError, match=reason) as caught:
+        check_output(tmp_path / name)
+    assert str(caught.value).startswith(f"{tmp_path / name}: ")
+
+
+@pytest.mark.parametrize("denied", [".", "photos.h5"])
+def test_an_output_that_may_not_be_written_is_refused(target, monkeypatch, denied):
+    forbidden = target.parent / denied
+    monkeypatch.setattr("headstart.files.atomic.os.access", lambda path, mode: path != forbidden)
+    with pytest.raises(OutputError, match="permission denied"):
+        check_output(target)
+
+
+def test_a_disk_that_refuses_to_delete_too_is_one_clear_error(tmp_path, monkeypatch):
+    def refuse(*_arguments, **_options):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    monkeypatch.setattr(os, "fsync", refuse)
+    with (
+        pytest.raises(OutputError, match=r"a\.h5: cannot be written: Read-only"),
+        atomic_file(tmp_path / "a.h5") as file,
+    ):
+        write_all(file, b"x")
