@@ -68,7 +68,7 @@ def _speed(place: Path, store: Any) -> list[str]:
 
     from headstart.classify.heads.search import GRID
 
-    command = [sys.executable, "-m", "headstart", "train", str(store.place), "-o", str(place / "c.onnx")]
+    command = [sys.executable, "-m", "headstart", "train", str(store.location), "-o", str(place / "c.onnx")]
     ours = min(_timed(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in range(3))
     rows = np.flatnonzero(store.is_embedded & (store.labels >= 0))
     embeddings, labels = store.embeddings(rows), store.labels[rows]

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from typing import Any
 
 from headstart.classify.artifact.classifier import Provenance
-from headstart.classify.confidence.calibrated_head import Answer
+from headstart.classify.confidence.calibrated_head import CalibratedHead
 from headstart.classify.confidence.calibration import Calibration
 from headstart.classify.evaluation.metrics import Evaluation
 from headstart.classify.heads.fitting import Fitted
@@ -15,7 +15,7 @@ from headstart.extract.store.store import Store
 
 
 def provenance_of(
-    table: Store, fitted: Fitted, answer: Answer, evaluation: Evaluation, duplicates: Duplicates, holdout: float
+    table: Store, fitted: Fitted, answer: CalibratedHead, evaluation: Evaluation, duplicates: Duplicates, holdout: float
 ) -> Provenance:
     """Say what a classifier was made from, how, and what was measured of it."""
     split = fitted.split
@@ -42,7 +42,7 @@ def _said_of(calibration: Calibration | None) -> dict[str, float]:
 def _origin(table: Store) -> dict[str, Any]:
     """Name the data and the programs that a head was made from."""
     return {
-        "store": table.place.name,
+        "store": table.location.name,
         "rows_sha256": digest_of_rows(table),
         "versions": {name: version(name) for name in ("headstart", "scikit-learn", "numpy", "onnx")},
     }

@@ -6,9 +6,9 @@ from typing import Any
 
 from headstart.classify.artifact.classifier import Classifier
 from headstart.classify.confidence.calibration import Calibration
-from headstart.classify.confidence.novelty import Unknown
-from headstart.classify.evaluation.baselines import Contender
-from headstart.classify.evaluation.label_issues import Suspect
+from headstart.classify.confidence.novelty import Novelty
+from headstart.classify.evaluation.baselines import Baseline
+from headstart.classify.evaluation.label_issues import LabelIssue
 from headstart.classify.evaluation.learning_curve import LearningCurve
 from headstart.classify.evaluation.metrics import Evaluation
 from headstart.classify.heads.search import Search
@@ -58,14 +58,14 @@ class TrainResult:
     evaluation: Evaluation
     search: Search
     calibration: Calibration | None
-    unknown: Unknown | None
+    unknown: Novelty | None
     curve: LearningCurve
     duplicates: Duplicates
-    suspects: list[Suspect] | None
+    suspects: list[LabelIssue] | None
     split: Split = field(repr=False)
     warnings: list[str]
     seconds: float
-    compared: list[Contender] = field(repr=False)
+    compared: list[Baseline] = field(repr=False)
 
     @property
     def trained_images(self) -> int:

@@ -16,12 +16,13 @@ from headstart.classify.artifact.classifier import (
     spread,
     write_classifier,
 )
-from headstart.classify.confidence.calibrated_head import Answer, suspects_of
+from headstart.classify.confidence.calibrated_head import CalibratedHead
 from headstart.classify.errors import LabelError
 from headstart.classify.evaluation.baselines import contend, contender, entrant, majority
+from headstart.classify.evaluation.label_issues import label_issues_of
 from headstart.classify.evaluation.learning_curve import LearningCurve, learning_curve
 from headstart.classify.evaluation.metrics import Evaluation, judge_rows
-from headstart.classify.evaluation.warnings import caveats
+from headstart.classify.evaluation.warnings import find_warnings
 from headstart.classify.heads.fitting import Fitted, fit, opened_embeddings, opened_untrained
 from headstart.classify.heads.kinds import HeadOptions, check_head, import_ahead
 from headstart.classify.heads.threads import blas_threads
@@ -106,7 +107,7 @@ def train(
         answer, evaluation = _judged(table, fitted, test, false_alarms)
         compared = [contender(table, fitted, evaluation)]
         for one in entrants:
-            tell(f"comparing with {one.store.place.name}")
+            tell(f"comparing with {one.store.location.name}")
             compared.append(contend(one, fitted, evaluation, head, memory))
         if baseline is not None:
             evaluation = replace(evaluation, untrained=compared[-1].accuracy)
@@ -115,11 +116,13 @@ def train(
         suspected = None
         if suspects or report is not None:
             tell("looking for label mistakes")
-            suspected = suspects_of(table, fitted.search, answer, fitted.split, evaluation.probabilities)
+            suspected = label_issues_of(table, fitted.search, answer, fitted.split, evaluation.probabilities)
         tell("writing")
         provenance = provenance_of(table, fitted, answer, evaluation, duplicates, holdout)
         classifier = _write(place, table, fitted, answer, provenance)
-        warnings = caveats(table, fitted.split, evaluation, duplicates, fitted.options, classifier.model.is_trained)
+        warnings = find_warnings(
+            table, fitted.split, evaluation, duplicates, fitted.options, classifier.model.is_trained
+        )
         result = TrainResult(
             classifier, place, fitted.head, evaluation, fitted.search, answer.calibration, answer.unknown, curve,
             duplicates, suspected, fitted.split, warnings + fitted.warnings, time.monotonic() - started, compared,
@@ -161,10 +164,12 @@ def _dealt(table: Store, holdout: float, seed: int, memory: float) -> tuple[Dupl
     return duplicates, without_tuned(table, split, draws), draws
 
 
-def _judged(table: Store, fitted: Fitted, test: NDArray[np.float32], false_alarms: float) -> tuple[Answer, Evaluation]:
+def _judged(
+    table: Store, fitted: Fitted, test: NDArray[np.float32], false_alarms: float
+) -> tuple[CalibratedHead, Evaluation]:
     """Turn a head's logits into answers, and judge these on the images that it has not seen, (m, d)."""
     split = fitted.split
-    answer = Answer.of(fitted.search, fitted.head, split, false_alarms, fitted.options.seed)
+    answer = CalibratedHead.of(fitted.search, fitted.head, split, false_alarms, fitted.options.seed)
     probabilities, answer = answer.measured_on(test)
     return answer, replace(judge_rows(table, probabilities, split.test, table.classes), judged_on=split.origin)
 
@@ -177,7 +182,7 @@ def _curve(table: Store, fitted: Fitted, test: NDArray[np.float32]) -> LearningC
     return replace(curve, forecast=None) if "tuned" in table.header.model else curve
 
 
-def _write(place: Path, table: Store, fitted: Fitted, answer: Answer, provenance: Provenance) -> Classifier:
+def _write(place: Path, table: Store, fitted: Fitted, answer: CalibratedHead, provenance: Provenance) -> Classifier:
     return write_classifier(
         place,
         fitted.head,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from headstart.extract.engines.open import open_runner
 from headstart.extract.engines.runners import Runner
-from headstart.extract.engines.tail import CarryRunner, of_as_many_views, source_of
+from headstart.extract.engines.tail import TailRunner, of_as_many_views, source_of
 from headstart.extract.errors import ModelError
 from headstart.extract.inference.model import CUT, Model, read_model
 from headstart.extract.inference.subgraph import uncut
@@ -175,11 +175,11 @@ def _of_images(images: str | os.PathLike[str], backbone: Model, views: int, opti
 
 def _of_tensors(store: str | os.PathLike[str] | Store, backbone: Model, views: int, options: EngineOptions) -> _Work:
     tensors = store if isinstance(store, Store) else open_store(store)
-    runner = CarryRunner(tensors, backbone, options)
+    runner = TailRunner(tensors, backbone, options)
     seen = of_as_many_views(uncut(backbone), tensors)
     held = len(seen.metadata.get("views", ["full"]))
     if views not in (1, held):
-        raise ModelError(f"{tensors.place}: holds {held} views of each image, not {views}; leave --views out")
+        raise ModelError(f"{tensors.location}: holds {held} views of each image, not {views}; leave --views out")
     return _Work(source_of(tensors), seen, "embedding", runner)
 
 
@@ -192,7 +192,7 @@ def header_for(source: Source, model: Model, runner: Runner, output: str, dtype:
         shape=model.outputs[output],
         dtype=dtype,
         classes=tuple(source.classes),
-        root=source.place,
+        root=source.location,
         providers=runner.providers,
     )
 

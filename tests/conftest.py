@@ -4,11 +4,13 @@ import ctypes
 import gc
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -333,3 +335,22 @@ def real_stores(shared, real_backbone, tmp_path_factory) -> dict[str, Path]:
     for name, place in stores.items():
         embed(shared(f"images/{name}"), real_backbone, place)
     return stores
+
+
+@pytest.fixture
+def file_size_limit() -> Callable[[int], AbstractContextManager[None]]:
+    """Give a block in which the system itself refuses what goes beyond so many bytes of any file, after a short write.
+
+    A block, not a whole test: pytest's own output may be a file that is longer than that.
+    """
+
+    @contextmanager
+    def limited(size: int) -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited

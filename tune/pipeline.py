@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.classify.heads.fitting import opened
+from headstart.classify.heads.fitting import opened_store
 from headstart.classify.heads.tuned import note_tuned_head, note_tuned_on
 from headstart.classify.split.holdout import digest_of_rows
 from headstart.export.conversion.frameworks import load_frameworks
@@ -113,7 +113,7 @@ def tune_backbone(
     with locked(lock_of(place), place):
         for file in (place, state):
             remove_unfinished_of(file)
-        store = opened(tensors)
+        store = opened_store(tensors)
         trunk = without_views(store.model())
         trunk = replace(trunk, sha256=str(store.header.model.get("one_view_sha256", trunk.sha256)))
         require_trunk(store, trunk)

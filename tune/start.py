@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.classify.artifact.layers import fold
+from headstart.classify.artifact.layers import to_layers
 from headstart.classify.confidence.calibration import fit_temperature
 from headstart.classify.heads.fitting import fit
 from headstart.classify.heads.kinds import HeadOptions
@@ -60,7 +60,7 @@ def begin(
         logits, labels = logits_of(fitted.head, table.embeddings(held_out)), table.labels[held_out]
         temperature = fit_temperature(logits, labels).temperature
         frozen = log_loss(softmax(logits / temperature), labels), float((logits.argmax(axis=1) == labels).mean())
-        (layer,) = fold(fitted.head)
+        (layer,) = to_layers(fitted.head)
         return Rows(store, split.train[places]), Rows(store, held_out), Head(layer.weights, layer.bias), frozen
 
 
@@ -84,5 +84,5 @@ def _chooses(store: Store, split: Split) -> Any:
     """Tell which of the rows of ``split.train`` choose the epoch, bool (n,): a fold of them."""
     held_out = draw_folds(store.labels[split.train], split.draws, CHOOSING) == 0
     if not held_out.any():
-        raise TuneError(f"{store.place}: there are too few images of each class to hold some out; add more")
+        raise TuneError(f"{store.location}: there are too few images of each class to hold some out; add more")
     return held_out

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.artifact.graph import PREDICTION, PROBABILITIES, Head, head_of, join
-from headstart.classify.artifact.layers import fold
-from headstart.classify.confidence.novelty import Unknown
+from headstart.classify.artifact.layers import to_layers
+from headstart.classify.confidence.novelty import Novelty
 from headstart.classify.errors import ClassifierError
 from headstart.classify.heads.loss import softmax
 from headstart.classify.heads.search import logits_of
@@ -76,7 +76,8 @@ class Classifier:
         mine, found = self.model.backbone_sha256, store.header.model_sha256
         if mine != found:
             raise ClassifierError(
-                f"{store.place}: its embeddings come from backbone {found[:16]}, but {self.model.source} was trained "
+                f"{store.location}: its embeddings come from backbone {found[:16]}, but {self.model.source} "
+                f"was trained "
                 f"on those of {mine[:16]}; embed the images with the same backbone"
             )
 
@@ -135,7 +136,7 @@ def write_classifier(
     *,
     check_rows: NDArray[np.int64] | None = None,
     temperature: float = 1.0,
-    unknown: Unknown | None = None,
+    unknown: Novelty | None = None,
     provenance: Provenance | None = None,
 ) -> Classifier:
     """Join a store's backbone and a fitted scikit-learn head in one file, once they are shown to agree.
@@ -161,10 +162,10 @@ def write_classifier(
     place = Path(output)
     check_classifier_output(place)
     backbone = store.model()
-    layers = fold(head)
+    layers = to_layers(head)
     if len(layers[-1].bias) != len(store.classes):
         raise ClassifierError(
-            f"{place}: the head knows {len(layers[-1].bias)} classes, but {store.place} has {len(store.classes)}"
+            f"{place}: the head knows {len(layers[-1].bias)} classes, but {store.location} has {len(store.classes)}"
         )
     whole = Head(layers, temperature, unknown)
     data = _serialised(join(backbone.data, whole), _metadata(backbone, store, whole, provenance or Provenance()))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.artifact.layers import Layer
-from headstart.classify.confidence.novelty import Unknown
+from headstart.classify.confidence.novelty import Novelty
 
 PROBABILITIES, DISTANCE, UNKNOWN, PREDICTION = "probabilities", "distance", "unknown", "prediction"
 
@@ -19,7 +19,7 @@ class Head:
     Attributes
     ----------
     layers
-        With ReLU between them and softmax after the last (see `headstart.classify.artifact.layers.fold`).
+        With ReLU between them and softmax after the last (see `headstart.classify.artifact.layers.to_layers`).
     temperature
         Divides the logits.
     unknown
@@ -28,7 +28,7 @@ class Head:
 
     layers: list[Layer]
     temperature: float = 1.0
-    unknown: Unknown | None = None
+    unknown: Novelty | None = None
 
 
 def join(backbone: bytes, head: Head) -> Any:
@@ -83,7 +83,7 @@ def _add_layers(graph: "_Graph", head: Head) -> None:
     graph.add("Softmax", value, axis=1, out=PROBABILITIES)
 
 
-def _add_unknown(graph: "_Graph", unknown: Unknown) -> None:
+def _add_unknown(graph: "_Graph", unknown: Novelty) -> None:
     length = graph.add("ReduceL2", "embedding", axes=[1], keepdims=1)
     unit = graph.add("Div", "embedding", graph.add("Max", length, graph.floats("least_length", 1e-12)))
     on_axes = graph.add("MatMul", unit, graph.floats("axes", unknown.axes))

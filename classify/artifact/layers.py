@@ -21,7 +21,7 @@ class Layer:
     bias: NDArray[np.float64]
 
 
-def fold(head: Any) -> list[Layer]:
+def to_layers(head: Any) -> list[Layer]:
     """Give the layers of a pipeline; ReLU belongs between them, softmax after the last.
 
     Parameters

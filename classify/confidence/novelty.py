@@ -21,7 +21,7 @@ BLOCK = 4096
 
 
 @dataclass(frozen=True)
-class Unknown:
+class Novelty:
     """References and two thresholds: an image is unknown if its distance is above the one or its probability below.
 
     Attributes
@@ -62,13 +62,13 @@ class Unknown:
         return result
 
 
-def fit_unknown(
+def fit_novelty(
     rows: TrainingRows,
     draws: NDArray[np.float64],
     probabilities: NDArray[np.float64],
     false_alarm_rate: float,
     seed: int = 0,
-) -> Unknown | None:
+) -> Novelty | None:
     """Set the thresholds so that this share of the training images would be marked, each compared with others alone.
 
     Parameters
@@ -101,7 +101,7 @@ def fit_unknown(
         cosines[draws[block][:, None] == draws[chosen]] = -1  # itself, and its copies
         found[start : start + BLOCK] = _distances(cosines, NEIGHBOURS)
     distance, probability = _thresholds(found, probabilities[judged].max(axis=1), false_alarm_rate)
-    return Unknown(axes, references, NEIGHBOURS, distance, probability, false_alarm_rate)
+    return Novelty(axes, references, NEIGHBOURS, distance, probability, false_alarm_rate)
 
 
 def _thresholds(distances: NDArray[np.float32], probabilities: NDArray[np.float64], rate: float) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.confidence.calibrated_head import Answer
+from headstart.classify.confidence.calibrated_head import CalibratedHead
 from headstart.classify.errors import LabelError
 from headstart.classify.evaluation.comparison import Comparison, compare
 from headstart.classify.evaluation.metrics import Evaluation, judge, judge_rows
@@ -17,7 +17,7 @@ from headstart.extract.store.store import Store
 
 
 @dataclass(frozen=True)
-class Contender:
+class Baseline:
     """A head, or the majority class, judged on the very images that all others are judged on.
 
     Attributes
@@ -80,18 +80,19 @@ def entrant(table: Store, other: Store, split: Split, draws: NDArray[np.float64]
     missing = [row for row in (*split.train, *split.test) if rows[row] < 0]
     if missing:
         raise LabelError(
-            f"{other.place}: expected the same images as {table.place}, but {table.paths[missing[0]]} is not among "
+            f"{other.location}: expected the same images as {table.location}, but {table.paths[missing[0]]} "
+            f"is not among "
             "them; embed the same folder with both backbones"
         )
     same = other.under(table.rows, table.header.classes, rows)
     return Entrant(same, with_own_folds(same, split, draws))
 
 
-def contend(one: Entrant, fitted: Fitted, evaluation: Evaluation, head: str, memory: float) -> Contender:
+def contend(one: Entrant, fitted: Fitted, evaluation: Evaluation, head: str, memory: float) -> Baseline:
     """Search and fit a head on an entrant as the main one was, and judge it on the same images."""
     store, options = one.store, replace(fitted.options, c=None)
     own = fit(store, one.split, head, options, memory)
-    answer = Answer.of(own.search, own.head, own.split, 0, options.seed)
+    answer = CalibratedHead.of(own.search, own.head, own.split, 0, options.seed)
     parts = [answer.measured_on(vectors)[0] for _, vectors in store.batches(evaluation.rows)]
     found = judge_rows(store, np.concatenate(parts), evaluation.rows, store.classes)
     labels = store.labels[evaluation.rows]
@@ -99,20 +100,20 @@ def contend(one: Entrant, fitted: Fitted, evaluation: Evaluation, head: str, mem
     return replace(contender(store, own, found), difference=difference)
 
 
-def contender(store: Store, fitted: Fitted, evaluation: Evaluation) -> Contender:
+def contender(store: Store, fitted: Fitted, evaluation: Evaluation) -> Baseline:
     """Say how a fitted head did, and what it cost."""
     header = store.header
     return replace(
         _judged(evaluation),
         what=features_of(header.model),
-        store=store.place.name,
+        store=store.location.name,
         dim=header.dim,
         row_bytes=header.dim * np.dtype(header.dtype).itemsize,
         seconds=fitted.seconds,
     )
 
 
-def majority(table: Store, evaluation: Evaluation) -> Contender:
+def majority(table: Store, evaluation: Evaluation) -> Baseline:
     """Judge the best answer that looks at no image: the commonest class, as surely as it is common."""
     labels = table.labels[evaluation.rows]
     shares = np.bincount(labels, minlength=len(table.classes)) / len(labels)
@@ -130,5 +131,5 @@ def features_of(model: dict[str, Any]) -> str:
     return "all blocks, frozen head" if model.get("features") == "all-blocks" else "frozen head"
 
 
-def _judged(found: Evaluation) -> Contender:
-    return Contender("majority class", "", found.images, found.accuracy, found.accuracy_interval, found.log_loss)
+def _judged(found: Evaluation) -> Baseline:
+    return Baseline("majority class", "", found.images, found.accuracy, found.accuracy_interval, found.log_loss)

@@ -38,11 +38,11 @@ def evaluate(
     rows, judged_on = _rows_to_judge(table, judged, split)
     if not len(rows):
         of = f" of the split {split!r}" if split else ""
-        raise LabelError(f"{table.place}: expected labelled images{of} to judge on, found none")
+        raise LabelError(f"{table.location}: expected labelled images{of} to judge on, found none")
     foreign = sorted(set(table.classes) - set(judged.classes))
     if foreign:
         raise ClassifierError(
-            f"{table.place}: has the class {foreign[0]!r}, which {classifier} does not know "
+            f"{table.location}: has the class {foreign[0]!r}, which {classifier} does not know "
             f"(it knows {', '.join(judged.classes)}); train it again, or judge it on images of its own classes"
         )
     probabilities = judged.probabilities(table.embeddings(rows))

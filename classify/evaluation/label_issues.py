@@ -9,8 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.classify.confidence.calibrated_head import CalibratedHead
 from headstart.classify.errors import ClassifyError, LabelError
+from headstart.classify.heads.loss import softmax
+from headstart.classify.heads.search import Search
 from headstart.classify.split.duplicates import top_embeddings
+from headstart.classify.split.holdout import Split
 from headstart.extract.store.store import Store
 
 NEIGHBOURS = 10
@@ -20,7 +24,7 @@ BLOCK = 2048
 
 
 @dataclass(frozen=True)
-class Suspect:
+class LabelIssue:
     """An image that may be labelled wrongly.
 
     Attributes
@@ -42,9 +46,9 @@ class Suspect:
     quality: float
 
 
-def find_suspects(
+def find_label_issues(
     store: Store, rows: NDArray[np.int64], labels: NDArray[np.integer], probabilities: NDArray[np.floating]
-) -> list[Suspect]:
+) -> list[LabelIssue]:
     """Find likely label mistakes, the likeliest first.
 
     Confident learning (Northcutt, Jiang and Chuang 2021, as in cleanlab) says which rows, from the mean of two
@@ -76,7 +80,7 @@ def find_suspects(
     quality = belief[np.arange(len(codes)), codes]
     found = np.flatnonzero(_is_suspect(codes, belief) & (belief.argmax(axis=1) != codes))
     return [
-        Suspect(
+        LabelIssue(
             row=int(rows[i]),
             path=os.fsdecode(store.rows.path[rows[i]]),
             label=store.classes[codes[i]],
@@ -147,3 +151,13 @@ def _rooted(store: Store, rows: NDArray[np.int64]) -> NDArray[np.float32]:
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     lengths: NDArray[np.float32] = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
     return vectors / lengths
+
+
+def label_issues_of(
+    table: Store, search: Search, answer: CalibratedHead, split: Split, probabilities: NDArray[np.floating]
+) -> list[LabelIssue]:
+    """Ask of every image a head that has not seen it: its fold's, or for the test images the final one."""
+    judged = search.rows.folds >= 0
+    out_of_fold = softmax(search.logits[judged] / answer.temperature)
+    rows = np.concatenate([split.train[search.images[judged]], split.test])
+    return find_label_issues(table, rows, table.labels[rows], np.concatenate([out_of_fold, probabilities]))

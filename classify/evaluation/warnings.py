@@ -15,7 +15,7 @@ FEW_JUDGED = 10
 IMBALANCE = 10
 
 
-def caveats(
+def find_warnings(
     table: Store,
     split: Split,
     evaluation: Evaluation,

@@ -86,7 +86,7 @@ def fit_chosen(rows: TrainingRows, head: str, options: HeadOptions) -> tuple[Sea
     )
 
 
-def opened(store: str | os.PathLike[str] | Store) -> Store:
+def opened_store(store: str | os.PathLike[str] | Store) -> Store:
     """Open a store, if it is not open already."""
     return store if isinstance(store, Store) else open_store(store)
 
@@ -99,12 +99,14 @@ def opened_embeddings(store: str | os.PathLike[str] | Store) -> Store:
     LabelError
         Where it holds the tensors of a network that is cut.
     """
-    table = opened(store)
+    table = opened_store(store)
     if len(table.header.shape) > 1:
         shape = " x ".join(map(str, table.header.shape))
         raise LabelError(
-            f"{table.place}: expected a store of embeddings, found one of tensors ({shape}); carry them through a tail "
-            f"first, perhaps one of `headstart tune`: headstart embed {table.place} --model BACKBONE -o embeddings.h5"
+            f"{table.location}: expected a store of embeddings, found one of tensors ({shape}); carry them "
+            f"through a tail "
+            f"first, perhaps one of `headstart tune`: headstart embed {table.location} --model BACKBONE -o "
+            f"embeddings.h5"
         )
     return table
 
@@ -122,7 +124,7 @@ def opened_untrained(store: str | os.PathLike[str] | Store | None) -> Store | No
     other = opened_embeddings(store)
     if other.header.model.get("weights", {}).get("trained"):
         raise LabelError(
-            f"{other.place}: expected a store by an untrained backbone, found a trained one; make one with "
+            f"{other.location}: expected a store by an untrained backbone, found a trained one; make one with "
             "`headstart export --weights random` and embed the same images with it"
         )
     return other

@@ -103,7 +103,7 @@ def without_tuned(store: Store, split: Split, draws: NDArray[np.float64]) -> Spl
     test = split.test[~known[split.test]]
     if not len(test):
         raise LabelError(
-            f"{store.place}: its backbone was tuned on every image that could be judged on; give a store that has "
+            f"{store.location}: its backbone was tuned on every image that could be judged on; give a store that has "
             "other images too, or tune with the same splits"
         )
     train = np.union1d(split.train, split.test[known[split.test]])
@@ -125,7 +125,7 @@ def with_own_folds(store: Store, split: Split, draws: NDArray[np.float64]) -> Sp
     judged = int(known[split.test].sum())
     if judged:
         raise LabelError(
-            f"{store.place}: expected a backbone that was not tuned on the images to judge on, found {judged} of "
+            f"{store.location}: expected a backbone that was not tuned on the images to judge on, found {judged} of "
             f"{len(split.test)} among those it was tuned on; put this store first: it decides the split"
         )
     return replace(split, fresh=~known[split.train] if known[split.train].any() else None)

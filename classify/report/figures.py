@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from headstart.classify.confidence.calibration import Calibration, Reliability
-from headstart.classify.evaluation.baselines import Contender
+from headstart.classify.evaluation.baselines import Baseline
 from headstart.classify.evaluation.learning_curve import CurvePoint, LearningCurve
 from headstart.classify.evaluation.metrics import ClassFigures
 from headstart.classify.heads.search import Candidate, Search
@@ -68,12 +68,12 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def compared_heads(compared: list[Contender]) -> list[dict[str, Any]] | None:
+def compared_heads(compared: list[Baseline]) -> list[dict[str, Any]] | None:
     """Give the heads that were compared, this one first; None where there is but the majority class beside it."""
     return [_contender(one) for one in compared] if len(compared) > 2 else None
 
 
-def _contender(one: Contender) -> dict[str, Any]:
+def _contender(one: Baseline) -> dict[str, Any]:
     found = one.difference
     return {
         "what": printable(one.what, 80),

@@ -121,7 +121,7 @@ def _provenance(table: Store, result: TrainResult) -> Iterator[tuple[str, str]]:
     model, header = result.classifier.model, table.header
     yield "classifier", printable(str(result.path.name))
     yield "classifier sha256", model.sha256
-    yield "store", printable(table.place.name)
+    yield "store", printable(table.location.name)
     yield "photos in", printable(header.root)
     yield "backbone sha256", header.model_sha256
     yield "embedded with", printable(", ".join(header.providers))

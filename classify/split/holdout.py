@@ -107,7 +107,7 @@ def have_two_labels(store: Store, usable: NDArray[np.bool_]) -> NDArray[np.bool_
 def _require_some(store: Store, test: NDArray[np.int64]) -> None:
     if not len(test):
         raise LabelError(
-            f"{store.place}: expected images to judge on, but each has a copy under another label; "
+            f"{store.location}: expected images to judge on, but each has a copy under another label; "
             "remove the copies from the classes that they do not belong to"
         )
 
@@ -123,13 +123,13 @@ def _check(store: Store, rows: NDArray[np.int64], draws: NDArray[np.float64], le
     if len(present) < 2:
         found = f"only {present[0]!r}" if present else "none"
         raise LabelError(
-            f"{store.place}: expected images of at least 2 classes to train on, found {found}; "
+            f"{store.location}: expected images of at least 2 classes to train on, found {found}; "
             "put each class in a folder of its own, or use a manifest with a column 'label'"
         )
     for name, count in zip(names, counts, strict=True):
         if count < least:
             raise LabelError(
-                f"{store.place}: class {name!r} has {count} usable image{'s' * (count != 1)} to train on, "
+                f"{store.location}: class {name!r} has {count} usable image{'s' * (count != 1)} to train on, "
                 f"expected at least {least} (copies count once); add images of it, or remove the class"
             )
 

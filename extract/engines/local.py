@@ -37,7 +37,7 @@ AHEAD = 256
 
 
 @dataclass(frozen=True)
-class Known:
+class Reused:
     """An item whose content is stored already, at this row; it was read, but neither decoded nor embedded."""
 
     row: int
@@ -141,7 +141,7 @@ class Engine:
     isolate: bool = False
     clock: StageClock = field(default_factory=StageClock)
 
-    def outcomes(self, items: Sequence[Item]) -> Iterator[Outcome | Known]:
+    def outcomes(self, items: Sequence[Item]) -> Iterator[Outcome | Reused]:
         """Embed the items, reading ahead only as far as the threads need."""
         workers, size = self.workers or cores(), self.batch_size or self.session.batch_size
         reader = open_reader(self.root)
@@ -150,7 +150,7 @@ class Engine:
         decoders: list[Decoder] = []
         begun = reader.begin(items)
         batches = (items[i : i + size] for i in range(0, len(items), size))
-        running: deque[Future[list[Outcome | Known]]] = deque()
+        running: deque[Future[list[Outcome | Reused]]] = deque()
         try:
             with ThreadPoolExecutor(workers, thread_name_prefix="embed") as pool:
                 try:
@@ -177,13 +177,13 @@ class Engine:
         turn: AbstractContextManager[object],
         own: threading.local,
         decoders: list[Decoder],
-    ) -> list[Outcome | Known]:
+    ) -> list[Outcome | Reused]:
         if not hasattr(own, "pixels"):  # allocated once a thread: fresh pages cost as much as a copy
             own.pixels = np.empty((self.batch_size or self.session.batch_size, *self.rule.shape), np.uint8)
             own.decoder = open_decoder(self.rule, self.isolate)
             decoders.append(own.decoder)
         pixels: NDArray[np.uint8] = own.pixels
-        results: list[Outcome | Known] = []
+        results: list[Outcome | Reused] = []
         filled = 0
         for item, reading in zip(batch, readings, strict=True):
             result = self._load(item, reading, reader, own.decoder, pixels[filled])
@@ -197,7 +197,7 @@ class Engine:
 
     def _load(
         self, item: Item, reading: Begun | None, reader: Reader, decoder: Decoder, pixels: NDArray[np.uint8]
-    ) -> Outcome | Known:
+    ) -> Outcome | Reused:
         """Fill `pixels`, (H, W, 3), from an item; the outcome that comes back has no vector yet."""
         if item.reason:
             return Outcome(item, NO_DIGEST, item.size, item.mtime_ns, None, item.reason)
@@ -214,7 +214,7 @@ class Engine:
             return Outcome(item, digest, item.size, item.mtime_ns, None, str(error))
         row = self.find_content(digest)
         if row is not None:
-            return Known(row, item, size, mtime_ns)
+            return Reused(row, item, size, mtime_ns)
         try:
             with self.clock.stage("decode"):
                 pixels[:] = decoder.decode(data)
@@ -225,5 +225,5 @@ class Engine:
         return Outcome(item, digest, size, mtime_ns, None)
 
 
-def _is_loaded(result: Outcome | Known) -> TypeGuard[Outcome]:
+def _is_loaded(result: Outcome | Reused) -> TypeGuard[Outcome]:
     return isinstance(result, Outcome) and not result.reason

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from headstart.extract.engines.local import Engine, Known
+from headstart.extract.engines.local import Engine, Reused
 from headstart.extract.inference.model import Model
 from headstart.extract.inference.providers import open_session
 from headstart.extract.options import EngineOptions
@@ -64,8 +64,8 @@ class LocalRunner:
         how = self._options.workers, self._options.batch_size, self._options.isolate
         self._engine = engine = Engine(root, self._rule, self._session, writer.known.find_content, *how)
         for result in engine.outcomes(items):
-            computed = not isinstance(result, Known)
-            if isinstance(result, Known):
+            computed = not isinstance(result, Reused)
+            if isinstance(result, Reused):
                 result = writer.known.copied(result.row, result.item, result.size, result.mtime_ns)
             with engine.clock.stage("store"):
                 result = writer.add(result)

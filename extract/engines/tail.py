@@ -47,7 +47,7 @@ def source_of(store: Store) -> Source:
     )
 
 
-class CarryRunner:
+class TailRunner:
     """Runs the tail of a backbone over the rows of a store of tensors; see `headstart.extract.engines.runners.Runner`.
 
     Parameters
@@ -146,14 +146,14 @@ def require_trunk(tensors: Store, backbone: Model) -> None:
     header = tensors.header
     if header.output != CUT:
         raise StoreError(
-            f"{tensors.place}: expected a store of what a network gives at a cut, found one of its {header.output}; "
+            f"{tensors.location}: expected a store of what a network gives at a cut, found one of its {header.output}; "
             "make one with `headstart export --cut BLOCK` and `headstart embed`"
         )
     made_by = header.model.get("one_view_sha256", header.model_sha256)
     trunk = backbone.metadata.get("trunk_sha256", backbone.sha256)
     if made_by != trunk:
         raise StoreError(
-            f"{tensors.place}: was made by another trunk ({str(made_by)[:16]}) than {backbone.source} has "
+            f"{tensors.location}: was made by another trunk ({str(made_by)[:16]}) than {backbone.source} has "
             f"({trunk[:16]}); embed again with the file that the tail was cut from"
         )
 

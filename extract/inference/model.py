@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.extract.errors import ModelError
+from headstart.files.errors import FormatError
 from headstart.files.filesystems import read_url
 from headstart.files.resize import ResizeRule
 from headstart.files.urls import is_url, without_scheme
@@ -118,7 +119,7 @@ def parse_model(data: bytes, source: str) -> Model:
         rule = ResizeRule.from_metadata(metadata)
         _check_input(proto, rule)
         outputs = _outputs(proto)
-    except ModelError as error:
+    except (ModelError, FormatError) as error:
         raise ModelError(f"{source}: {error}; export it again with this version") from None
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
         raise ModelError(f"{source}: its metadata or graph is incomplete ({error}); export it again") from None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from headstart.extract.errors import SourceError
 from headstart.extract.sources.items import UNLISTED, Item, plain, regular_item
-from headstart.extract.sources.names import are_splits, is_hidden, place_of
+from headstart.extract.sources.names import are_splits, is_hidden, label_and_split_of
 
 
 def folder_items(root: Path) -> Iterator[Item]:
@@ -25,7 +25,7 @@ def folder_items(root: Path) -> Iterator[Item]:
     paths: list[bytes] = []
     unreadable: list[Item] = []
     _walk(top, b"", paths, unreadable)
-    items = [regular_item(root, path, *place_of(path, has_splits)) for path in paths]
+    items = [regular_item(root, path, *label_and_split_of(path, has_splits)) for path in paths]
     yield from sorted(items + unreadable, key=lambda item: item.path)
 
 

@@ -61,7 +61,7 @@ class Source:
     items: list[Item] = field(repr=False)
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """The root in full, whatever folder a reader of it works in."""
         return self.root if isinstance(self.root, str) else os.path.abspath(self.root)
 

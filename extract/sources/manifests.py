@@ -63,14 +63,14 @@ def _item(manifest: Path, root: Path, number: int, row: Row) -> Item:
     if not isinstance(name, str) or not name:
         found = ", ".join(str(key) for key in row) or "nothing"
         raise SourceError(f"{manifest}: row {number}: expected text in a column 'path', found the columns {found}")
-    label, split = place_in(row, f"{manifest}: row {number}")
+    label, split = label_and_split_in(row, f"{manifest}: row {number}")
     path, outside = _relative(root, name)
     if outside or not leads_below(root, path):
         return Item(path, -1, 0, label, split, "outside the manifest's folder; not read")
     return regular_item(root, path, label, split)
 
 
-def place_in(row: Row, where: str) -> tuple[str | None, str]:
+def label_and_split_in(row: Row, where: str) -> tuple[str | None, str]:
     """Give the label and the split that a row of a table says.
 
     Raises

@@ -42,7 +42,7 @@ def are_splits(where: str, folders: list[bytes], holds_folder: Callable[[bytes],
     return not others
 
 
-def place_of(path: bytes, has_splits: bool) -> tuple[str | None, str]:
+def label_and_split_of(path: bytes, has_splits: bool) -> tuple[str | None, str]:
     """Give the label and the split that a path says."""
     parts = path.split(b"/")
     split = ""

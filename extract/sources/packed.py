@@ -14,7 +14,7 @@ from pathlib import Path
 
 from headstart.extract.errors import SourceError
 from headstart.extract.sources.items import Item, Source, regular_item
-from headstart.extract.sources.names import COMPRESSED, SPLIT_NAMES, TAR, has_splits_at, is_packed, place_of
+from headstart.extract.sources.names import COMPRESSED, SPLIT_NAMES, TAR, has_splits_at, is_packed, label_and_split_of
 from headstart.extract.sources.tars import is_image_name, shown_path, tar_items
 
 LISTED_AT_ONCE = 32
@@ -100,7 +100,10 @@ def _placed(source: Source, items: list[Item]) -> list[Item]:
     top = _common_top(list(places.values()))
     inner = {path: place[len(top) :] for path, place in places.items()}
     has_splits = has_splits_at(str(source.root), list(inner.values()))
-    return [_labelled(item, *place_of(inner[item.path], has_splits)) if item.path in inner else item for item in items]
+    return [
+        _labelled(item, *label_and_split_of(inner[item.path], has_splits)) if item.path in inner else item
+        for item in items
+    ]
 
 
 def _labelled(item: Item, label: str | None, split: str) -> Item:

@@ -11,11 +11,11 @@ from typing import Any
 
 from headstart.extract.errors import DecodeError, SourceError, TryAgainError
 from headstart.extract.sources.items import Item, Source
-from headstart.extract.sources.names import has_splits_at, is_hidden, is_packed, place_of
+from headstart.extract.sources.names import has_splits_at, is_hidden, is_packed, label_and_split_of
 from headstart.extract.sources.range_reads import one_of, read_run, runs
 from headstart.extract.sources.readers import MAX_FILE_BYTES, Begun, Budget, File, check_size
 from headstart.files.errors import one_line
-from headstart.files.filesystems import REQUESTS_AT_ONCE, again_and_again, changed, listed, opened
+from headstart.files.filesystems import REQUESTS_AT_ONCE, list_files, open_filesystem, version_of, with_retries
 
 BYTES_AHEAD = 256 << 20
 
@@ -27,7 +27,7 @@ class RemoteReader:
     """
 
     def __init__(self, root: str) -> None:
-        self._files, self._root = opened(root)
+        self._files, self._root = open_filesystem(root)
         self._budget, self._numbers = Budget(BYTES_AHEAD), count()
         self._ended = threading.Event()
         self._pool = ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="fetch")
@@ -73,7 +73,7 @@ class RemoteReader:
         if self._ended.is_set():
             raise TryAgainError("not read: the run has ended")
         try:
-            data: bytes = again_and_again(lambda: self._files.cat_file(name, **part), self._ended)
+            data: bytes = with_retries(lambda: self._files.cat_file(name, **part), self._ended)
         except FileNotFoundError:
             raise DecodeError("no such file") from None
         except Exception as error:  # each kind of store raises its own
@@ -95,14 +95,14 @@ def find_remote_images(url: str) -> Source:
     SourceError
         Where it cannot be listed, or nothing is there.
     """
-    files, root = opened(url)
+    files, root = open_filesystem(url)
     try:
         files.invalidate_cache()
-        if is_packed(os.fsencode(url)) and again_and_again(lambda: files.isfile(root)):
+        if is_packed(os.fsencode(url)) and with_retries(lambda: files.isfile(root)):
             url, (root, _, name) = url.rstrip("/").rpartition("/")[0], root.rpartition("/")
-            found = {f"{root}/{name}": again_and_again(lambda: files.info(f"{root}/{name}"))}
+            found = {f"{root}/{name}": with_retries(lambda: files.info(f"{root}/{name}"))}
         else:
-            found = listed(files, root)
+            found = list_files(files, root)
     except Exception as error:  # each kind of store raises its own
         raise SourceError(
             f"{url}: cannot be listed: {one_line(error)}; credentials are taken from where its own tools find them"
@@ -117,5 +117,5 @@ def find_remote_images(url: str) -> Source:
 
 
 def _item(path: bytes, entry: dict[str, Any], has_splits: bool) -> Item:
-    label, split = place_of(path, has_splits)
-    return Item(path, int(entry.get("size") or 0), changed(entry), label, split)
+    label, split = label_and_split_of(path, has_splits)
+    return Item(path, int(entry.get("size") or 0), version_of(entry), label, split)

@@ -9,7 +9,7 @@ from typing import Any
 
 from headstart.extract.errors import DecodeError, SourceError
 from headstart.extract.sources.items import UNLISTED, Item
-from headstart.extract.sources.manifests import place_in
+from headstart.extract.sources.manifests import label_and_split_in
 from headstart.extract.sources.tars import Fetch
 from headstart.files.errors import one_line
 
@@ -114,7 +114,7 @@ def _places(table: Any, shown: str) -> Iterator[tuple[str | None, str]]:
                 if not -1 <= code < len(names):
                     raise SourceError(f"{shown}: row {number}: the label {code} is none of the {len(names)} classes")
                 values["label"] = names[code] if code >= 0 else None  # -1: not labelled
-            label, split = place_in(values, f"{shown}: row {number}")
+            label, split = label_and_split_in(values, f"{shown}: row {number}")
             yield sys.intern(label) if label else None, split
 
 

@@ -99,7 +99,7 @@ def _merge(stores: Sequence[Path], place: Path) -> Store:
                     f"{file}: holds the images of {root}, not of {joined.roots[0]} as {files[0]}; "
                     "merge joins what several runs made of one folder"
                 )
-        compact(place, joined, replace(joined, place=stores[0]).model())
+        compact(place, joined, replace(joined, location=stores[0]).model())
         del joined
     return open_store(place)
 

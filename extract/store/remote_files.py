@@ -12,7 +12,7 @@ from headstart.extract.errors import StoreError
 from headstart.extract.store.shards import MODEL_FILE, SHARD
 from headstart.files.atomic import TEMPORARY, atomic_file
 from headstart.files.errors import HeadstartError, OutputError, one_line
-from headstart.files.filesystems import again_and_again, changed, listed, opened, read_url
+from headstart.files.filesystems import list_files, open_filesystem, read_url, version_of, with_retries
 
 WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci"})
 """Where an object appears whole or not at all; elsewhere a file has another name while it is being put."""
@@ -42,7 +42,7 @@ class Objects:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        self._files, self._root = opened(url)
+        self._files, self._root = open_filesystem(url)
         self.name = PurePosixPath(self._root).name
         if self.name in ("", ".", ".."):
             raise OutputError(f"{url}: expected the URL of a file, found none; add its name")
@@ -70,10 +70,10 @@ class Objects:
 
     def _entries(self) -> dict[str, dict[str, Any]]:
         if self.is_folder:
-            below = {PurePosixPath(name): entry for name, entry in listed(self._files, self._root).items()}
+            below = {PurePosixPath(name): entry for name, entry in list_files(self._files, self._root).items()}
             ours = {path: entry for path, entry in below.items() if path.parent.name == self.name}
             return {p.name: entry for p, entry in ours.items() if p.name == MODEL_FILE or SHARD.fullmatch(p.name)}
-        entry = again_and_again(lambda: self._files.info(self._root))
+        entry = with_retries(lambda: self._files.info(self._root))
         if entry.get("type") == "directory":
             raise IsADirectoryError("expected a file, found a folder; add a file name, or a folder's that ends in .emb")
         return {self.name: entry}
@@ -97,7 +97,7 @@ class Objects:
                     raise OSError(f"{name}: expected {size:,} bytes, found {length:,}")
 
             try:
-                again_and_again(get)
+                with_retries(get)
             except Exception as error:
                 raise self._told(StoreError, "cannot be read", error) from None
 
@@ -157,7 +157,7 @@ class Objects:
             self._files.mv(aside, target)
 
         try:
-            again_and_again(attempt)
+            with_retries(attempt)
         except Exception as error:
             if not self._is_whole:
                 with suppress(Exception):
@@ -175,4 +175,4 @@ class Objects:
 
 def _stamp(entry: dict[str, Any]) -> str:
     tag = entry.get("ETag") or entry.get("etag")
-    return str(tag).strip('"') if tag else f"{changed(entry):x}"
+    return str(tag).strip('"') if tag else f"{version_of(entry):x}"

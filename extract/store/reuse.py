@@ -11,7 +11,7 @@ from headstart.extract.store.schema import EMBEDDED
 from headstart.extract.store.store import Store
 
 
-class KnownRows:
+class ReusableRows:
     """What is stored already, by path and by content.
 
     Parameters
@@ -83,7 +83,7 @@ class KnownRows:
         there = {item.path for item in items}
         if 2 * sum(path in there for path in self._by_path) < len(self._by_path):
             raise StoreError(
-                f"{self._store.place}: holds the images of {self._store.header.root}, not of {self._root}; "
+                f"{self._store.location}: holds the images of {self._store.header.root}, not of {self._root}; "
                 "write to another place with -o, or delete it"
             )
 

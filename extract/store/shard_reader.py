@@ -80,7 +80,7 @@ class _Layout:
         return all(data[start : start + len(same)] == same for start, same in self.others.items())
 
 
-class TableReader:
+class ShardReader:
     """Reads store files one after the other; HDF5 parses those that differ from the ones before in more than values."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from headstart.extract.sources.items import SPLITS
 from headstart.extract.store.hdf5 import own_dataset, states_digest
 from headstart.extract.store.remote_copy import local_copy, named
 from headstart.extract.store.schema import EMBEDDED, FAILED, Header, Rows
-from headstart.extract.store.shard_reader import Span, TableReader
+from headstart.extract.store.shard_reader import ShardReader, Span
 from headstart.extract.store.shards import MODEL_FILE, files_of, in_order, joined
 from headstart.files.errors import one_line
 
@@ -33,7 +33,7 @@ class Store:
 
     Attributes
     ----------
-    place
+    location
         The file or folder.
     header
         What holds for every row.
@@ -43,7 +43,7 @@ class Store:
         What it consists of, and the folder of images that each file was written for.
     """
 
-    place: Path
+    location: Path
     header: Header = field(repr=False)
     rows: Rows = field(repr=False)
     files: tuple[Path, ...] = field(repr=False)
@@ -155,9 +155,11 @@ class Store:
         StoreError
             Where it is not there, or not the one that the rows were made with.
         """
-        model = parse_model(_model_bytes(self.place), f"{self.place} (the model inside)")
+        model = parse_model(_model_bytes(self.location), f"{self.location} (the model inside)")
         if model.sha256 != self.header.model_sha256:
-            raise StoreError(f"{self.place}: the model that it carries is not the one that made its rows; embed again")
+            raise StoreError(
+                f"{self.location}: the model that it carries is not the one that made its rows; embed again"
+            )
         return model
 
 
@@ -189,7 +191,7 @@ def open_files(place: Path, files: Sequence[Path]) -> Store:
             f"{place}: expected an embedding store, found a folder without finished shards; run `headstart embed`"
         )
     digests, vectors, roots, counts, parts = [], [], [], [], []
-    reader = TableReader()
+    reader = ShardReader()
     for start in range(0, len(files), FILES_AT_ONCE):
         tables = [reader.read(file) for file in files[start : start + FILES_AT_ONCE]]
         for table in tables:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from headstart.extract.inference.model import Model
 from headstart.extract.store.hdf5 import Column, write_hdf5, write_into
 from headstart.extract.store.lock import locked
-from headstart.extract.store.reuse import KnownRows
+from headstart.extract.store.reuse import ReusableRows
 from headstart.extract.store.rows import Outcome, columns_of, removed_rows, to_rows, to_vectors
 from headstart.extract.store.schema import DTYPES, Header, Rows
 from headstart.extract.store.shards import MODEL_FILE, PARTS, only_used_classes, shards_of
@@ -52,7 +52,7 @@ class StoreWriter:
         self.output, self.header, self._model = output, header, model
         self.is_folder = is_folder_store(output)
         self.folder = output if self.is_folder else output.with_name(output.name + PARTS)
-        self.known = KnownRows(None, header.root)
+        self.known = ReusableRows(None, header.root)
         self.removed = 0
         self._next = 0  # of the next shard; 0: to be looked up
         self._pending: list[Outcome] = []
@@ -150,7 +150,7 @@ class StoreWriter:
         if files:
             store = open_files(self.output, files)
             self.header.require_same_origin(store.header, self.output)
-            self.known = KnownRows(store, self.header.root)
+            self.known = ReusableRows(store, self.header.root)
 
     def _place_model(self) -> None:
         place = self.folder / MODEL_FILE

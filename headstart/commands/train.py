@@ -11,7 +11,7 @@ from headstart.console import Json, command, fail, out, print_json, say, short_p
 
 if TYPE_CHECKING:
     from headstart.classify import Evaluation, TrainResult
-    from headstart.classify.evaluation.baselines import Contender
+    from headstart.classify.evaluation.baselines import Baseline
 
 SHOWN_MISTAKES = 10
 SHOWN_CLASSES = 25
@@ -144,7 +144,7 @@ def show(evaluation: "Evaluation") -> None:
         )
 
 
-def _show_compared(compared: list["Contender"]) -> None:
+def _show_compared(compared: list["Baseline"]) -> None:
     from rich.table import Table
 
     say("compared on the same images (difference: to the first, with 95 %):")
@@ -163,7 +163,7 @@ def _show_compared(compared: list["Contender"]) -> None:
     out.print(table)
 
 
-def _difference(one: "Contender") -> str:
+def _difference(one: "Baseline") -> str:
     if one.difference is None:
         return ""
     low, high = one.difference.accuracy_interval

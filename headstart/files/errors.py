@@ -6,6 +6,7 @@
     ├── OptionError         an argument lies outside its allowed values
     ├── MissingExtraError   a package of an optional extra is not installed
     ├── LocationError       a URL cannot be reached
+    ├── FormatError         a file's format or version is not one that is understood
     ├── OutputError         a file cannot be written where it was asked for
     ├── ExportError         see `headstart.export.errors`
     ├── ExtractError        see `headstart.extract.errors`
@@ -30,6 +31,10 @@ class MissingExtraError(HeadstartError, ImportError):
 
 class LocationError(HeadstartError):
     """A URL cannot be opened or reached."""
+
+
+class FormatError(HeadstartError):
+    """A file's format or version is not one that this version understands."""
 
 
 class OutputError(HeadstartError):

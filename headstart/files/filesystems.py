@@ -18,7 +18,7 @@ TRIES, FIRST_WAIT, LONGEST_WAIT = 4, 0.2, 10.0
 of most stores have tried a few times themselves by then.)"""
 
 
-def listed(files: Any, root: str) -> dict[str, dict[str, Any]]:
+def list_files(files: Any, root: str) -> dict[str, dict[str, Any]]:
     """List everything below a place; what cannot be listed is an error, and never an empty folder."""
     from fsspec import AbstractFileSystem
     from fsspec.asyn import AsyncFileSystem
@@ -29,12 +29,12 @@ def listed(files: Any, root: str) -> dict[str, dict[str, Any]]:
         is_general = type(files).find is AbstractFileSystem.find
     found: dict[str, dict[str, Any]] = {}
     if not is_general:
-        found |= again_and_again(lambda: files.find(root, detail=True))
+        found |= with_retries(lambda: files.find(root, detail=True))
         return found
     pending = [root]  # fsspec's own walk passes over what it cannot list
     while pending:
         folder = pending.pop()
-        for entry in again_and_again(partial(files.ls, folder, detail=True)):
+        for entry in with_retries(partial(files.ls, folder, detail=True)):
             if entry["type"] == "directory":
                 pending.append(entry["name"])
             elif entry["name"] != folder:
@@ -52,16 +52,16 @@ def read_url(url: str) -> bytes:
     LocationError, MissingExtraError
         As `open_filesystem`.
     """
-    files, path = opened(url)
+    files, path = open_filesystem(url)
     try:
-        return bytes(again_and_again(lambda: files.cat_file(path)))
+        return bytes(with_retries(lambda: files.cat_file(path)))
     except FileNotFoundError:
         raise
     except Exception as error:  # each kind of store raises its own
         raise OSError(one_line(error)) from None
 
 
-def again_and_again(request: Callable[[], Any], ended: threading.Event | None = None) -> Any:
+def with_retries(request: Callable[[], Any], ended: threading.Event | None = None) -> Any:
     """Make a request until it succeeds, is refused for good, has failed `TRIES` times, or nobody waits for it."""
     ended = ended or threading.Event()
     for number in range(1, TRIES):
@@ -76,7 +76,7 @@ def again_and_again(request: Callable[[], Any], ended: threading.Event | None = 
     return request()
 
 
-def opened(url: str) -> tuple[Any, str]:
+def open_filesystem(url: str) -> tuple[Any, str]:
     """Give the file system of a URL, and the path there.
 
     Raises
@@ -104,7 +104,7 @@ def opened(url: str) -> tuple[Any, str]:
     return files, root.rstrip("/")
 
 
-def changed(entry: dict[str, Any]) -> int:
+def version_of(entry: dict[str, Any]) -> int:
     """Give a number that changes with an object: when it was changed, or a digest of all that is said of it."""
     for name in ("LastModified", "last_modified", "mtime", "updated"):
         value = entry.get(name)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from headstart.extract.errors import ModelError
+from headstart.files.errors import FormatError
 
 FITS = ("squash", "crop")
 MAX_SIDE = 4096
@@ -41,15 +41,15 @@ class ResizeRule:
 
         Raises
         ------
-        ModelError
+        FormatError
             Where the file names a rule, or a version of it, that this program does not implement.
         """
         expected = {"version": 1, "interpolation": "bilinear-antialias", "exif_transpose": True, "alpha": "white"}
         found = dict(metadata.get("resize", {}))
         fit = found.pop("fit", None)
         if found != expected or fit not in FITS:
-            raise ModelError(f"its resize rule {metadata.get('resize')} is not one that this version implements")
+            raise FormatError(f"its resize rule {metadata.get('resize')} is not one that this version implements")
         height, width = metadata["image_size"]
         if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
-            raise ModelError(f"expected images of at most {MAX_SIDE} pixels a side, found {height} x {width}")
+            raise FormatError(f"expected images of at most {MAX_SIDE} pixels a side, found {height} x {width}")
         return cls(int(height), int(width), fit)

@@ -20,7 +20,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from headstart.classify.artifact.classifier import read_classifier
 from headstart.classify.confidence.calibration import fit_temperature, reliability
-from headstart.classify.evaluation.label_issues import find_suspects
+from headstart.classify.evaluation.label_issues import find_label_issues
 from headstart.classify.heads.fitting import fit_chosen
 from headstart.classify.heads.kinds import HeadOptions, fit_head, make_head
 from headstart.classify.heads.loss import softmax
@@ -216,7 +216,7 @@ def test_flipped_labels_of_real_flowers_are_found(real_stores):
         folds = StratifiedKFold(5, shuffle=True, random_state=seed)
         head = make_head("logreg", HeadOptions())
         probabilities = cross_val_predict(head, vectors, labels, cv=folds, method="predict_proba")
-        first = find_suspects(store, np.arange(len(labels)), labels, probabilities)[:40]
+        first = find_label_issues(store, np.arange(len(labels)), labels, probabilities)[:40]
         hits.append(len({suspect.row for suspect in first} & set(flips.tolist())))
     assert np.mean(hits) >= 19.5, hits
 

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from headstart.classify.confidence.calibration import Calibration, reliability
-from headstart.classify.evaluation.baselines import Contender
+from headstart.classify.evaluation.baselines import Baseline
 from headstart.classify.evaluation.learning_curve import CurvePoint, LearningCurve
 from headstart.classify.evaluation.metrics import Evaluation, judge_rows
 from headstart.classify.heads.search import Candidate
@@ -99,17 +99,17 @@ def result_of(table: Store, wrong: float = 0.2, **changes: object) -> SimpleName
     return SimpleNamespace(**said | changes)
 
 
-def compared_with(evaluation: Evaluation) -> list[Contender]:
+def compared_with(evaluation: Evaluation) -> list[Baseline]:
     """Give this head, four others at these distances from it in accuracy, and the majority class."""
     features = {
         "frozen head": ("photos.h5", 1280, 0.8), "all blocks, frozen head": ("blocks.h5", 13_000, 4.3),
         "tail tuned behind block_12": (f"{HOSTILE}.h5", 1280, 0.7), "untrained": ("random.h5", 1280, 2.1),
     }  # fmt: skip
     n, own = evaluation.images, evaluation.accuracy
-    rows = [Contender("majority class", "", n, 0.4, (0.3, 0.5), 1.09)]
+    rows = [Baseline("majority class", "", n, 0.4, (0.3, 0.5), 1.09)]
     for (what, (store, dim, seconds)), far in zip(features.items(), (0, 0.02, 0.05, -0.25), strict=True):
         interval = (own + far - 0.03, min(own + far + 0.03, 1))
-        rows.insert(-1, Contender(what, store, n, own + far, interval, 0.3, dim, 2 * dim, seconds))
+        rows.insert(-1, Baseline(what, store, n, own + far, interval, 0.3, dim, 2 * dim, seconds))
     different = [SimpleNamespace(accuracy_difference=one.accuracy - own,
                                  accuracy_interval=(one.accuracy - own - 0.03, one.accuracy - own + 0.03))
                  for one in rows]  # fmt: skip

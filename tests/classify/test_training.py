@@ -17,6 +17,7 @@ from headstart.classify.training import train
 from headstart.extract.errors import StoreError
 from headstart.extract.store.store import open_store
 from headstart.files.errors import OutputError
+from headstart.files.progress import Progress
 
 NAMES = ["ash", "birch", "cedar"]
 
@@ -288,9 +289,9 @@ def test_warnings_are_of_this_store(clustered, tmp_path):
 
 
 def test_each_step_is_told(clustered, tmp_path):
-    told: list[str] = []
-    train(clustered(60), tmp_path / "c.onnx", progress=told.append)
-    assert told == ["looking for copies", "searching and fitting", "judging", "writing"]
+    stages: list[Progress] = []
+    train(clustered(60), tmp_path / "c.onnx", progress=stages.append)
+    assert [state.stage for state in stages] == ["looking for copies", "searching and fitting", "judging", "writing"]
 
 
 # Label mistakes, and the report.

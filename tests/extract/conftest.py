@@ -2,12 +2,10 @@
 
 import http.client
 import io
-import resource
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -188,22 +186,3 @@ def photos(tmp_path, picture) -> Path:
 def output(request, tmp_path) -> Path:
     """Give the name of a store, in each of its two forms."""
     return tmp_path / request.param
-
-
-@pytest.fixture
-def file_size_limit() -> Callable[[int], AbstractContextManager[None]]:
-    """Give a block in which the system itself refuses what goes beyond so many bytes of any file, after a short write.
-
-    A block, not a whole test: pytest's own output may be a file that is longer than that.
-    """
-
-    @contextmanager
-    def limited(size: int) -> Iterator[None]:
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-        try:
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-    return limited

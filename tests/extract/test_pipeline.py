@@ -18,8 +18,8 @@ from headstart.extract import EngineOptions, ExtractError, embed, find_images, o
 from headstart.extract.decoding.decode import decode
 from headstart.extract.engines.local import STAGES
 from headstart.extract.errors import BusyError, ProviderError, SourceError, StoreError
-from headstart.extract.pipeline import Progress
 from headstart.files.errors import OutputError
+from headstart.files.progress import Progress
 
 INPUTS, FAILED = 25, 3
 
@@ -134,7 +134,7 @@ def test_progress_counts_the_failures_that_were_there_already(run, photos, pictu
     assert seen == []
     (photos / "new.png").write_bytes(picture(500))
     run(progress=seen.append)
-    assert seen == [Progress(INPUTS + 1, INPUTS + 1, FAILED)]
+    assert seen == [Progress("embedding", INPUTS + 1, INPUTS + 1, FAILED)]
 
 
 def test_nothing_is_computed_twice(run, monkeypatch):

@@ -13,8 +13,8 @@ import typer
 from headstart import console
 from headstart.classify.errors import HeadError
 from headstart.export.errors import ExportError
-from headstart.extract import Progress
 from headstart.extract.errors import SourceError
+from headstart.files.progress import Progress
 
 ODD = ["a[bold]b[/bold].jpg", ":cat:.jpg", "back\\slash\\", "[/]", "\\[red]", "Ünïcödé", "x" * 500]
 
@@ -162,7 +162,7 @@ def report(monkeypatch):
 
         def report(second: float, done: int, total: int) -> None:
             now[0] = second
-            listener(Progress(done, total, 2))
+            listener(Progress("embedding", done, total, 2))
 
         yield report
 
@@ -186,6 +186,6 @@ def test_progress_is_a_bar_on_a_terminal(capsys, monkeypatch):
     terminal = console.Console(stderr=True, force_terminal=True, width=120)
     monkeypatch.setattr(console, "err", terminal)
     with console.progress("embedding") as listener:
-        listener(Progress(250, 500, 2))
+        listener(Progress("embedding", 250, 500, 2))
     shown = capsys.readouterr().err
     assert [text for text in ("embedding", "250/500", "images/s", "2 failed") if text not in shown] == []

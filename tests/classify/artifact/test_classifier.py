@@ -16,7 +16,7 @@ from headstart.classify.artifact.classifier import (
     read_classifier,
     write_classifier,
 )
-from headstart.classify.artifact.layers import fold
+from headstart.classify.artifact.layers import to_layers
 from headstart.classify.errors import ClassifierError
 from headstart.classify.heads.kinds import HEADS, HeadOptions, fit_head, make_head
 from headstart.classify.training import train
@@ -144,7 +144,7 @@ def test_the_same_training_writes_the_same_bytes(clustered, tmp_path):
 @pytest.mark.parametrize("head", HEADS)
 def test_a_file_that_disagrees_with_scikit_learn_is_not_written(clustered, tmp_path, monkeypatch, head, where, by):
     def wrong(pipeline):
-        *rest, last = fold(pipeline)
+        *rest, last = to_layers(pipeline)
         spoilt = np.array(getattr(last, where))
         spoilt[..., 0] += by
         return [*rest, replace(last, **{where: spoilt})]

@@ -12,7 +12,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from headstart.classify.artifact.layers import fold
+from headstart.classify.artifact.layers import to_layers
 from headstart.classify.errors import HeadError
 
 
@@ -32,7 +32,7 @@ def run(layers, points: np.ndarray) -> np.ndarray:
 
 
 def difference(head, points: np.ndarray) -> float:
-    return float(np.abs(run(fold(head), points) - head.predict_proba(points)).max())
+    return float(np.abs(run(to_layers(head), points) - head.predict_proba(points)).max())
 
 
 MODELS = {
@@ -84,7 +84,7 @@ def test_a_bare_classifier_folds_too():
 
 
 def test_a_model_of_two_classes_has_a_column_for_each():
-    layers = fold(LogisticRegression().fit(np.eye(4), [0, 0, 1, 1]))
+    layers = to_layers(LogisticRegression().fit(np.eye(4), [0, 0, 1, 1]))
     assert [(layer.weights.shape, layer.bias.shape) for layer in layers] == [((4, 2), (2,))]
 
 
@@ -98,4 +98,4 @@ def test_a_model_of_two_classes_has_a_column_for_each():
 )
 def test_what_cannot_be_folded_is_refused(pipeline, message):
     with pytest.raises(HeadError, match=message):
-        fold(fit(pipeline, np.eye(4), [0, 0, 1, 1]))
+        to_layers(fit(pipeline, np.eye(4), [0, 0, 1, 1]))

@@ -146,7 +146,7 @@ def test_a_classifier_does_no_better_than_itself(rivals):
 def test_two_classifiers_are_compared_on_the_images_that_the_new_one_has_not_seen(rivals):
     store, new, old = rivals
     judged = evaluate(store, new)
-    found = compare_classifiers(str(store.place), judged, new, old)
+    found = compare_classifiers(str(store.location), judged, new, old)
     assert (found.images, found.accuracy_new) == (60, judged.accuracy)
     assert found.accuracy_old == np.mean(
         read_classifier(old).probabilities(store.embeddings(judged.rows)).argmax(axis=1) == store.labels[judged.rows]

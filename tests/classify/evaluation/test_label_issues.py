@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headstart.classify.errors import ClassifyError, LabelError
-from headstart.classify.evaluation.label_issues import find_suspects
+from headstart.classify.evaluation.label_issues import find_label_issues
 
 NAMES = ["ash", "birch", "cedar"]
 
@@ -29,7 +29,7 @@ def flipped(make_store, clusters):
 
 def test_flipped_labels_are_found_with_what_they_should_be(cleanlab, flipped):
     store, labels, codes = flipped
-    found = find_suspects(store, np.arange(90), labels, believing(codes))
+    found = find_label_issues(store, np.arange(90), labels, believing(codes))
     assert sorted(suspect.row for suspect in found) == [5, 16, 40, 77]
     for suspect in found:
         assert suspect.path == store.paths[suspect.row]
@@ -42,13 +42,18 @@ def test_the_likeliest_mistakes_come_first(cleanlab, flipped):
     store, labels, codes = flipped
     probabilities = believing(codes)
     probabilities[16], probabilities[5] = believing(codes[[16]], sure=0.99), believing(codes[[5]], sure=0.88)
-    assert [suspect.row for suspect in find_suspects(store, np.arange(90), labels, probabilities)] == [16, 40, 77, 5]
+    assert [suspect.row for suspect in find_label_issues(store, np.arange(90), labels, probabilities)] == [
+        16,
+        40,
+        77,
+        5,
+    ]
 
 
 def test_a_class_without_rows_shifts_no_other(cleanlab, flipped):
     store, labels, codes = flipped
     rows = np.flatnonzero((labels != 0) & (codes != 0))
-    found = find_suspects(store, rows, labels[rows], believing(codes[rows]))
+    found = find_label_issues(store, rows, labels[rows], believing(codes[rows]))
     wrong = rows[labels[rows] != codes[rows]].tolist()
     assert len(wrong) > 0
     assert [(suspect.row, suspect.likely) for suspect in found] == [(row, NAMES[codes[row]]) for row in wrong]
@@ -57,7 +62,7 @@ def test_a_class_without_rows_shifts_no_other(cleanlab, flipped):
 def test_rows_are_the_stores_own(cleanlab, flipped):
     store, labels, codes = flipped
     rows = np.arange(89, 9, -1)
-    found = find_suspects(store, rows, labels[rows], believing(codes[rows]))
+    found = find_label_issues(store, rows, labels[rows], believing(codes[rows]))
     assert sorted(suspect.row for suspect in found) == [16, 40, 77]
 
 
@@ -66,7 +71,7 @@ def test_neighbours_have_a_say(cleanlab, flipped):
     store, labels, codes = flipped
     says = codes.copy()
     says[20] = (codes[20] + 1) % 3
-    found = find_suspects(store, np.arange(90), labels, believing(says, sure=0.8))
+    found = find_label_issues(store, np.arange(90), labels, believing(says, sure=0.8))
     quality = {suspect.row: suspect.quality for suspect in found}
     assert {5, 16, 40, 77} <= set(quality)
     assert quality.get(20, 1) > 0.4
@@ -76,17 +81,17 @@ def test_neighbours_have_a_say(cleanlab, flipped):
 def test_right_labels_are_not_suspected(cleanlab, flipped):
     store, _, codes = flipped
     rows = np.setdiff1d(np.arange(90), [5, 16, 40, 77])
-    assert find_suspects(store, rows, codes[rows], believing(codes[rows])) == []
+    assert find_label_issues(store, rows, codes[rows], believing(codes[rows])) == []
 
 
 def test_it_prints_nothing_and_takes_small_and_missing_classes(cleanlab, make_store, clusters, capfd):
     vectors, codes = clusters(41, 2)
     codes[40] = 2
     store = make_store([NAMES[code] for code in codes], vectors)
-    find_suspects(store, np.arange(41), codes, believing(codes))
-    find_suspects(store, np.arange(40), codes[:40], believing(codes[:40]))
-    assert find_suspects(store, np.arange(0, 40, 2), codes[:40:2], believing(codes[:40:2])) == []
-    assert find_suspects(store, np.arange(0), codes[:0], believing(codes[:0])) == []
+    find_label_issues(store, np.arange(41), codes, believing(codes))
+    find_label_issues(store, np.arange(40), codes[:40], believing(codes[:40]))
+    assert find_label_issues(store, np.arange(0, 40, 2), codes[:40:2], believing(codes[:40:2])) == []
+    assert find_label_issues(store, np.arange(0), codes[:0], believing(codes[:0])) == []
     assert capfd.readouterr() == ("", "")
 
 
@@ -95,12 +100,12 @@ def test_without_cleanlab_it_says_what_to_install(flipped, monkeypatch):
     monkeypatch.setitem(sys.modules, "cleanlab", None)
     monkeypatch.setitem(sys.modules, "cleanlab.filter", None)
     with pytest.raises(ClassifyError, match=r'pip install "headstart\[report\]"'):
-        find_suspects(store, np.arange(90), labels, believing(codes))
+        find_label_issues(store, np.arange(90), labels, believing(codes))
 
 
 def test_what_does_not_belong_together_is_refused(flipped):
     store, labels, codes = flipped
     with pytest.raises(LabelError, match="same rows"):
-        find_suspects(store, np.arange(90), labels, believing(codes)[:80])
+        find_label_issues(store, np.arange(90), labels, believing(codes)[:80])
     with pytest.raises(LabelError, match="3 classes"):
-        find_suspects(store, np.arange(90), labels, believing(codes, k=4))
+        find_label_issues(store, np.arange(90), labels, believing(codes, k=4))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headstart.classify.evaluation.metrics import judge_rows
-from headstart.classify.evaluation.warnings import caveats
+from headstart.classify.evaluation.warnings import find_warnings
 from headstart.classify.heads.kinds import HeadOptions
 from headstart.classify.split.duplicates import find_duplicates
 from headstart.classify.split.holdout import split_rows
@@ -21,7 +21,7 @@ def said(
     probabilities = np.full((len(labels), k), 0.1 / (k - 1))
     probabilities[np.arange(len(labels)), (labels + wrong) % k] = 0.9
     evaluation = replace(judge_rows(store, probabilities, split.test, store.classes), untrained=untrained)
-    return caveats(store, split, evaluation, duplicates, HeadOptions(**options), is_trained)
+    return find_warnings(store, split, evaluation, duplicates, HeadOptions(**options), is_trained)
 
 
 def test_of_plenty_of_good_images_nothing_is_to_be_said(clustered):

@@ -196,7 +196,7 @@ def test_too_few_classes_or_images_are_refused(make_store, labels, message):
     store = make_store(labels)
     with pytest.raises(LabelError, match=message) as caught:
         split_rows(store)
-    assert str(store.place) in str(caught.value)
+    assert str(store.location) in str(caught.value)
 
 
 def test_a_class_whose_images_all_failed_is_named(make_store):

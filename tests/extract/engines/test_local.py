@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstart.extract.engines.local import Engine, Known
+from headstart.extract.engines.local import Engine, Reused
 from headstart.extract.sources.find import find_images
 from headstart.extract.store.rows import NO_DIGEST, Outcome
 from headstart.files.cores import cores
@@ -45,7 +45,7 @@ def engine(photos):
     return engine
 
 
-def run(engine: Engine) -> list[Outcome | Known]:
+def run(engine: Engine) -> list[Outcome | Reused]:
     return list(engine.outcomes(find_images(engine.root).items))
 
 
@@ -98,7 +98,7 @@ def test_known_content_is_neither_decoded_nor_run(engine):
     session = MeanColour()
     results = run(engine(session, find_content=lambda digest: 7))
     assert session.batches == []
-    assert {(type(result), result.row) for result in results} == {(Known, 7)}
+    assert {(type(result), result.row) for result in results} == {(Reused, 7)}
     assert [result.size for result in results] == [result.item.size for result in results]
 
 

@@ -134,7 +134,7 @@ def _kill_at_half(progress) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "most"), [({"share": Share(1, 2)}, 0.7), ({"listener": _kill_at_half}, 1.5 / MOST_IMAGES)]
+    ("before", "most"), [({"share": Share(1, 2)}, 0.7), ({"progress": _kill_at_half}, 1.5 / MOST_IMAGES)]
 )
 def test_what_is_done_is_not_asked_for_again(memory, here, backbone, tmp_path, before, most):
     url, spoil = memory

@@ -13,6 +13,7 @@ from PIL import Image
 from headstart.extract import EngineOptions, embed, find_images
 from headstart.extract.errors import SourceError
 from headstart.extract.store.schema import ROW_DTYPES
+from headstart.files.errors import HeadstartError, LocationError
 
 boto3 = pytest.importorskip("boto3")
 pytest.importorskip("s3fs")
@@ -118,7 +119,7 @@ def test_no_more_is_held_ahead_than_is_allowed(door, bucket, backbone, tmp_path,
 def test_a_url_of_this_machine_is_a_folder_and_one_with_a_password_is_refused(photos, tmp_path):
     found = find_images(f"file://{photos}")
     assert [item.path for item in found.items] == [item.path for item in find_images(photos).items]
-    with pytest.raises(SourceError, match="without a name or password") as caught:
+    with pytest.raises(LocationError, match="without a name or password") as caught:
         find_images("ftp://me:secret@host/photos")
     assert "secret" not in str(caught.value)
 
@@ -212,7 +213,7 @@ def test_memory_is_a_store_as_well(photos, backbone, tmp_path):
 )
 def test_what_cannot_be_listed_is_told_in_one_line(door, monkeypatch, url, said):
     monkeypatch.setattr("headstart.files.filesystems.FIRST_WAIT", 0.001)
-    with pytest.raises(SourceError, match=said) as caught:
+    with pytest.raises(HeadstartError, match=said) as caught:
         find_images(url)
     assert str(caught.value).startswith(f"{url}: ")
     assert "\n" not in str(caught.value)

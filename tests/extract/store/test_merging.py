@@ -8,7 +8,7 @@ import pytest
 
 from headstart.extract import Share, embed, find_images, merge, open_store
 from headstart.extract.errors import SourceError, StoreError
-from headstart.extract.sources import items as source
+from headstart.extract.sources import folders as source
 from headstart.extract.store.schema import ROW_DTYPES
 from headstart.files.errors import OutputError
 

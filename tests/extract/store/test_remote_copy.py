@@ -12,12 +12,12 @@ import pytest
 
 from headstart.classify import score, train
 from headstart.extract import EngineOptions, Share, embed, merge, open_store, read_model
-from headstart.extract.errors import BusyError, SourceError, StoreError
+from headstart.extract.errors import BusyError, StoreError
 from headstart.extract.store import remote_copy as copies
 from headstart.extract.store.remote_copy import working_copy
 from headstart.extract.store.schema import ROW_DTYPES
 from headstart.extract.store.shards import MODEL_FILE, shards_of
-from headstart.files.errors import OutputError
+from headstart.files.errors import LocationError, OutputError
 
 boto3 = pytest.importorskip("boto3")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of boto and its kin
@@ -274,8 +274,8 @@ def test_a_url_of_this_machine_is_a_path(photos, backbone, tmp_path, machine):
     [
         ("s3://no-such-bucket-of-ours/photos.h5", OutputError, "cannot be written: "),
         ("s3://no-such-bucket-of-ours", OutputError, "expected a name that ends in .h5|cannot be written"),
-        ("nothing://a/photos.h5", SourceError, "cannot be opened"),
-        ("s3://me:secret@host/photos.h5", SourceError, "without a name or password"),
+        ("nothing://a/photos.h5", LocationError, "cannot be opened"),
+        ("s3://me:secret@host/photos.h5", LocationError, "without a name or password"),
     ],
 )
 def test_what_cannot_be_written_is_told_before_any_work(door, photos, backbone, url, kind, said):
@@ -340,7 +340,7 @@ def test_workers_of_ray_on_this_machine_write_to_the_copy(bucket, photos, backbo
     pytest.importorskip("ray")
     store, _ = embed(photos, backbone, f"{bucket}/photos.emb", options=EngineOptions(engine="ray", workers=2))
     assert_same(store, embed(photos, backbone, tmp_path / "local.h5")[0])
-    assert len(objects(bucket)) == 1 + len(shards_of(store.place))
+    assert len(objects(bucket)) == 1 + len(shards_of(store.location))
 
 
 def test_what_fails_is_tried_again_and_never_half_there(photos, backbone, tmp_path, machine, monkeypatch):

@@ -14,7 +14,7 @@ from headstart.extract.sources.items import Item
 from headstart.extract.store import shard_reader as layout
 from headstart.extract.store.rows import Outcome, to_rows, to_vectors
 from headstart.extract.store.schema import Header, Rows
-from headstart.extract.store.shard_reader import TableReader
+from headstart.extract.store.shard_reader import ShardReader
 from headstart.extract.store.writer import write_shard
 
 DIM = 16
@@ -59,7 +59,7 @@ def through_hdf5(path: Path) -> dict[str, np.ndarray]:
         return {name: dataset[:] for name, dataset in file.items()}
 
 
-def assert_is_read(reader: TableReader, path: Path, header: Header) -> None:
+def assert_is_read(reader: ShardReader, path: Path, header: Header) -> None:
     """Compare with what HDF5 itself reads from the file."""
     table, expected = reader.read(path), through_hdf5(path)
     columns = {name: getattr(table.rows, name) for name in Rows.__dataclass_fields__}
@@ -74,14 +74,14 @@ def assert_is_read(reader: TableReader, path: Path, header: Header) -> None:
 
 
 def test_files_that_differ_only_in_values_are_parsed_once(shard, header, parsed):
-    reader = TableReader()
+    reader = ShardReader()
     for path in [shard(number) for number in range(1, 8)]:
         assert_is_read(reader, path, header)
     assert len(parsed) == 1
 
 
 def test_files_of_other_lengths_paths_and_headers_are_parsed_each(shard, header, parsed):
-    reader = TableReader()
+    reader = ShardReader()
     others = replace(header, classes=("cat", "eel")), replace(header, root="/others"), replace(header, dtype="float32")
     paths = [
         (shard(1), header),
@@ -96,12 +96,12 @@ def test_files_of_other_lengths_paths_and_headers_are_parsed_each(shard, header,
 
 
 def test_no_rows_are_read_as_none(shard, header):
-    assert_is_read(TableReader(), shard(1, rows=0), header)
+    assert_is_read(ShardReader(), shard(1, rows=0), header)
 
 
 def test_large_files_are_parsed_each(shard, header, parsed, monkeypatch):
     monkeypatch.setattr("headstart.extract.store.shard_reader.COMPARED_BYTES", 1000)
-    reader = TableReader()
+    reader = ShardReader()
     assert_is_read(reader, shard(1), header)
     assert_is_read(reader, shard(2), header)
     assert len(parsed) == 2
@@ -110,7 +110,7 @@ def test_large_files_are_parsed_each(shard, header, parsed, monkeypatch):
 def test_rows_anywhere_in_a_file_are_read(shard):
     path = shard(1, rows=30)
     with open(path, "rb") as file:
-        vectors = TableReader().read(path).vectors
+        vectors = ShardReader().read(path).vectors
         np.testing.assert_array_equal(vectors.read(file, 7, 5), through_hdf5(path)["embedding"][7:12])
         with pytest.raises(ValueError, match="ends before"):
             vectors.read(file, 29, 200)
@@ -118,7 +118,7 @@ def test_rows_anywhere_in_a_file_are_read(shard):
 
 def test_only_so_many_layouts_are_kept_and_none_of_single_files(shard, header, parsed, monkeypatch, tmp_path):
     monkeypatch.setattr(layout, "REMEMBERED", 3)
-    reader = TableReader()
+    reader = ShardReader()
     for number in range(1, 9):
         assert_is_read(reader, shard(number, rows=number), header)
         assert len(reader._layouts) <= 3
@@ -135,11 +135,11 @@ def test_a_fault_of_the_system_is_not_taken_for_another_schema(shard, monkeypatc
     path = shard(1)
     monkeypatch.setattr(layout.Span, "read", fail)
     with pytest.raises(StoreError, match="cannot be read: Input/output error"):
-        TableReader().read(path)
+        ShardReader().read(path)
 
 
 def test_a_shard_that_is_gone_since_it_was_listed_is_told_so(shard):
     path = shard(1)
     path.unlink()
     with pytest.raises(StoreError, match="is gone since it was listed"):
-        TableReader().read(path)
+        ShardReader().read(path)

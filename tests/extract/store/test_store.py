@@ -107,7 +107,7 @@ def test_a_store_that_another_run_has_replaced_gives_no_rows_of_the_other(tmp_pa
 
 
 def test_a_store_that_is_gone_is_told(store):
-    a_file_of(store.place).unlink()
+    a_file_of(store.location).unlink()
     with pytest.raises(StoreError, match="is gone since the store was opened"):
         store.embeddings()
 
@@ -168,17 +168,17 @@ def test_plain_h5py_reads_one_file(tmp_path, model, vectors):
 
 @pytest.mark.parametrize("cut", [1, 511, 513, -1, -1000])
 def test_a_truncated_file_is_refused(store, cut):
-    file = a_file_of(store.place)
+    file = a_file_of(store.location)
     os.truncate(file, cut if cut > 0 else file.stat().st_size + cut)
-    assert "damaged" in refusal(store.place) or "another kind" in refusal(store.place)
+    assert "damaged" in refusal(store.location) or "another kind" in refusal(store.location)
 
 
 def test_an_altered_file_is_refused(store):
-    file = a_file_of(store.place)
+    file = a_file_of(store.location)
     data = bytearray(file.read_bytes())
     data[-5] ^= 1
     file.write_bytes(data)
-    assert f"{file}: damaged" in refusal(store.place)
+    assert f"{file}: damaged" in refusal(store.location)
 
 
 def test_a_shard_under_the_name_of_another_is_refused(tmp_path, model, vectors):
@@ -212,12 +212,12 @@ def test_shards_of_two_models_are_not_mixed(tmp_path, model, backbone_bytes, vec
 
 def rewritten(store: Store, change) -> Path:
     """Alter a file through h5py, as another program would, and give it the digest that its bytes then have."""
-    with h5py.File(store.place, "r+") as file:
+    with h5py.File(store.location, "r+") as file:
         change(file)
-    data = store.place.read_bytes()[USER_BLOCK:]
+    data = store.location.read_bytes()[USER_BLOCK:]
     line = f"headstart-store 1 sha256 {hashlib.sha256(data).hexdigest()}\n".encode()
-    store.place.write_bytes(line.ljust(USER_BLOCK, b"\0") + data)
-    return store.place
+    store.location.write_bytes(line.ljust(USER_BLOCK, b"\0") + data)
+    return store.location
 
 
 def _of_schema_2(file):

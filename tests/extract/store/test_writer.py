@@ -231,7 +231,7 @@ def test_rows_that_are_no_longer_wanted_go(writer):
         store = again.finish(again.known.gone([item(1)]))
     assert again.removed == 2
     assert store.paths == ["001.jpg"]
-    assert open_store(store.place).paths == ["001.jpg"]
+    assert open_store(store.location).paths == ["001.jpg"]
     returned = write(writer(), outcome(0), outcome(1))
     assert returned.paths == ["000.jpg", "001.jpg"]
 
