@@ -1,13 +1,15 @@
-"""Folder of images -> embedding store, in one call."""
+"""One run from images to a store: the job behind `embed`, and behind `headstart.classify.score`."""
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.extract.engines.open import open_runner
 from headstart.extract.engines.runners import Runner
-from headstart.extract.engines.tail import TailRunner, of_as_many_views, source_of
+from headstart.extract.engines.tail import of_as_many_views, require_trunk, source_of
 from headstart.extract.errors import ModelError
 from headstart.extract.inference.model import CUT, Model, read_model
 from headstart.extract.inference.subgraph import uncut
@@ -22,7 +24,7 @@ from headstart.extract.store.shards import PARTS, is_store
 from headstart.extract.store.store import Store, open_store
 from headstart.extract.store.writer import StoreWriter, is_folder_store
 from headstart.files.atomic import check_outside
-from headstart.files.errors import OutputError
+from headstart.files.errors import OptionError, OutputError
 from headstart.files.progress import Progress, ProgressCallback
 
 
@@ -33,13 +35,13 @@ class RunSummary:
     Attributes
     ----------
     inputs, embedded, failed
-        Of the images that are there now.
+        Numbers of images in the finished store.
     computed, reused
-        How many were decoded (or found to fail) in this run, and how many rows were there already.
+        How many rows this run computed (failures included), and how many were stored already.
     removed
-        Rows that went because their image did.
+        Rows dropped because their image is gone.
     provider
-        onnxruntime's name of what ran.
+        The execution provider that ran, as its runtime calls it.
     passed_over
         What ``auto`` could not use, with reasons.
     seconds
@@ -47,7 +49,7 @@ class RunSummary:
     stages
         Seconds spent in each stage, summed over threads: read, decode, infer, store.
     bottleneck
-        The stage that took longest; empty where nothing was computed.
+        The stage that took longest; empty if nothing was computed.
     """
 
     inputs: int
@@ -63,40 +65,71 @@ class RunSummary:
     bottleneck: str
 
 
+@dataclass(frozen=True)
+class Job:
+    """What one run computes, from what, and how.
+
+    Attributes
+    ----------
+    images
+        A folder, URL or manifest of images; or a store of tensors, which go through the model's tail.
+    model, output, dtype
+        The model, which of its outputs is stored, and in which precision.
+    share
+        The part of the images that this run handles; None for all.
+    options, progress
+        As `embed` takes them.
+    stage
+        What progress is reported as.
+    is_temporary
+        Whether the rows are deleted once they have been used.
+    """
+
+    images: str | os.PathLike[str] | Store
+    model: Model
+    output: str = "embedding"
+    dtype: str = "float16"
+    share: Share | None = None
+    options: EngineOptions | None = None
+    progress: ProgressCallback | None = None
+    stage: str = "embedding"
+    is_temporary: bool = False
+
+
 def embed(
     images: str | os.PathLike[str] | Store,
     model: str | os.PathLike[str] | Model = "backbone.onnx",
     output: str | os.PathLike[str] = "photos.h5",
     *,
     dtype: str = "float16",
-    views: int = 1,
     share: Share | None = None,
     options: EngineOptions | None = None,
     progress: ProgressCallback | None = None,
+    views: int = 1,
 ) -> tuple[Store, RunSummary]:
-    """Embed every image of a folder or manifest, and keep the embeddings in a store.
+    """Embed every image of a folder or manifest into a store.
 
-    What is in the store already and has not changed is not computed again; a run that was cut off goes on.
+    Rows of unchanged images are reused, and an interrupted run resumes.
 
     Parameters
     ----------
     images
-        A folder, or a manifest (see `find_images`); or a store of what the trunk of a network that is cut gave, whose
-        rows are then carried through the tail, and no image is read.
+        A folder, URL or manifest (see `find_images`); or a store of tensors, made with a backbone that is cut, whose
+        rows then go through the tail of `model` without any image being decoded.
     model
-        A backbone made by ``headstart export`` or ``headstart tune``, or its file. Of a network that is cut, what its
-        trunk gives is stored.
+        A backbone made by ``headstart export`` or ``headstart tune``, as a path, URL or `Model`.
+        If the backbone is cut, the store holds the tensors at its cut.
     output
-        A file to be compacted into (``photos.h5``), or a folder of shards (``photos.emb``); here or at a URL, whose
-        store is then worked on as a copy (see `headstart.extract.store.remote_copy`).
+        A single file (``photos.h5``) or a folder of shards (``photos.emb``), local or at a URL; a remote store is
+        updated through a local copy (see `headstart.extract.store.remote_copy`).
     dtype
         ``"float16"`` (relative error below 5e-4) or ``"float32"``.
-    views
-        Augmented views per image whose mean is the embedding (see `headstart.extract.inference.views`): 1, 2 or 4.
     share
-        Which part of the images to embed, where several runs divide them up; the rows of other parts are left alone.
+        The part of the images to embed, if several runs share them; rows of other parts are left alone.
     progress
         Called after every row.
+    views
+        Augmented views per image whose mean is the embedding (see `headstart.extract.inference.views`): 1, 2 or 4.
 
     Returns
     -------
@@ -105,114 +138,99 @@ def embed(
 
     Raises
     ------
-    ExtractError
-        `SourceError`, `ModelError`, `ProviderError`, `StoreError` or `OutputError`; an image that fails raises nothing.
+    OptionError
+        If an option has a value that is not allowed.
+    ExtractError, OutputError
+        If the images, the model or the store cannot be used; an image that fails raises nothing.
     """
     if dtype not in DTYPES:
-        raise OutputError(f"unknown dtype {dtype!r}; expected one of {', '.join(DTYPES)}")
+        raise OptionError(f"unknown dtype {dtype!r}; expected one of {', '.join(DTYPES)}")
     if not isinstance(images, Store):
         check_outside(output, images)
-    with working_copy(output) as place:
-        if place.suffix == PARTS or not (is_folder_store(place) or place.suffix in (".h5", ".hdf5")):
-            raise OutputError(f"{place}: expected a name that ends in .h5 (one file) or .emb (a folder of shards)")
-        backbone = model if isinstance(model, Model) else read_model(model)
-        options = options or EngineOptions()
-        if isinstance(images, Store) or is_store(images):
-            work = _of_tensors(images, backbone, views, options)
-        else:
-            work = _of_images(images, backbone, views, options)
-        return _embed(work, place, dtype, share, progress)
+    with working_copy(output) as path:
+        if path.suffix == PARTS or not (is_folder_store(path) or path.suffix in (".h5", ".hdf5")):
+            raise OutputError(f"{path}: expected a name that ends in .h5 (one file) or .emb (a folder of shards)")
+        job = Job(*_plan(images, model, views), dtype, share, options, progress)
+        with run(job, path) as finished:
+            return finished
 
 
-def _embed(
-    work: "_Work", place: Path, dtype: str, share: Share | None, progress: ProgressCallback | None
-) -> tuple[Store, RunSummary]:
-    listing, runner = work.listing, work.runner
-    source = listing if share is None else share.of_source(listing)
-    started = time.monotonic()
-    with StoreWriter(place, header_for(source, work.backbone, runner, work.output, dtype), work.backbone) as writer:
-        writer.known.require_same_images(listing.items)
-        computed = fill(writer, source, runner, progress)
-        gone = [path for path in writer.known.gone(listing.items) if share is None or share.holds(path)]
-        del source, listing, work  # with many images their list is the largest thing in memory, and a store comes next
-        store = writer.finish(gone)
-    present = int(store.is_embedded.sum())
-    summary = RunSummary(
-        inputs=len(store),
-        embedded=present,
-        failed=len(store) - present,
-        computed=computed,
-        reused=len(store) - computed,
-        removed=writer.removed,
-        provider=", ".join(runner.providers or store.header.providers),
-        passed_over=runner.passed_over,
-        seconds=time.monotonic() - started,
-        stages=(stages := runner.seconds()),
-        bottleneck=max(stages, key=lambda stage: stages[stage]) if computed else "",
-    )
-    return store, summary
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What is embedded, by which model, which output of it, and what runs that."""
-
-    listing: Source
-    backbone: Model
-    output: str
-    runner: Runner
-
-
-def _of_images(images: str | os.PathLike[str], backbone: Model, views: int, options: EngineOptions) -> _Work:
-    if "probabilities" in backbone.outputs:
+def _plan(
+    images: str | os.PathLike[str] | Store, model: str | os.PathLike[str] | Model, views: int
+) -> tuple[str | os.PathLike[str] | Store, Model, str]:
+    """Return the images or tensors, the backbone, and which of its outputs is to be stored."""
+    if not isinstance(model, Model):
+        model = read_model(model)
+    if isinstance(images, Store) or is_store(images):
+        tensors = images if isinstance(images, Store) else open_store(images)
+        require_trunk(tensors, model)
+        model = of_as_many_views(uncut(model), tensors)
+        held = len(model.metadata.get("views", ["full"]))
+        if views not in (1, held):
+            raise OptionError(f"{tensors.location}: holds {held} views of each image, not {views}; leave --views out")
+        return tensors, model, "embedding"
+    if "probabilities" in model.outputs:
         raise ModelError(
-            f"{backbone.source}: expected a backbone, found a classifier; embed with the backbone it came from"
+            f"{model.source}: expected a backbone, found a classifier; embed with the backbone it came from"
         )
-    listing, backbone = find_images(images), with_views(backbone, views)
-    output = CUT if CUT in backbone.outputs else "embedding"
-    return _Work(listing, backbone, output, open_runner(backbone, output, options))
+    model = with_views(model, views)
+    return images, model, CUT if CUT in model.outputs else "embedding"
 
 
-def _of_tensors(store: str | os.PathLike[str] | Store, backbone: Model, views: int, options: EngineOptions) -> _Work:
-    tensors = store if isinstance(store, Store) else open_store(store)
-    runner = TailRunner(tensors, backbone, options)
-    seen = of_as_many_views(uncut(backbone), tensors)
-    held = len(seen.metadata.get("views", ["full"]))
-    if views not in (1, held):
-        raise ModelError(f"{tensors.location}: holds {held} views of each image, not {views}; leave --views out")
-    return _Work(source_of(tensors), seen, "embedding", runner)
+@contextmanager
+def run(job: Job, path: Path) -> Iterator[tuple[Store, RunSummary]]:
+    """Bring a store up to date with its images, and hold its lock while the block uses it.
+
+    Raises
+    ------
+    ExtractError, OptionError, OutputError
+        As `embed`.
+    """
+    started = time.monotonic()
+    tensors = job.images if isinstance(job.images, Store) else None
+    listing = find_images(job.images) if not isinstance(job.images, Store) else source_of(job.images)
+    runner = open_runner(job.model, job.output, job.options or EngineOptions(), tensors)
+    source = listing if job.share is None else job.share.of_source(listing)
+    with StoreWriter(path, _header(job, source, runner), job.model) as writer:
+        writer.known.require_same_images(listing.items)
+        computed = _fill(writer, source, runner, job)
+        gone = [path for path in writer.known.gone(listing.items) if job.share is None or job.share.holds(path)]
+        del source, listing  # with many images the list is the largest thing in memory, and the store comes next
+        store = writer.finish(gone)
+        yield store, _summary(store, writer, runner, computed, time.monotonic() - started)
+        if job.is_temporary:
+            writer.discard()
 
 
-def header_for(source: Source, model: Model, runner: Runner, output: str, dtype: str) -> Header:
-    """Describe the rows that a run will write."""
+def _header(job: Job, source: Source, runner: Runner) -> Header:
     return Header(
-        model=model.metadata,
-        model_sha256=model.sha256,
-        output=output,
-        shape=model.outputs[output],
-        dtype=dtype,
+        model=job.model.metadata,
+        model_sha256=job.model.sha256,
+        output=job.output,
+        shape=job.model.outputs[job.output],
+        dtype=job.dtype,
         classes=tuple(source.classes),
         root=source.location,
         providers=runner.providers,
     )
 
 
-def fill(writer: StoreWriter, source: Source, runner: Runner, progress: ProgressCallback | None) -> int:
-    """Bring a store up to date with a source; give the number of images computed."""
+def _fill(writer: StoreWriter, source: Source, runner: Runner, job: Job) -> int:
+    """Store a row for every image that has none yet; return how many were computed."""
     todo, failed = _reuse(writer, source)
     total, computed = len(source.items), 0
     done = total - len(todo)
     for step in runner.run(source.root, todo, writer):
         done, failed, computed = done + step.rows, failed + step.failed, computed + step.computed
-        if progress:
-            progress(Progress("embedding", done, total, failed))
+        if job.progress:
+            job.progress(Progress(job.stage, done, total, failed))
     return computed
 
 
 def _reuse(writer: StoreWriter, source: Source) -> tuple[list[Item], int]:
-    """Keep the rows of unchanged items; give the items that must be read, and how many kept rows are failures.
+    """Keep the rows of unchanged items; return the other items, and how many of the kept rows are failures.
 
-    Those of one archive come in the order that they have in it, whatever their names are.
+    Items of one archive come in their order within it.
     """
     todo: list[Item] = []
     failed = 0
@@ -226,3 +244,20 @@ def _reuse(writer: StoreWriter, source: Source) -> tuple[list[Item], int]:
             writer.add(writer.known.copied(row, item, item.size, item.mtime_ns))
     todo.sort(key=lambda item: (item.container, item.start))
     return todo, failed
+
+
+def _summary(store: Store, writer: StoreWriter, runner: Runner, computed: int, seconds: float) -> RunSummary:
+    embedded, stages = int(store.is_embedded.sum()), runner.clock.seconds()
+    return RunSummary(
+        inputs=len(store),
+        embedded=embedded,
+        failed=len(store) - embedded,
+        computed=computed,
+        reused=len(store) - computed,
+        removed=writer.removed,
+        provider=", ".join(runner.providers or store.header.providers),
+        passed_over=runner.passed_over,
+        seconds=seconds,
+        stages=stages,
+        bottleneck=max(stages, key=lambda stage: stages[stage]) if computed else "",
+    )

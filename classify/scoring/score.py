@@ -1,8 +1,9 @@
-"""A folder of images, or an embedding store, through a classifier file into a table of predictions."""
+"""Images or an embedding store through a classifier into a file of predictions."""
 
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,17 +14,16 @@ from headstart.classify.artifact.classifier import Classifier, read_classifier
 from headstart.classify.artifact.graph import PREDICTION
 from headstart.classify.errors import PredictionError
 from headstart.classify.scoring.predictions import Prediction, check_format, write_predictions
-from headstart.extract.engines.open import open_runner
 from headstart.extract.options import EngineOptions
-from headstart.extract.pipeline import fill, header_for
-from headstart.extract.sources.find import find_images
+from headstart.extract.pipeline import Job, RunSummary, run
 from headstart.extract.store.merging import Share
 from headstart.extract.store.remote_copy import working_copy
 from headstart.extract.store.schema import EMBEDDED
 from headstart.extract.store.shards import PARTS, is_store
 from headstart.extract.store.store import Store, open_store
-from headstart.extract.store.writer import StoreWriter, remove_unfinished_of
+from headstart.extract.store.writer import remove_unfinished_of
 from headstart.files.atomic import check_output, check_outside
+from headstart.files.errors import OptionError
 from headstart.files.progress import ProgressCallback
 from headstart.files.urls import is_url
 
@@ -35,18 +35,20 @@ class ScoreSummary:
     Attributes
     ----------
     output
-        The table; text where it is at a URL.
+        The file of predictions, as text if it is at a URL.
     counts
-        Class name -> images for which it is the likeliest.
+        Class name -> number of images for which it is the likeliest class.
     labelled, agreeing
-        How many scored images lie in a folder with the name of a class (or have a label), and for how many of these it
-        is the likeliest class.
+        How many scored images have a label (or a class folder) that the classifier knows, and for how many of these
+        that is the likeliest class.
     unknown
-        How many of the scored images the classifier takes for none of its classes; None where it cannot tell.
+        How many scored images are flagged as none of the classes; None if the classifier cannot tell.
     provider
-        onnxruntime's name of what ran, or None where stored embeddings were scored.
+        The execution provider that ran, as its runtime calls it; None if stored embeddings were scored.
     passed_over
         What ``auto`` could not use, with reasons.
+    seconds
+        Wall time.
     stages
         Seconds spent in each stage, summed over threads: read, decode, infer, store.
     """
@@ -77,139 +79,120 @@ def score(
 ) -> ScoreSummary:
     """Score every image of a folder, manifest or store.
 
-    Scoring images goes through the same engine as embedding them; a run that was cut off goes on where it was.
+    Images go through the same engine as in `headstart.extract.embed`, and an interrupted run resumes.
 
     Parameters
     ----------
     images
-        A folder, URL or manifest of images, or an embedding store, whose images are then not read again.
+        A folder, URL or manifest of images, or an embedding store, whose images are not read again.
     classifier
         A file made by ``headstart train``.
     output
-        ``*.csv``, ``*.jsonl`` or ``*.parquet``, here or at a URL.
+        ``*.csv``, ``*.jsonl`` or ``*.parquet``, local or at a URL.
     top
-        How many of the likeliest classes are written for each image.
+        How many of the likeliest classes to write per image.
     share
-        Which part of the images to score, where several runs divide them up, each with a table of its own.
+        The part of the images to score, if several runs share them; each writes a file of its own.
 
     Raises
     ------
-    ClassifyError, ExtractError
-        Where classifier, images or output cannot be used; an image that fails is a row, with its reason.
+    OptionError
+        If an option has a value that is not allowed.
+    ClassifyError, ExtractError, OutputError
+        If the classifier, the images or the output cannot be used; an image that fails is a row with its reason.
     """
     started = time.monotonic()
     check_format(output)
     if top < 1:
-        raise PredictionError(f"the number of classes to write must be at least 1, found {top}")
+        raise OptionError(f"the number of classes to write must be at least 1, found {top}")
     check_outside(output, images)
-    with working_copy(output, is_store=False) as place:
-        check_output(place)
+    with working_copy(output, is_store=False) as path:
+        check_output(path)
         model = read_classifier(classifier)
-        if any(place.exists() and os.path.exists(given) and place.samefile(given) for given in (images, classifier)):
-            raise PredictionError(f"{place}: is what is being read; write the predictions to another file with -o")
-        run = _Run(model, place, min(top, len(model.classes)))
-        if is_store(images):
-            run.write(_score_store(model, open_store(images), share))
-        else:
-            _score_images(run, images, share, options or EngineOptions(), progress)
-    return run.summary(os.fspath(output) if is_url(output) else place, time.monotonic() - started)
-
-
-class _Run:
-    """Counts predictions on their way into the table."""
-
-    def __init__(self, classifier: Classifier, output: Path, places: int) -> None:
-        self.classifier, self.output, self._places = classifier, output, places
-        self._counts = np.zeros(len(classifier.classes), np.int64)
-        self._failed = self._labelled = self._agreeing = self._unknown = 0
-        self._knows_unknown = classifier.prediction == PREDICTION
-        self.stages: dict[str, float] = {}
-        self.provider: str | None = None
-        self.passed_over: list[str] = []
-
-    def write(self, batches: "Iterator[_Batch]") -> None:
-        predictions = (prediction for batch in batches for prediction in self._predictions(batch))
-        write_predictions(self.output, predictions, self._places, with_unknown=self._knows_unknown)
-
-    def summary(self, output: Path | str, seconds: float) -> ScoreSummary:
-        scored = int(self._counts.sum())
-        return ScoreSummary(
-            output=output,
-            inputs=scored + self._failed,
-            scored=scored,
-            failed=self._failed,
-            counts=dict(zip(self.classifier.classes, self._counts.tolist(), strict=True)),
-            labelled=self._labelled,
-            agreeing=self._agreeing,
-            unknown=self._unknown if self._knows_unknown else None,
-            provider=self.provider,
-            passed_over=self.passed_over,
-            seconds=seconds,
-            stages=self.stages,
-        )
-
-    def _predictions(self, batch: "_Batch") -> Iterator[Prediction]:
-        names = self.classifier.classes
-        probabilities = batch.predictions[:, : len(names)]
-        order = np.argsort(-probabilities, axis=1, kind="stable")[:, : self._places]
-        for row, best, found in zip(batch.rows, order, batch.predictions, strict=True):
-            path = os.fsdecode(batch.store.rows.path[row])
-            if batch.store.rows.status[row] != EMBEDDED:
-                self._failed += 1
-                yield Prediction(path, [], batch.store.rows.reason[row].decode("utf-8", "replace"))
-                continue
-            self._count(batch.store, int(row), int(best[0]))
-            top = [(names[i], float(found[i])) for i in best]
-            distance, unknown = (float(found[-2]), bool(found[-1])) if self._knows_unknown else (None, None)
-            self._unknown += bool(unknown)
-            yield Prediction(path, top, unknown=unknown, distance=distance)
-
-    def _count(self, store: Store, row: int, best: int) -> None:
-        names = self.classifier.classes
-        self._counts[best] += 1
-        code = int(store.labels[row])
-        if code >= 0 and store.classes[code] in names:
-            self._labelled += 1
-            self._agreeing += store.classes[code] == names[best]
+        if any(path.exists() and os.path.exists(source) and path.samefile(source) for source in (images, classifier)):
+            raise PredictionError(f"{path}: is also an input; write the predictions to another file with -o")
+        tally = _Tally(model, min(top, len(model.classes)))
+        job = Job(images, model.model, model.prediction, "float32", share, options, progress, "scoring", True)
+        with _scored_store(model, images, share) if is_store(images) else _scored(job, path) as (batches, finished):
+            predictions = (prediction for batch in batches for prediction in tally.predictions(batch))
+            write_predictions(path, predictions, tally.top, with_unknown=tally.knows_unknown)
+    return tally.summary(os.fspath(output) if is_url(output) else path, finished, time.monotonic() - started)
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """Rows of a store with the classifier's prediction of each, (m, k) or (m, k + 2); NaN for a failed row."""
+    """Rows of a store with the classifier's prediction for each, (m, k) or (m, k + 2); NaN for a failed row."""
 
     store: Store
     rows: NDArray[np.int64]
     predictions: NDArray[np.float32]
 
 
-def _score_store(classifier: Classifier, store: Store, share: Share | None) -> Iterator[_Batch]:
+@contextmanager
+def _scored(job: Job, path: Path) -> Iterator[tuple[Iterator[_Batch], RunSummary | None]]:
+    """Score images, and hold the lock of the rows until the block has written them to `path`."""
+    with run(job, path.with_name(path.name + PARTS)) as (store, finished):
+        remove_unfinished_of(path)
+        # The run of another share may have been interrupted here, and left rows.
+        chosen = store.batches(None if job.share is None else job.share.of_store(store))
+        yield (_Batch(store, rows, predictions) for rows, predictions in chosen), finished
+
+
+@contextmanager
+def _scored_store(
+    classifier: Classifier, images: str | os.PathLike[str], share: Share | None
+) -> Iterator[tuple[Iterator[_Batch], RunSummary | None]]:
+    """Score stored embeddings."""
+    store = open_store(images)
     classifier.require_store_of_same_backbone(store)
-    for rows, embeddings in store.batches(None if share is None else share.of_store(store)):
-        yield _Batch(store, rows, classifier.predictions(embeddings))
+    chosen = store.batches(None if share is None else share.of_store(store))
+    yield (_Batch(store, rows, classifier.predictions(embeddings)) for rows, embeddings in chosen), None
 
 
-def _score_images(
-    run: _Run,
-    images: str | os.PathLike[str],
-    share: Share | None,
-    options: EngineOptions,
-    progress: ProgressCallback | None,
-) -> None:
-    model, wanted = run.classifier.model, run.classifier.prediction
-    listing = find_images(images)
-    source = listing if share is None else share.of_source(listing)
-    runner = open_runner(model, wanted, options)
-    header = header_for(source, model, runner, wanted, "float32")
-    output = run.output
-    with StoreWriter(output.with_name(output.name + PARTS), header, model) as writer:
-        remove_unfinished_of(output)
-        writer.known.require_same_images(listing.items)
-        fill(writer, source, runner, progress)
-        gone = writer.known.gone(listing.items)
-        del source, listing
-        scored = writer.finish(gone)
-        ours = None if share is None else share.of_store(scored)  # a run of another share may have been cut off here
-        run.write(_Batch(scored, rows, predictions) for rows, predictions in scored.batches(ours))
-        writer.discard()
-    run.stages, run.passed_over = runner.seconds(), runner.passed_over
-    run.provider = ", ".join(runner.providers or scored.header.providers)
+class _Tally:
+    """Counts predictions on their way into the file."""
+
+    def __init__(self, classifier: Classifier, top: int) -> None:
+        self.top, self.knows_unknown = top, classifier.prediction == PREDICTION
+        self._classes = classifier.classes
+        self._counts = np.zeros(len(self._classes), np.int64)
+        self._failed = self._labelled = self._agreeing = self._unknown = 0
+
+    def predictions(self, batch: _Batch) -> Iterator[Prediction]:
+        store, names = batch.store, self._classes
+        order = np.argsort(-batch.predictions[:, : len(names)], axis=1, kind="stable")[:, : self.top]
+        for row, best, values in zip(batch.rows, order, batch.predictions, strict=True):
+            path = os.fsdecode(store.rows.path[row])
+            if store.rows.status[row] != EMBEDDED:
+                self._failed += 1
+                yield Prediction(path, [], store.rows.reason[row].decode("utf-8", "replace"))
+                continue
+            self._count(store, int(row), int(best[0]))
+            top = [(names[number], float(values[number])) for number in best]
+            distance, unknown = (float(values[-2]), bool(values[-1])) if self.knows_unknown else (None, None)
+            self._unknown += bool(unknown)
+            yield Prediction(path, top, unknown=unknown, distance=distance)
+
+    def summary(self, output: Path | str, finished: RunSummary | None, seconds: float) -> ScoreSummary:
+        scored = int(self._counts.sum())
+        return ScoreSummary(
+            output=output,
+            inputs=scored + self._failed,
+            scored=scored,
+            failed=self._failed,
+            counts=dict(zip(self._classes, self._counts.tolist(), strict=True)),
+            labelled=self._labelled,
+            agreeing=self._agreeing,
+            unknown=self._unknown if self.knows_unknown else None,
+            provider=finished.provider if finished else None,
+            passed_over=finished.passed_over if finished else [],
+            seconds=seconds,
+            stages=finished.stages if finished else {},
+        )
+
+    def _count(self, store: Store, row: int, best: int) -> None:
+        self._counts[best] += 1
+        code = int(store.labels[row])
+        if code >= 0 and store.classes[code] in self._classes:
+            self._labelled += 1
+            self._agreeing += store.classes[code] == self._classes[best]

@@ -1,22 +1,20 @@
-"""The local engine: items in, outcomes out, in the order of the items, whatever the number of threads.
+"""The local engine: turns items into outcomes, in the order of the items, on the threads of this process.
 
-Each thread takes a batch of items, reads and decodes them into one preallocated array, and runs the model on it with a
-single core, so that cores never wait for one another. An accelerator takes one batch at a time, while the other threads
-go on decoding. With `isolate` each thread has a process that decodes for it.
+Each thread reads and decodes a batch of items into one preallocated array and runs the model on it with a single core,
+so that cores never wait for one another. An accelerator takes one batch at a time, while the other threads go on
+decoding. With `isolate`, every thread decodes in a worker process of its own.
 """
 
 import hashlib
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Protocol, TypeGuard
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,57 +28,55 @@ from headstart.extract.sources.readers import Begun, Reader
 from headstart.extract.store.rows import NO_CONTENT, NO_DIGEST, Outcome
 from headstart.files.cores import cores
 from headstart.files.resize import ResizeRule
+from headstart.files.threads import in_order
 
 STAGES = ("read", "decode", "infer", "store")
 AHEAD = 256
-"""Images that may be embedded ahead of the one that is being stored, so that a slow disk keeps no thread waiting."""
+"""How many images may be embedded ahead of the one being stored, so that a slow disk keeps no thread waiting."""
 
-
-@dataclass(frozen=True)
-class Reused:
-    """An item whose content is stored already, at this row; it was read, but neither decoded nor embedded."""
-
-    row: int
-    item: Item
-    size: int
-    mtime_ns: int
+Reuse = Callable[[bytes, Item, int, int], Outcome | None]
+"""SHA-256 of an item's content, the item, its size and its mtime (ns) -> the outcome stored for that content."""
 
 
 class StageClock:
-    """Adds up how long each stage took, over all threads."""
+    """Adds up the seconds that each stage took, over all threads."""
 
-    def __init__(self) -> None:
-        self._seconds = dict.fromkeys(STAGES, 0.0)
+    def __init__(self, stages: Sequence[str] = STAGES) -> None:
+        self._seconds = dict.fromkeys(stages, 0.0)
         self._lock = threading.Lock()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Count the block's time for a stage."""
+        """Add the block's time to a stage."""
         started = time.perf_counter()
         try:
             yield
         finally:
-            with self._lock:
-                self._seconds[name] += time.perf_counter() - started
+            self.add(name, time.perf_counter() - started)
+
+    def add(self, name: str, seconds: float) -> None:
+        """Add seconds to a stage."""
+        with self._lock:
+            self._seconds[name] += seconds
 
     def seconds(self) -> dict[str, float]:
-        """Give the seconds of each stage so far."""
+        """Return the seconds of each stage so far."""
         return dict(self._seconds)
 
 
 class Decoder(Protocol):
-    """Bytes of an image -> its pixels, for one thread; see `headstart.extract.decoding.decode.decode`."""
+    """Decodes images for one thread; see `headstart.extract.decoding.decode.decode`."""
 
     def decode(self, data: bytes) -> NDArray[np.uint8]:
         """Decode one image, or raise `DecodeError`."""
 
     def close(self) -> None:
-        """Give back what it holds."""
+        """Release its process, if it has one."""
 
 
 @dataclass(frozen=True)
-class DecoderHere:
-    """Decodes in this process: hostile bytes that crash it end the run."""
+class InProcessDecoder:
+    """Decodes in this process, where an image that crashes its decoder ends the run."""
 
     rule: ResizeRule
 
@@ -89,21 +85,21 @@ class DecoderHere:
         return decode(data, self.rule)
 
     def close(self) -> None:
-        """There is nothing to give back."""
+        """Do nothing: there is no process to release."""
 
 
 def open_decoder(rule: ResizeRule, isolate: bool) -> Decoder:
-    """Give a decoder in a process of its own, or in this one.
+    """Open a decoder in a worker process, or in this one.
 
     Raises
     ------
     IsolationError
-        Where the system has no such processes.
+        If the system has no such processes.
     """
     if not isolate:
-        return DecoderHere(rule)
+        return InProcessDecoder(rule)
     if os.name != "posix":
-        raise IsolationError("decoding in processes of their own needs a POSIX system; use --no-isolate")
+        raise IsolationError("decoding in worker processes needs a POSIX system; use --no-isolate")
     from headstart.extract.decoding.isolated import IsolatedDecoder
 
     return IsolatedDecoder(rule)
@@ -111,119 +107,114 @@ def open_decoder(rule: ResizeRule, isolate: bool) -> Decoder:
 
 @dataclass(frozen=True)
 class Engine:
-    """What a run needs at hand in every thread.
+    """Embeds items on the threads of this process.
 
     Attributes
     ----------
     root
         The folder or URL of the items' paths.
     rule
-        Size and manner of decoding.
+        How an image is decoded and resized.
     session
-        The model, open.
-    find_content
-        Digest of a file's content -> row that holds it already, or None.
+        The opened model.
+    reuse
+        Looks up the outcome of content that is stored already.
     workers, batch_size
-        Threads (by default one a core that this process may use), and images a batch (by default what suits the
+        Threads (by default one per core that this process may use), and images per batch (by default what suits the
         provider).
     isolate
-        Whether images are decoded in processes of their own (see `headstart.extract.decoding.isolated`).
+        Whether images are decoded in worker processes (see `headstart.extract.decoding.isolated`).
     clock
-        How long each stage took.
+        Measures each stage.
     """
 
     root: Path | str
     rule: ResizeRule
     session: Session
-    find_content: Callable[[bytes], int | None]
+    reuse: Reuse
     workers: int | None = None
     batch_size: int | None = None
     isolate: bool = False
     clock: StageClock = field(default_factory=StageClock)
 
-    def outcomes(self, items: Sequence[Item]) -> Iterator[Outcome | Reused]:
+    def outcomes(self, items: Sequence[Item]) -> Iterator[Outcome]:
         """Embed the items, reading ahead only as far as the threads need."""
         workers, size = self.workers or cores(), self.batch_size or self.session.batch_size
         reader = open_reader(self.root)
-        turn = threading.Lock() if self.session.exclusive else nullcontext()
-        own = threading.local()
-        decoders: list[Decoder] = []
         begun = reader.begin(items)
-        batches = (items[i : i + size] for i in range(0, len(items), size))
-        running: deque[Future[list[Outcome | Reused]]] = deque()
+        batches = ([*zip(batch, islice(begun, len(batch)), strict=True)] for batch in _batches(items, size))
+        embedder = _Embedder(self, reader, size)
+        ahead = workers + max(workers, AHEAD // size)
         try:
-            with ThreadPoolExecutor(workers, thread_name_prefix="embed") as pool:
-                try:
-                    for batch in batches:
-                        readings = list(islice(begun, len(batch)))
-                        running.append(pool.submit(self._embed, batch, readings, reader, turn, own, decoders))
-                        if len(running) > workers + max(workers, AHEAD // size):
-                            yield from running.popleft().result()
-                    while running:
-                        yield from running.popleft().result()
-                finally:
-                    for future in running:
-                        future.cancel()
-                    reader.close()  # before the threads are waited for, which wait for it
+            # The reader closes before the threads are waited for, because they wait for it.
+            with closing(in_order(embedder.embed, batches, workers, ahead, stop=reader.close)) as results:
+                for outcomes in results:
+                    yield from outcomes
         finally:
-            for decoder in decoders:
-                decoder.close()
+            embedder.close()
 
-    def _embed(
-        self,
-        batch: Sequence[Item],
-        readings: Sequence[Begun | None],
-        reader: Reader,
-        turn: AbstractContextManager[object],
-        own: threading.local,
-        decoders: list[Decoder],
-    ) -> list[Outcome | Reused]:
-        if not hasattr(own, "pixels"):  # allocated once a thread: fresh pages cost as much as a copy
-            own.pixels = np.empty((self.batch_size or self.session.batch_size, *self.rule.shape), np.uint8)
-            own.decoder = open_decoder(self.rule, self.isolate)
-            decoders.append(own.decoder)
+
+def _batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+class _Embedder:
+    """Embeds batches for the threads of one run, each with its own pixels and decoder."""
+
+    def __init__(self, engine: Engine, reader: Reader, size: int) -> None:
+        self._engine, self._reader, self._size = engine, reader, size
+        self._turn = threading.Lock() if engine.session.exclusive else nullcontext()
+        self._own = threading.local()
+        self._decoders: list[Decoder] = []
+
+    def close(self) -> None:
+        for decoder in self._decoders:
+            decoder.close()
+
+    def embed(self, batch: Sequence[tuple[Item, Begun | None]]) -> list[Outcome]:
+        engine, own = self._engine, self._own
+        if not hasattr(own, "pixels"):  # allocated once per thread: fresh pages cost as much as a copy
+            own.pixels = np.empty((self._size, *engine.rule.shape), np.uint8)
+            own.decoder = open_decoder(engine.rule, engine.isolate)
+            self._decoders.append(own.decoder)
         pixels: NDArray[np.uint8] = own.pixels
-        results: list[Outcome | Reused] = []
-        filled = 0
-        for item, reading in zip(batch, readings, strict=True):
-            result = self._load(item, reading, reader, own.decoder, pixels[filled])
-            results.append(result)
-            filled += _is_loaded(result)
-        if not filled:
-            return results
-        with turn, self.clock.stage("infer"):
-            vectors = iter(self.session.run(pixels[:filled]))
-        return [replace(result, vector=next(vectors)) if _is_loaded(result) else result for result in results]
+        outcomes: list[Outcome] = []
+        loaded: list[int] = []
+        for item, reading in batch:
+            outcome, is_loaded = self._load(item, reading, pixels[len(loaded)])
+            loaded += [len(outcomes)] if is_loaded else []
+            outcomes.append(outcome)
+        if loaded:
+            with self._turn, engine.clock.stage("infer"):
+                vectors = engine.session.run(pixels[: len(loaded)])
+            for number, vector in zip(loaded, vectors, strict=True):
+                outcomes[number] = replace(outcomes[number], vector=vector)
+        return outcomes
 
-    def _load(
-        self, item: Item, reading: Begun | None, reader: Reader, decoder: Decoder, pixels: NDArray[np.uint8]
-    ) -> Outcome | Reused:
-        """Fill `pixels`, (H, W, 3), from an item; the outcome that comes back has no vector yet."""
+    def _load(self, item: Item, reading: Begun | None, pixels: NDArray[np.uint8]) -> tuple[Outcome, bool]:
+        """Fill `pixels`, (H, W, 3), from an item; tell whether it did, and its outcome lacks but the vector."""
+        clock = self._engine.clock
+        failure = Outcome(item, NO_DIGEST, item.size, item.mtime_ns, None)
         if item.reason:
-            return Outcome(item, NO_DIGEST, item.size, item.mtime_ns, None, item.reason)
+            return replace(failure, reason=item.reason), False
         try:
-            with self.clock.stage("read"):
+            with clock.stage("read"):
                 try:
-                    data, size, mtime_ns = reading() if reading else reader.read(item)
+                    data, size, mtime_ns = reading() if reading else self._reader.read(item)
                 finally:
                     if reading:
-                        reader.taken(item)
+                        self._reader.taken(item)
                 digest = hashlib.sha256(data).digest()
         except DecodeError as error:
             digest = NO_CONTENT if isinstance(error, NoImageError) else NO_DIGEST
-            return Outcome(item, digest, item.size, item.mtime_ns, None, str(error))
-        row = self.find_content(digest)
-        if row is not None:
-            return Reused(row, item, size, mtime_ns)
+            return replace(failure, sha256=digest, reason=str(error)), False
+        reused = self._engine.reuse(digest, item, size, mtime_ns)
+        if reused is not None:
+            return reused, False
         try:
-            with self.clock.stage("decode"):
-                pixels[:] = decoder.decode(data)
-        except TryAgainError as error:
-            return Outcome(item, NO_DIGEST, size, mtime_ns, None, str(error))
+            with clock.stage("decode"):
+                pixels[:] = self._own.decoder.decode(data)
         except DecodeError as error:
-            return Outcome(item, digest, size, mtime_ns, None, str(error))
-        return Outcome(item, digest, size, mtime_ns, None)
-
-
-def _is_loaded(result: Outcome | Reused) -> TypeGuard[Outcome]:
-    return isinstance(result, Outcome) and not result.reason
+            digest = NO_DIGEST if isinstance(error, TryAgainError) else digest
+            return Outcome(item, digest, size, mtime_ns, None, str(error)), False
+        return Outcome(item, digest, size, mtime_ns, None), True

@@ -1,4 +1,4 @@
-"""A Ray cluster: Ray itself, the way in, and faults that come back from its nodes."""
+"""Ray itself: importing it, connecting to a cluster, and errors that come back from its nodes."""
 
 import signal
 import socket
@@ -7,21 +7,35 @@ from typing import Any
 
 from headstart.extract import errors
 from headstart.extract.errors import EngineError, ExtractError
-from headstart.files.errors import one_line
+from headstart.files.errors import MissingExtraError, one_line
 
 
 def import_ray() -> Any:
-    """Import Ray, or say how it is installed."""
+    """Import Ray.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed.
+    """
     try:
         import ray
         import ray.data
     except ImportError:
-        raise EngineError('--engine ray needs Ray, which is not installed: pip install "headstart[ray]"') from None
+        raise MissingExtraError(
+            '--engine ray needs Ray, which is not installed: pip install "headstart[ray]"'
+        ) from None
     return ray
 
 
 def connect(ray: Any, address: str | None) -> bool:
-    """Join or start a cluster; tell whether it is ours to end."""
+    """Join or start a cluster; return whether the caller must end it.
+
+    Raises
+    ------
+    EngineError
+        If the cluster cannot be reached or started.
+    """
     if ray.is_initialized():
         return False
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
@@ -33,17 +47,17 @@ def connect(ray: Any, address: str | None) -> bool:
         else:
             quiet.pop("include_dashboard")
             ray.init(address=address, **quiet)
-    except Exception as error:  # Ray raises what its many parts do
+    except Exception as error:  # Ray's parts raise many types
         where = f"the Ray cluster at {address} cannot be reached" if address else "no Ray cluster can be started here"
         raise EngineError(f"{where}: {one_line(error)}") from None
     finally:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts its own in place, which ends without a word
+            signal.signal(signal.SIGTERM, on_sigterm)  # Ray installs its own, which ends silently
     return True
 
 
 def _check_reachable(address: str) -> None:
-    """Knock at a cluster's door: Ray itself would try for minutes."""
+    """Try to connect to a cluster's port: Ray itself would try for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon:
         return
@@ -53,11 +67,11 @@ def _check_reachable(address: str) -> None:
         raise EngineError(f"the Ray cluster at {address} cannot be reached: {one_line(error)}") from None
 
 
-def fault_of(error: Exception) -> ExtractError:
-    """Give the fault of ours that an actor raised, of which Ray keeps the text, or Ray's own in one line."""
+def original_error(error: Exception) -> ExtractError:
+    """Rebuild the error that an actor raised from the text that Ray keeps, or wrap Ray's own error."""
     text = next(reversed(str(error).strip().splitlines()), type(error).__name__)
     name, _, message = text.strip().partition(": ")
     kind = getattr(errors, name.removeprefix("headstart.extract.errors."), None)
     if isinstance(kind, type) and issubclass(kind, ExtractError):
         return kind(message)
-    return EngineError(f"Ray gave up: {text}; what is finished is kept: run the same command again to go on")
+    return EngineError(f"Ray failed: {text}; finished rows are kept: run the same command again to resume")

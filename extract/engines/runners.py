@@ -1,15 +1,17 @@
-"""What brings a store up to date: the threads of this process, or the actors of a Ray cluster."""
+"""Runners bring a store up to date; the base class, and the one that uses the threads of this process."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from headstart.extract.engines.local import Engine, Reused
+from headstart.extract.engines.local import Engine, StageClock
 from headstart.extract.inference.model import Model
 from headstart.extract.inference.providers import open_session
 from headstart.extract.options import EngineOptions
 from headstart.extract.sources.items import Item
+from headstart.extract.store.reuse import ReusableRows
+from headstart.extract.store.rows import Outcome
 from headstart.extract.store.writer import StoreWriter
 
 
@@ -20,7 +22,7 @@ class Step:
     Attributes
     ----------
     rows, failed, computed
-        How many; how many of them are failures, and how many had to be computed.
+        How many rows, how many of them are failures, and how many were computed.
     """
 
     rows: int
@@ -28,49 +30,55 @@ class Step:
     computed: int
 
 
-class Runner(Protocol):
+class Runner(ABC):
     """A model that is ready to run over images.
 
     Attributes
     ----------
     providers
-        Names of the execution providers that run it, as their runtimes call them; empty where only the workers know.
+        The execution providers, as their runtimes call them; empty if only the workers know.
     passed_over
         What ``auto`` could not use, with reasons.
+    clock
+        The seconds spent in each stage, over all workers.
     """
 
-    providers: tuple[str, ...]
-    passed_over: list[str]
+    def __init__(self, providers: tuple[str, ...], passed_over: list[str], clock: StageClock) -> None:
+        self.providers, self.passed_over, self.clock = providers, passed_over, clock
 
+    @abstractmethod
     def run(self, root: Path | str, items: Sequence[Item], writer: StoreWriter) -> Iterator[Step]:
         """Store a row for each item."""
 
-    def seconds(self) -> dict[str, float]:
-        """Give the seconds spent in each stage so far, over all workers."""
+
+class OutcomeRunner(Runner):
+    """A runner whose outcomes come to this process, which stores them in the order of the items."""
+
+    def run(self, root: Path | str, items: Sequence[Item], writer: StoreWriter) -> Iterator[Step]:
+        """Store a row for each item, in the order of the items."""
+        for outcome in self.outcomes(root, items, writer.known):
+            with self.clock.stage("store"):
+                stored = writer.add(outcome)
+            yield Step(1, int(stored.vector is None), int(stored.computed))
+
+    @abstractmethod
+    def outcomes(self, root: Path | str, items: Sequence[Item], reusable: ReusableRows) -> Iterator[Outcome]:
+        """Compute an outcome for each item, or take it from the reusable rows."""
 
 
-class LocalRunner:
-    """The threads of this process."""
+class LocalRunner(OutcomeRunner):
+    """Runs a model on the threads of this process."""
 
     def __init__(self, model: Model, output: str, options: EngineOptions) -> None:
         self._rule, self._options = model.rule, options
         self._session = open_session(model, options.provider, output)
-        self.providers: tuple[str, ...] = (self._session.provider,)
-        self.passed_over = self._session.passed_over
-        self._engine: Engine | None = None
+        super().__init__((self._session.provider,), self._session.passed_over, StageClock())
 
-    def run(self, root: Path | str, items: Sequence[Item], writer: StoreWriter) -> Iterator[Step]:
-        """Store a row for each item, in the order of the items."""
-        how = self._options.workers, self._options.batch_size, self._options.isolate
-        self._engine = engine = Engine(root, self._rule, self._session, writer.known.find_content, *how)
-        for result in engine.outcomes(items):
-            computed = not isinstance(result, Reused)
-            if isinstance(result, Reused):
-                result = writer.known.copied(result.row, result.item, result.size, result.mtime_ns)
-            with engine.clock.stage("store"):
-                result = writer.add(result)
-            yield Step(1, int(result.vector is None), int(computed))
-
-    def seconds(self) -> dict[str, float]:
-        """Give the seconds of each stage so far, over all threads."""
-        return self._engine.clock.seconds() if self._engine else {}
+    def outcomes(self, root: Path | str, items: Sequence[Item], reusable: ReusableRows) -> Iterator[Outcome]:
+        """Compute an outcome for each item, or take that of stored content."""
+        options = self._options
+        engine = Engine(
+            root, self._rule, self._session, reusable.by_content,
+            options.workers, options.batch_size, options.isolate, self.clock,
+        )  # fmt: skip
+        return engine.outcomes(items)

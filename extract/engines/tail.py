@@ -1,35 +1,34 @@
-"""Rows that a network's trunk has made, carried through its tail: embeddings without any image being read again."""
+"""Cached tensors through the tail of a network: embeddings, without decoding any image."""
 
-import threading
-import time
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.extract.engines.runners import Step
-from headstart.extract.errors import ModelError, StoreError
+from headstart.extract.engines.local import StageClock
+from headstart.extract.engines.runners import OutcomeRunner
+from headstart.extract.errors import StoreError
 from headstart.extract.inference.model import CUT, Model
 from headstart.extract.inference.sessions import TensorSession
 from headstart.extract.inference.subgraph import tail
-from headstart.extract.inference.views import VIEWS, with_views
+from headstart.extract.inference.views import VIEWS, with_views, without_views
 from headstart.extract.options import EngineOptions
 from headstart.extract.sources.items import SPLITS, Item, Source
+from headstart.extract.store.reuse import ReusableRows
 from headstart.extract.store.rows import Outcome
 from headstart.extract.store.schema import EMBEDDED
 from headstart.extract.store.store import Store
-from headstart.extract.store.writer import StoreWriter
 from headstart.files.cores import cores
+from headstart.files.errors import OptionError
+from headstart.files.threads import in_order
 
 BATCH, AHEAD = 16, 8
 
 
 def source_of(store: Store) -> Source:
-    """Give the images that a store was made of as items."""
+    """List the images that a store was made from."""
     rows, classes = store.rows, store.classes
     return Source(
         store.header.root,
@@ -47,83 +46,61 @@ def source_of(store: Store) -> Source:
     )
 
 
-class TailRunner:
-    """Runs the tail of a backbone over the rows of a store of tensors; see `headstart.extract.engines.runners.Runner`.
+class TailRunner(OutcomeRunner):
+    """Runs the tail of a backbone over a store of tensors.
 
     Parameters
     ----------
     tensors
-        A store of what a trunk gives, of one view or of several.
+        Activations at the cut of the backbone's trunk (see `require_trunk`).
     backbone
-        That trunk with a tail, which may have been tuned.
+        The trunk with a tail, which may have been tuned.
 
     Raises
     ------
-    StoreError
-        Where the store holds embeddings, or was made by another trunk.
+    OptionError
+        If the options ask for another engine, or for a provider other than the CPU.
     """
 
     def __init__(self, tensors: Store, backbone: Model, options: EngineOptions) -> None:
-        require_trunk(tensors, backbone)
         if options.engine != "local" or options.provider not in ("auto", "cpu"):
-            raise ModelError("rows of a store are carried through a tail by the local engine, on the CPU")
+            raise OptionError(
+                "cached tensors are embedded by the local engine, on the CPU; leave engine and provider out"
+            )
         self._tensors, self._workers = tensors, options.workers or cores()
         self._session = open_tail(backbone)
-        self.providers: tuple[str, ...] = (self._session.provider,)
-        self.passed_over: list[str] = []
-        self._seconds = dict.fromkeys(("read", "infer", "store"), 0.0)
-        self._lock = threading.Lock()
+        super().__init__((self._session.provider,), [], StageClock(("read", "infer", "store")))
 
-    def run(self, _root: Path | str, items: Sequence[Item], writer: StoreWriter) -> Iterator[Step]:
-        """Store a row for each item, in the order of the items."""
+    def outcomes(self, _root: Path | str, items: Sequence[Item], _reusable: ReusableRows) -> Iterator[Outcome]:
+        """Embed the stored tensors of each item."""
         row_of = {path: row for row, path in enumerate(self._tensors.rows.path.tolist())}
+
+        def embed(batch: Sequence[Item]) -> list[Outcome]:
+            return self._embed(batch, np.array([row_of[item.path] for item in batch]))
+
         batches = (items[start : start + BATCH] for start in range(0, len(items), BATCH))
-        running: deque[Future[list[Outcome]]] = deque()
-        with ThreadPoolExecutor(self._workers, thread_name_prefix="carry") as pool:
-            for batch in batches:
-                running.append(pool.submit(self._carry, batch, [row_of[item.path] for item in batch]))
-                if len(running) > self._workers + AHEAD:
-                    yield from self._stored(running.popleft().result(), writer)
-            while running:
-                yield from self._stored(running.popleft().result(), writer)
+        for outcomes in in_order(embed, batches, self._workers, self._workers + AHEAD):
+            yield from outcomes
 
-    def seconds(self) -> dict[str, float]:
-        """Give the seconds of each stage so far, over all threads."""
-        return dict(self._seconds)
-
-    def _carry(self, items: Sequence[Item], numbers: list[int]) -> list[Outcome]:
-        started = time.perf_counter()
-        rows = np.array(numbers)
-        tensors = self._tensors.embeddings(rows)
-        whole = self._tensors.is_embedded[rows]
-        between = time.perf_counter()
+    def _embed(self, items: Sequence[Item], rows: NDArray[np.int64]) -> list[Outcome]:
+        with self.clock.stage("read"):
+            tensors = self._tensors.embeddings(rows)
+        is_embedded = self._tensors.is_embedded[rows]
         vectors: list[NDArray[np.float32] | None] = [None] * len(rows)
-        if whole.any():
-            for place, vector in zip(np.flatnonzero(whole), carried(self._session, tensors[whole]), strict=True):
-                vectors[place] = vector
-        self._spent(read=between - started, infer=time.perf_counter() - between)
-        digests = self._tensors.rows.sha256[rows]
+        if is_embedded.any():
+            with self.clock.stage("infer"):
+                embeddings = carried(self._session, tensors[is_embedded])
+            for number, vector in zip(np.flatnonzero(is_embedded), embeddings, strict=True):
+                vectors[number] = vector
         return [
             Outcome(item, digest.tobytes(), item.size, item.mtime_ns, vector, item.reason)
-            for item, digest, vector in zip(items, digests, vectors, strict=True)
+            for item, digest, vector in zip(items, self._tensors.rows.sha256[rows], vectors, strict=True)
         ]
-
-    def _stored(self, outcomes: list[Outcome], writer: StoreWriter) -> Iterator[Step]:
-        for outcome in outcomes:
-            started = time.perf_counter()
-            stored = writer.add(outcome)
-            self._spent(store=time.perf_counter() - started)
-            yield Step(1, int(stored.vector is None), 1)
-
-    def _spent(self, **seconds: float) -> None:
-        with self._lock:
-            for stage, more in seconds.items():
-                self._seconds[stage] += more
 
 
 def open_tail(backbone: Model) -> TensorSession:
     """Open what lies behind the cut of a backbone of one view, on the CPU."""
-    return TensorSession(tail(backbone).SerializeToString())
+    return TensorSession(tail(without_views(backbone)).SerializeToString())
 
 
 def carried(session: TensorSession, tensors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -136,25 +113,25 @@ def carried(session: TensorSession, tensors: NDArray[np.float32]) -> NDArray[np.
 
 
 def require_trunk(tensors: Store, backbone: Model) -> None:
-    """Refuse a store that the trunk of a backbone has not made.
+    """Refuse a store whose tensors did not come from the trunk of a backbone.
 
     Raises
     ------
     StoreError
-        Where it has not.
+        If it holds something else, or tensors of another trunk.
     """
     header = tensors.header
     if header.output != CUT:
         raise StoreError(
-            f"{tensors.location}: expected a store of what a network gives at a cut, found one of its {header.output}; "
+            f"{tensors.location}: expected a store of tensors, found one of its {header.output}; "
             "make one with `headstart export --cut BLOCK` and `headstart embed`"
         )
     made_by = header.model.get("one_view_sha256", header.model_sha256)
     trunk = backbone.metadata.get("trunk_sha256", backbone.sha256)
     if made_by != trunk:
         raise StoreError(
-            f"{tensors.location}: was made by another trunk ({str(made_by)[:16]}) than {backbone.source} has "
-            f"({trunk[:16]}); embed again with the file that the tail was cut from"
+            f"{tensors.location}: was made by another trunk ({str(made_by)[:16]}) than that of {backbone.source} "
+            f"({trunk[:16]}); embed the images again with the file whose tail was tuned"
         )
 
 

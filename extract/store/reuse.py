@@ -68,7 +68,12 @@ class ReusableRows:
         store = self._stored
         vector = None if self.has_failed(row) else store.embeddings(np.array([row]))[0]
         reason = store.rows.reason[row].decode("utf-8", "replace")
-        return Outcome(item, store.rows.sha256[row].tobytes(), size, mtime_ns, vector, reason)
+        return Outcome(item, store.rows.sha256[row].tobytes(), size, mtime_ns, vector, reason, computed=False)
+
+    def by_content(self, sha256: bytes, item: Item, size: int, mtime_ns: int) -> Outcome | None:
+        """Make an outcome for an item from a row of this content, or return None if there is none."""
+        row = self._by_content.get(sha256)
+        return None if row is None else self.copied(row, item, size, mtime_ns)
 
     def require_same_images(self, items: Sequence[Item]) -> None:
         """Refuse to replace the rows of one folder by those of another; a folder may have been moved.

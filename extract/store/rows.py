@@ -33,6 +33,8 @@ class Outcome:
         (d,), or None for a failure.
     reason
         Why it failed.
+    computed
+        Whether this run computed it, rather than copied a stored row of the same content.
     """
 
     item: Item
@@ -41,6 +43,7 @@ class Outcome:
     mtime_ns: int
     vector: NDArray[np.floating] | None
     reason: str = ""
+    computed: bool = True
 
 
 def columns_of(rows: Rows) -> dict[str, Column]:

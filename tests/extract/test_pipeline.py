@@ -17,8 +17,8 @@ import headstart.extract.sources.items
 from headstart.extract import EngineOptions, ExtractError, embed, find_images, open_session, open_store, read_model
 from headstart.extract.decoding.decode import decode
 from headstart.extract.engines.local import STAGES
-from headstart.extract.errors import BusyError, ProviderError, SourceError, StoreError
-from headstart.files.errors import OutputError
+from headstart.extract.errors import BusyError, SourceError, StoreError
+from headstart.files.errors import OptionError, OutputError
 from headstart.files.progress import Progress
 
 INPUTS, FAILED = 25, 3
@@ -449,7 +449,7 @@ def test_a_truncated_store_is_refused(run, refused):
 
 
 def test_an_unknown_dtype_is_answered_with_the_known_ones(refused):
-    assert "'int8'; expected one of float16, float32" in refused(OutputError, dtype="int8")
+    assert "'int8'; expected one of float16, float32" in refused(OptionError, dtype="int8")
 
 
 @pytest.mark.parametrize("name", ["photos", "photos.csv", "photos.onnx", "photos.h5.parts", ""])
@@ -468,7 +468,7 @@ def test_a_folder_that_is_no_store_is_refused_and_left_alone(refused, photos, tm
 @pytest.mark.parametrize("name", ["workers", "batch_size"])
 @pytest.mark.parametrize("value", [0, -1])
 def test_less_than_one_thread_or_image_is_refused(name, value):
-    with pytest.raises(ProviderError, match=f"{name} must be at least 1, found {value}"):
+    with pytest.raises(OptionError, match=f"{name} must be at least 1, found {value}"):
         EngineOptions(**{name: value})
 
 

@@ -20,7 +20,7 @@ from headstart.extract import Share
 from headstart.extract.errors import ExtractError, SourceError, StoreError
 from headstart.extract.pipeline import EngineOptions
 from headstart.extract.store.store import open_store
-from headstart.files.errors import OutputError
+from headstart.files.errors import OptionError, OutputError
 
 KILLED_AFTER_80_ROWS = """
 import os, signal, sys
@@ -174,7 +174,7 @@ def test_what_was_left_by_another_classifier_is_refused(draw_photos, tiny_classi
 @pytest.mark.parametrize(
     ("changed", "error", "message"),
     [
-        ({"top": 0}, PredictionError, "must be at least 1, found 0"),
+        ({"top": 0}, OptionError, "must be at least 1, found 0"),
         ({"output": "p.txt"}, PredictionError, r"p\.txt: expected a name that ends in one of"),
         ({"output": "gone/p.csv"}, OutputError, "its folder .*gone does not exist"),
         ({"output": "folder.csv"}, OutputError, r"folder\.csv: expected the name of a file to write, found a folder"),
@@ -207,7 +207,7 @@ def test_what_is_read_is_not_written_over(draw_photos, tiny_classifier, tmp_path
         output = tmp_path / "link.csv"
         output.symlink_to(given[read])
     before = contents_of(tmp_path)
-    with pytest.raises(PredictionError, match=rf"{output.name}: is what is being read; write the predictions to anoth"):
+    with pytest.raises(PredictionError, match=rf"{output.name}: is also an input; write the predictions to another file"):
         score(given["manifest"], given["classifier"], output)
     assert contents_of(tmp_path) == before
 
@@ -325,3 +325,33 @@ def test_a_share_takes_no_rows_from_a_run_of_another_that_was_cut_off(tiny_photo
     assert rows(tmp_path / "p.csv")
     assert all(Share(2, 2).holds(os.fsencode(row["path"])) for row in rows(tmp_path / "p.csv"))
     assert not (tmp_path / "p.csv.parts").exists()
+
+
+def test_a_share_leaves_the_rows_of_others_alone_when_images_disappear(
+    tiny_photos, tiny_classifier, tmp_path, monkeypatch
+):
+    photos = shutil.copytree(tiny_photos, tmp_path / "photos")
+
+    def stop(state):
+        if state.done == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score(photos, tiny_classifier, tmp_path / "p.csv", share=Share(1, 2), progress=stop)
+    before = open_store(tmp_path / "p.csv.parts").paths
+    (photos / before[0]).unlink()
+    monkeypatch.setattr("headstart.classify.scoring.score.write_predictions", stop_before_writing)
+    with pytest.raises(KeyboardInterrupt):
+        score(photos, tiny_classifier, tmp_path / "p.csv", share=Share(2, 2))
+    assert set(before) < set(open_store(tmp_path / "p.csv.parts").paths)
+
+
+def stop_before_writing(*_, **__):
+    raise KeyboardInterrupt
+
+
+def test_progress_of_scoring_says_so(tiny_photos, tiny_classifier, tmp_path):
+    seen = []
+    score(tiny_photos, tiny_classifier, tmp_path / "p.csv", progress=seen.append)
+    assert {state.stage for state in seen} == {"scoring"}
+    assert (seen[-1].done, seen[-1].total, seen[-1].failed) == (61, 61, 1)

@@ -386,7 +386,7 @@ class MeanColour:
 @pytest.fixture
 def engine(photos) -> Callable[..., Engine]:
     def engine(session=None, **options) -> Engine:
-        return Engine(photos, RULE, session or MeanColour(), lambda digest: None, isolate=True, **options)
+        return Engine(photos, RULE, session or MeanColour(), lambda *content: None, isolate=True, **options)
 
     return engine
 
@@ -448,7 +448,7 @@ def test_an_image_that_kills_its_decoder_is_one_failure_row(engine, slow, number
     assert reason in lost.reason
     assert (lost.sha256 != NO_DIGEST) == has_digest
     for result, plain in zip(
-        results, Engine(engine().root, RULE, MeanColour(), lambda digest: None).outcomes(items), strict=True
+        results, Engine(engine().root, RULE, MeanColour(), lambda *content: None).outcomes(items), strict=True
     ):
         if result is not lost:
             assert result.reason == plain.reason

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstart.extract.engines.local import Engine, Reused
+from headstart.extract.engines.local import Engine
 from headstart.extract.sources.find import find_images
 from headstart.extract.store.rows import NO_DIGEST, Outcome
 from headstart.files.cores import cores
@@ -39,13 +39,13 @@ class MeanColour:
 def engine(photos):
     """Give an engine over the photos; the keywords are its own."""
 
-    def engine(session=None, find_content=lambda digest: None, **options) -> Engine:
-        return Engine(photos, RULE, session or MeanColour(), find_content, **options)
+    def engine(session=None, reuse=lambda *content: None, **options) -> Engine:
+        return Engine(photos, RULE, session or MeanColour(), reuse, **options)
 
     return engine
 
 
-def run(engine: Engine) -> list[Outcome | Reused]:
+def run(engine: Engine) -> list[Outcome]:
     return list(engine.outcomes(find_images(engine.root).items))
 
 
@@ -83,7 +83,7 @@ def test_a_vector_belongs_to_its_own_image_also_beside_failures(engine):
     ]
     for path, result in results.items():
         if result.vector is not None:
-            alone = Engine(engine().root, RULE, MeanColour(), lambda digest: None)
+            alone = Engine(engine().root, RULE, MeanColour(), lambda *content: None)
             item = result.item
             assert same(next(alone.outcomes([item])), result), path
 
@@ -96,9 +96,14 @@ def test_a_failure_keeps_the_digest_of_what_was_read(engine):
 
 def test_known_content_is_neither_decoded_nor_run(engine):
     session = MeanColour()
-    results = run(engine(session, find_content=lambda digest: 7))
+    vector = np.ones(3, np.float32)
+
+    def reuse(digest, item, size, mtime_ns):
+        return Outcome(item, digest, size, mtime_ns, vector, computed=False)
+
+    results = run(engine(session, reuse))
     assert session.batches == []
-    assert {(type(result), result.row) for result in results} == {(Reused, 7)}
+    assert all(result.vector is vector and not result.computed for result in results)
     assert [result.size for result in results] == [result.item.size for result in results]
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from headstart.extract import EngineOptions, Share, embed, merge, open_store
-from headstart.extract.errors import EngineError, ProviderError
+from headstart.extract.errors import ProviderError
 from headstart.extract.store.schema import ROW_DTYPES
+from headstart.files.errors import MissingExtraError, OptionError
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
@@ -139,13 +140,13 @@ def test_a_cluster_that_is_not_there_is_told_in_one_line(folder, backbone, tmp_p
 
 def test_without_ray_the_extra_is_named(folder, backbone, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(EngineError, match=r'pip install "headstart\[ray\]"'):
+    with pytest.raises(MissingExtraError, match=r'pip install "headstart\[ray\]"'):
         embed(folder, backbone, tmp_path / "a.h5", options=EngineOptions(engine="ray"))
 
 
 @pytest.mark.parametrize("settings", [{"engine": "spark"}, {"address": "auto"}, {"gpus_per_worker": 1}])
 def test_settings_that_mean_nothing_are_refused(settings):
-    with pytest.raises(EngineError):
+    with pytest.raises(OptionError):
         EngineOptions(**settings)
 
 

@@ -6,6 +6,7 @@ import pytest
 from headstart.extract import embed, open_store, read_model
 from headstart.extract.errors import ModelError, StoreError
 from headstart.extract.inference.subgraph import only, tail, uncut
+from headstart.files.errors import OptionError
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +63,9 @@ def test_rows_of_another_trunk_or_of_embeddings_are_refused(tensors, direct, mak
     other = make_cut_backbone(tmp_path / "other.onnx", seed=5)
     with pytest.raises(StoreError, match="was made by another trunk"):
         embed(tensors / "1.h5", other, tmp_path / "photos.h5")
-    with pytest.raises(StoreError, match="what a network gives at a cut, found one of its embedding"):
+    with pytest.raises(StoreError, match="expected a store of tensors, found one of its embedding"):
         embed(direct / "1.h5", cut_backbone, tmp_path / "photos.h5")
-    with pytest.raises(ModelError, match="holds 2 views of each image, not 4"):
+    with pytest.raises(OptionError, match="holds 2 views of each image, not 4"):
         embed(tensors / "2.h5", cut_backbone, tmp_path / "photos.h5", views=4)
     assert not (tmp_path / "photos.h5").exists()
 
