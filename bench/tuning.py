@@ -71,9 +71,9 @@ def _stores(place: Path, console: Any) -> tuple[Any, dict[str, Any], list[str]]:
     kinds: dict[str, dict[str, Any]] = {"cut": {"cut": block}, "top": {}, "all blocks": {"features": "all-blocks"}}
     stores, seconds = {}, {}
     for name, options in kinds.items():
-        export_backbone(place / f"{name}.onnx", weights=weights, **options)
+        export_backbone(place / f"{name}.onnx", weights=weights, views=VIEWS, **options)
         started = time.perf_counter()
-        stores[name], summary = embed(images, place / f"{name}.onnx", place / f"{name}.h5", views=VIEWS)
+        stores[name], summary = embed(images, place / f"{name}.onnx", place / f"{name}.h5")
         seconds[name] = time.perf_counter() - started
         console.print(f"embedded: {name}, {seconds[name]:.0f} s")
     count, photos = summary.embedded, sum(int(size) for size in stores["cut"].rows.size if size > 0)
@@ -134,11 +134,10 @@ class _Live:
         from concurrent.futures import ThreadPoolExecutor
 
         from headstart.extract.decoding.decode import decode
-        from headstart.extract.inference.views import without_views
         from headstart.extract.store.store import Store
         from headstart.files.cores import cores
 
-        trunk = without_views(tensors.model())
+        trunk = tensors.model()
         network = keras_trunk(trunk, os.environ.get("BENCH_WEIGHTS") or "random")
         pool = ThreadPoolExecutor(cores())
         rng = np.random.default_rng(0)

@@ -67,6 +67,7 @@ def export_backbone(
     fit: str = "squash",
     features: str = "top",
     cut: str | None = None,
+    views: int = 1,
     seed: int = 0,
     calibration: "NDArray[np.uint8] | None" = None,
 ) -> ExportSummary:
@@ -82,7 +83,7 @@ def export_backbone(
         A name in `BACKBONES`.
     weights : str or path
         ``imagenet`` (Keras' cache or download), ``random`` (an untrained baseline), or a ``.h5``/``.weights.h5`` file;
-        or a backbone file in fp32 (``tuned.onnx``), which decides all else, to make int8 of.
+        or a backbone file (``tuned.onnx``), which decides all else, to add views to or to make int8 of.
     image_size : int, (height, width) or None
         None takes the backbone's native size.
     width : float
@@ -95,6 +96,8 @@ def export_backbone(
     cut : str or None
         A block, such as ``block_12``. The file then also gives what this block does, as ``tensor``, float32
         (n, h, w, c): `embed` keeps that, and what lies behind it can be tuned.
+    views : {1, 2, 4}
+        Augmented views per image, whose mean is the embedding (see `headstart.export.conversion.views`).
     seed : int
         Seed of random weights.
     calibration : ndarray of uint8, (n, h, w, 3), RGB, 0-255, or None
@@ -121,8 +124,12 @@ def export_backbone(
     >>> export_backbone("backbone.onnx", weights="random").metadata["dim"]  # doctest: +SKIP
     1280
     """
+    # Here, not at the top: `import headstart` and its --help must not wait for numpy, onnx and TensorFlow.
+    from headstart.export.conversion.views import add_views, check_views
+
     plan, path = make_plan(backbone, image_size, width, fit, features, cut), Path(output)
     check_output(path)
+    check_views(views)
     if calibration is not None and cut is not None:
         raise OptionError("a network that is cut stays in fp32: tune it, and make int8 of what comes out")
     if calibration is not None and len(calibration) < LEAST_CALIBRATION:
@@ -130,11 +137,13 @@ def export_backbone(
             f"int8 needs at least {LEAST_CALIBRATION} images to calibrate on, found {len(calibration)}: give more"
         )
     if os.fspath(weights).endswith(".onnx"):
-        from headstart.export.quantization.requantize import quantized_file
+        from headstart.export.quantization.requantize import derived_file
 
-        made, said, difference = quantized_file(weights, calibration)
+        made, said, difference = derived_file(weights, calibration, views)
     else:
         made, said, difference = _make(plan, weights, seed, calibration)
+    if views > 1:
+        said["views"] = add_views(made, views)
     entry = made.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, json.dumps(said, sort_keys=True, ensure_ascii=True)
     content = sealed(made.SerializeToString(deterministic=True))
@@ -161,7 +170,6 @@ def blocks_of(backbone: str = "mobilenet_v2", width: float = 1.0) -> list[str]:
 def _make(
     plan: Plan, weights: str | os.PathLike[str], seed: int, calibration: "NDArray[np.uint8] | None"
 ) -> tuple[Any, dict[str, Any], float]:
-    # Here, not at the top: `import headstart` and its --help must not wait for numpy, onnx and TensorFlow.
     import numpy as np
 
     from headstart.export.conversion.convert import convert

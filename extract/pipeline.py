@@ -9,11 +9,10 @@ from pathlib import Path
 
 from headstart.extract.engines.open import open_runner
 from headstart.extract.engines.runners import Runner
-from headstart.extract.engines.tail import of_as_many_views, require_trunk, source_of
+from headstart.extract.engines.tail import require_trunk, source_of
 from headstart.extract.errors import ModelError
 from headstart.extract.inference.model import CUT, Model, read_model
 from headstart.extract.inference.subgraph import uncut
-from headstart.extract.inference.views import with_views
 from headstart.extract.options import EngineOptions
 from headstart.extract.sources.find import find_images
 from headstart.extract.sources.items import Item, Source
@@ -105,7 +104,7 @@ def embed(
     share: Share | None = None,
     options: EngineOptions | None = None,
     progress: ProgressCallback | None = None,
-    views: int = 1,
+    views: int | None = None,
 ) -> tuple[Store, RunSummary]:
     """Embed every image of a folder or manifest into a store.
 
@@ -117,8 +116,8 @@ def embed(
         A folder, URL or manifest (see `find_images`); or a store of tensors, made with a backbone that is cut, whose
         rows then go through the tail of `model` without any image being decoded.
     model
-        A backbone made by ``headstart export`` or ``headstart tune``, as a path, URL or `Model`.
-        If the backbone is cut, the store holds the tensors at its cut.
+        A backbone made by ``headstart export`` or ``headstart tune``, as a path, URL or `Model`; or a store, for the
+        backbone inside it. If the backbone is cut, the store holds the tensors at its cut.
     output
         A single file (``photos.h5``) or a folder of shards (``photos.emb``), local or at a URL; a remote store is
         updated through a local copy (see `headstart.extract.store.remote_copy`).
@@ -129,7 +128,7 @@ def embed(
     progress
         Called after every row.
     views
-        Augmented views per image whose mean is the embedding (see `headstart.extract.inference.views`): 1, 2 or 4.
+        No longer an option: the backbone makes the views.
 
     Returns
     -------
@@ -143,6 +142,8 @@ def embed(
     ExtractError, OutputError
         If the images, the model or the store cannot be used; an image that fails raises nothing.
     """
+    if views is not None:
+        raise OptionError(f"views belong to the backbone now: headstart export --views {views}")
     if dtype not in DTYPES:
         raise OptionError(f"unknown dtype {dtype!r}; expected one of {', '.join(DTYPES)}")
     if not isinstance(images, Store):
@@ -150,30 +151,25 @@ def embed(
     with working_copy(output) as path:
         if path.suffix == PARTS or not (is_folder_store(path) or path.suffix in (".h5", ".hdf5")):
             raise OutputError(f"{path}: expected a name that ends in .h5 (one file) or .emb (a folder of shards)")
-        job = Job(*_plan(images, model, views), dtype, share, options, progress)
+        job = Job(*_plan(images, model), dtype, share, options, progress)
         with run(job, path) as finished:
             return finished
 
 
 def _plan(
-    images: str | os.PathLike[str] | Store, model: str | os.PathLike[str] | Model, views: int
+    images: str | os.PathLike[str] | Store, model: str | os.PathLike[str] | Model
 ) -> tuple[str | os.PathLike[str] | Store, Model, str]:
     """Return the images or tensors, the backbone, and which of its outputs is to be stored."""
     if not isinstance(model, Model):
-        model = read_model(model)
+        model = open_store(model).model() if is_store(model) else read_model(model)
     if isinstance(images, Store) or is_store(images):
         tensors = images if isinstance(images, Store) else open_store(images)
         require_trunk(tensors, model)
-        model = of_as_many_views(uncut(model), tensors)
-        held = len(model.metadata.get("views", ["full"]))
-        if views not in (1, held):
-            raise OptionError(f"{tensors.location}: holds {held} views of each image, not {views}; leave --views out")
-        return tensors, model, "embedding"
+        return tensors, uncut(model), "embedding"
     if "probabilities" in model.outputs:
         raise ModelError(
             f"{model.source}: expected a backbone, found a classifier; embed with the backbone it came from"
         )
-    model = with_views(model, views)
     return images, model, CUT if CUT in model.outputs else "embedding"
 
 

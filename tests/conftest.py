@@ -11,6 +11,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,19 @@ def make_cut_backbone(backbone_bytes) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def cut_backbone(make_cut_backbone, tmp_path_factory) -> Path:
     return make_cut_backbone(tmp_path_factory.mktemp("cut") / "cut.onnx")
+
+
+@pytest.fixture(scope="session")
+def with_views(tmp_path_factory) -> Callable[[Path, int], Path]:
+    """Make a backbone of several views out of one; one view is the backbone itself."""
+    from headstart.export import export_backbone
+
+    @cache
+    def make(backbone: Path, views: int) -> Path:
+        output = tmp_path_factory.mktemp("views") / f"{views}.onnx"
+        return export_backbone(output, weights=backbone, views=views).path if views > 1 else backbone
+
+    return make
 
 
 @pytest.fixture(scope="session")

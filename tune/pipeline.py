@@ -5,7 +5,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,8 @@ from headstart.export.conversion.frameworks import load_frameworks
 from headstart.export.conversion.parity import compare
 from headstart.export.output import check_output
 from headstart.extract.engines.tail import open_tail, require_trunk
-from headstart.extract.inference.model import Model, parse_model, seal
+from headstart.extract.inference.model import Model, parse_model, seal, trunk_of
 from headstart.extract.inference.subgraph import tail, uncut
-from headstart.extract.inference.views import without_views
 from headstart.extract.store.lock import locked
 from headstart.extract.store.store import Store
 from headstart.extract.store.writer import lock_of, remove_unfinished_of
@@ -114,14 +113,13 @@ def tune_backbone(
         for file in (place, state):
             remove_unfinished_of(file)
         store = opened_store(tensors)
-        trunk = without_views(store.model())
-        trunk = replace(trunk, sha256=str(store.header.model.get("one_view_sha256", trunk.sha256)))
+        trunk = store.model()
         require_trunk(store, trunk)
         frameworks = load_frameworks(with_gpu=True)
         say("carrying the rows through the tail as it is")
         train, held_out, head, frozen = begin(store, trunk, place, recipe, holdout)
         say("tuning")
-        course = Course.begin(build_tail(tail(trunk), frameworks), head, recipe, frameworks)
+        course = Course.begin(build_tail(tail(trunk, one_view=True), frameworks), head, recipe, frameworks)
         course.run(train, held_out, state, _of(store, recipe, holdout), _reporter(progress, recipe))
         say("writing")
         difference = _write(place, trunk, course, train, held_out, frozen)
@@ -155,7 +153,7 @@ def _write(
     tuned = with_weights(onnx.load_model_from_string(uncut(trunk).data), course.tail)
     best = course.best
     said = {name: value for name, value in trunk.metadata.items() if name not in ("parity", "sealed")} | {
-        "trunk_sha256": trunk.sha256,
+        "trunk_sha256": trunk_of(trunk.metadata, trunk.sha256),
         "tuned": {
             "block": trunk.metadata["cut"]["block"],
             "images": len(train),
@@ -188,7 +186,7 @@ def _write(
 def _difference(model: Model, course: Course, rows: Rows) -> float:
     tensors = next(rows.in_order(COMPARED))
     flat = tensors.reshape(-1, *tensors.shape[2:])
-    return compare(open_tail(model).run(flat), course.embeddings(flat)).max_difference
+    return compare(open_tail(model, one_view=True).run(flat), course.embeddings(flat)).max_difference
 
 
 def _warnings(best: Epoch, frozen: tuple[float, float], images: int) -> list[str]:

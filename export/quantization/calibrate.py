@@ -36,7 +36,7 @@ def observe(model: onnx.ModelProto, images: NDArray[np.uint8]) -> tuple[Ranges, 
     """
     entries = {conv.name: conv.input[0] for conv in convolutions(model.graph)}
     named = {*entries.values(), *(node.output[0] for node in model.graph.node if node.op_type in OPERATORS)}
-    names = [node.output[0] for node in model.graph.node if node.output[0] in named and node.output[0] != "embedding"]
+    names = [node.output[0] for node in model.graph.node if node.output[0] in named and not is_final(node)]
     low, high = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
     means: dict[str, list[NDArray[np.float64]]] = {name: [] for name in entries.values()}
     for batch in outputs(model, images, names):
@@ -79,6 +79,12 @@ def outputs(model: onnx.ModelProto, images: NDArray[np.uint8], names: list[str])
     run: Callable[..., list[NDArray[Any]]] = session.run
     for start in range(0, len(images), BATCH):
         yield run(names, {"image": images[start : start + BATCH]})
+
+
+def is_final(node: onnx.NodeProto) -> bool:
+    """Tell whether a node stays in floats: it makes the views, or it joins features of very different sizes."""
+    name = str(node.output[0])
+    return name == "embedding" or name.startswith("views_")
 
 
 def convolutions(graph: onnx.GraphProto) -> list[onnx.NodeProto]:

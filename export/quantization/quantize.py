@@ -21,7 +21,7 @@ from headstart.export.conversion.cleanup import drop_unused
 from headstart.export.conversion.features import Group
 from headstart.export.conversion.frameworks import quiet, require
 from headstart.export.errors import QuantizationError
-from headstart.export.quantization.calibrate import OPERATORS, Ranges, convolutions, observe, outputs
+from headstart.export.quantization.calibrate import OPERATORS, Ranges, convolutions, is_final, observe, outputs
 from headstart.files.graph import add_constant, constant, producer_of
 
 #: A cosine below these, on images that were held back, and the file is not written.
@@ -179,8 +179,7 @@ def _insert_quantizers(model: onnx.ModelProto, ranges: Ranges) -> onnx.ModelProt
             activation_qType=QuantType.QUInt8,
             tensors_range=TensorsData(CalibrationMethod.MinMax, limits),
             nodes_to_quantize=None,
-            # Where the features of all blocks are put together, they are of very different sizes.
-            nodes_to_exclude=[node.name for node in model.graph.node if "embedding" in node.output],
+            nodes_to_exclude=[node.name for node in model.graph.node if is_final(node)],
             op_types_to_quantize=list(OPERATORS),
             extra_options={},
         )

@@ -1,5 +1,6 @@
-"""A backbone file that is there already, such as one with a tuned tail, as int8: Keras is not needed for it."""
+"""Backbones made from a backbone file that exists, such as one with a tuned tail; Keras is not needed for them."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -11,51 +12,66 @@ from headstart.files.errors import OptionError, one_line
 
 if TYPE_CHECKING:
     import numpy as np
+    import onnx
     from numpy.typing import NDArray
 
 
-def quantized_file(
-    path: str | os.PathLike[str], calibration: "NDArray[np.uint8] | None"
-) -> tuple[Any, dict[str, Any], float]:
-    """Make the int8 twin of a backbone file in fp32.
+def derived_file(
+    path: str | os.PathLike[str], calibration: "NDArray[np.uint8] | None", views: int
+) -> "tuple[onnx.ModelProto, dict[str, Any], float]":
+    """Read a backbone file to which views are to be added, or make its int8 twin, or both.
 
     Returns
     -------
-    model, said, difference
-        An ONNX model with the file's other entries of metadata; its metadata as an object; the difference from Keras
-        that the file tells of itself.
+    model, metadata, difference
+        The ONNX model, still without additional views, with the file's other metadata entries; its metadata; the
+        difference from Keras that the file states.
 
     Raises
     ------
     OptionError
-        There are no images to calibrate on: the file is what would come out.
+        If nothing is to be changed.
     WeightsError
-        The file is damaged, or no backbone of ours in fp32.
+        If the file is damaged, is not a backbone, or cannot be changed in this way.
     QuantizationError
-        int8 agrees too little with fp32.
+        If int8 agrees too little with fp32.
     """
+    if calibration is None and views == 1:
+        raise OptionError(f"{path}: is a backbone already: add --views N, or --precision int8 --calibrate IMAGES")
+    model, entries, metadata = _read(path)
+    if views > 1 and "views" in metadata:
+        raise WeightsError(f"{path}: makes {len(metadata['views'])} views already; leave --views out")
+    if calibration is not None:
+        model = _quantized(path, model, metadata, calibration)
+    elif "cut" in metadata:
+        metadata.setdefault("trunk_sha256", hashlib.sha256(Path(path).read_bytes()).hexdigest())
+    del model.metadata_props[:]
+    for key, value in entries.items():
+        if key != "headstart-sha256":
+            entry = model.metadata_props.add()
+            entry.key, entry.value = key, value
+    return model, metadata, float(metadata.get("parity", {}).get("max_abs_difference", 0.0))
+
+
+def _quantized(
+    path: str | os.PathLike[str], model: "onnx.ModelProto", metadata: dict[str, Any], calibration: "NDArray[np.uint8]"
+) -> "onnx.ModelProto":
+    """Make the int8 twin of a model, and say so in its metadata."""
     from headstart.export.quantization.quantize import LEAST_COSINE, LEAST_COSINE_UNTRAINED, quantize
 
-    if calibration is None:
-        raise OptionError(f"{path}: is a backbone already: give --precision int8 --calibrate IMAGES to make int8 of it")
-    model, kept, said = _read(path)
-    least = LEAST_COSINE if said["weights"]["trained"] else LEAST_COSINE_UNTRAINED
-    held_back = slice(None, None, 3)
+    if metadata["precision"] != "fp32" or len(model.graph.output) > 1:
+        raise WeightsError(f"{path}: expected a backbone in fp32 that is not cut, found another; export or tune one")
+    least = LEAST_COSINE if metadata["weights"]["trained"] else LEAST_COSINE_UNTRAINED
     rest = [number for number in range(len(calibration)) if number % 3]
-    twin, agreement = quantize(model, calibration[rest], calibration[held_back], least)
-    said |= {"precision": "int8", "quantization": agreement.metadata()}
+    twin, agreement = quantize(model, calibration[rest], calibration[::3], least)
+    metadata |= {"precision": "int8", "quantization": agreement.metadata()}
     for name in ("cut", "trunk_sha256"):  # its trunk is another now
-        said.pop(name, None)
-    del twin.metadata_props[:]
-    for key, value in kept.items():
-        if key != "headstart-sha256":
-            entry = twin.metadata_props.add()
-            entry.key, entry.value = key, value
-    return twin, said, float(said.get("parity", {}).get("max_abs_difference", 0.0))
+        metadata.pop(name, None)
+    return twin
 
 
-def _read(path: str | os.PathLike[str]) -> tuple[Any, dict[str, str], dict[str, Any]]:
-    """Give a backbone's model, its entries of metadata but ours, and ours, once its seal has been looked at."""
+def _read(path: str | os.PathLike[str]) -> "tuple[onnx.ModelProto, dict[str, str], dict[str, Any]]":
+    """Read a backbone: its model, the metadata entries of others, and our metadata."""
     import onnx
 
     try:
@@ -65,13 +81,13 @@ def _read(path: str | os.PathLike[str]) -> tuple[Any, dict[str, str], dict[str, 
     has_seal = is_sealed(data, path)
     try:
         model = onnx.load_model_from_string(data)
-        kept = {entry.key: entry.value for entry in model.metadata_props}
-        said: dict[str, Any] = json.loads(kept.pop("headstart"))
-        is_ours = said["format"] == "headstart-backbone" and said["precision"] == "fp32" and "views" not in said
-    except Exception as error:  # protobuf raises what it likes
+        entries = {entry.key: entry.value for entry in model.metadata_props}
+        metadata: dict[str, Any] = json.loads(entries.pop("headstart"))
+        is_backbone = metadata["format"] == "headstart-backbone"
+    except Exception as error:  # protobuf raises many types
         raise WeightsError(f"{path}: expected a backbone file (.onnx), found another ({one_line(error)})") from None
-    if not is_ours or len(model.graph.output) > 1:
-        raise WeightsError(f"{path}: expected a backbone in fp32 that is not cut, found another; export or tune one")
-    if said.get("sealed") and not has_seal:
+    if not is_backbone:
+        raise WeightsError(f"{path}: expected a backbone, found a classifier; give the backbone that it came from")
+    if metadata.get("sealed") and not has_seal:
         raise without_end(path)
-    return model, kept, said
+    return model, entries, metadata

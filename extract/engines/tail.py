@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +9,9 @@ from numpy.typing import NDArray
 from headstart.extract.engines.local import StageClock
 from headstart.extract.engines.runners import OutcomeRunner
 from headstart.extract.errors import StoreError
-from headstart.extract.inference.model import CUT, Model
+from headstart.extract.inference.model import CUT, Model, trunk_of
 from headstart.extract.inference.sessions import TensorSession
-from headstart.extract.inference.subgraph import tail
-from headstart.extract.inference.views import VIEWS, with_views, without_views
+from headstart.extract.inference.subgraph import tail, views_of
 from headstart.extract.options import EngineOptions
 from headstart.extract.sources.items import SPLITS, Item, Source
 from headstart.extract.store.reuse import ReusableRows
@@ -89,7 +87,7 @@ class TailRunner(OutcomeRunner):
         vectors: list[NDArray[np.float32] | None] = [None] * len(rows)
         if is_embedded.any():
             with self.clock.stage("infer"):
-                embeddings = carried(self._session, tensors[is_embedded])
+                embeddings = self._session.run(tensors[is_embedded])
             for number, vector in zip(np.flatnonzero(is_embedded), embeddings, strict=True):
                 vectors[number] = vector
         return [
@@ -98,18 +96,9 @@ class TailRunner(OutcomeRunner):
         ]
 
 
-def open_tail(backbone: Model) -> TensorSession:
-    """Open what lies behind the cut of a backbone of one view, on the CPU."""
-    return TensorSession(tail(without_views(backbone)).SerializeToString())
-
-
-def carried(session: TensorSession, tensors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give embeddings, (n, d), of tensors (n, h, w, c), or the means of the views' of (n, v, h, w, c)."""
-    if tensors.ndim == 4:
-        return session.run(tensors)
-    every = session.run(tensors.reshape(-1, *tensors.shape[2:]))
-    mean: NDArray[np.float32] = every.reshape(*tensors.shape[:2], -1).mean(axis=1)
-    return mean
+def open_tail(backbone: Model, *, one_view: bool = False) -> TensorSession:
+    """Open the tail of a backbone on the CPU (see `headstart.extract.inference.subgraph.tail`)."""
+    return TensorSession(tail(backbone, one_view=one_view).SerializeToString())
 
 
 def require_trunk(tensors: Store, backbone: Model) -> None:
@@ -118,7 +107,7 @@ def require_trunk(tensors: Store, backbone: Model) -> None:
     Raises
     ------
     StoreError
-        If it holds something else, or tensors of another trunk.
+        If it holds something else, or tensors of another trunk or of other views.
     """
     header = tensors.header
     if header.output != CUT:
@@ -126,16 +115,15 @@ def require_trunk(tensors: Store, backbone: Model) -> None:
             f"{tensors.location}: expected a store of tensors, found one of its {header.output}; "
             "make one with `headstart export --cut BLOCK` and `headstart embed`"
         )
-    made_by = header.model.get("one_view_sha256", header.model_sha256)
-    trunk = backbone.metadata.get("trunk_sha256", backbone.sha256)
+    made_by, trunk = trunk_of(header.model, header.model_sha256), trunk_of(backbone.metadata, backbone.sha256)
     if made_by != trunk:
         raise StoreError(
-            f"{tensors.location}: was made by another trunk ({str(made_by)[:16]}) than that of {backbone.source} "
+            f"{tensors.location}: was made by another trunk ({made_by[:16]}) than that of {backbone.source} "
             f"({trunk[:16]}); embed the images again with the file whose tail was tuned"
         )
-
-
-def of_as_many_views(backbone: Model, tensors: Store) -> Model:
-    """Give a backbone that embeds as many views of each picture as a store of tensors has."""
-    shape: tuple[Any, ...] = tensors.header.shape
-    return with_views(backbone, shape[0] if len(shape) == 4 and shape[0] in VIEWS else 1)
+    stored, made = views_of(header.model), views_of(backbone.metadata)
+    if stored != made:
+        raise StoreError(
+            f"{tensors.location}: holds {len(stored)} views per image, {backbone.source} makes {len(made)}; "
+            f"make a backbone that fits: headstart export --weights {backbone.source} --views {len(stored)}"
+        )

@@ -1,4 +1,4 @@
-"""An exported ONNX file (backbone or classifier), checked before anything runs it."""
+"""A model file (ONNX backbone or classifier), checked before anything runs it."""
 
 import hashlib
 import json
@@ -14,15 +14,14 @@ from headstart.files.resize import ResizeRule
 from headstart.files.urls import is_url, without_scheme
 
 FORMATS = {"headstart-backbone": 1, "headstart-classifier": 1}
-"""Formats that are read, each with the schema version that is understood."""
+"""Formats that can be read, with the schema version of each."""
 
 CUT = "tensor"
-"""The output of a network that is cut: what its trunk gives, and its tail begins with."""
+"""The output at the cut of a backbone: what its trunk computes, and its tail takes."""
 _DOMAINS = frozenset({"", "ai.onnx"})
 _AGAIN = "export or train it again"
-SEAL_KEY = "headstart-sha256"
 _SEAL = b"\x72\x54\x0a\x10headstart-sha256\x12\x40"
-"""In protobuf: one more entry of `metadata_props`, with this key, and a value of 64 bytes that follow."""
+"""In protobuf: one more entry of `metadata_props`, with this key and a value of 64 bytes, which follow."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,8 @@ class Model:
     rule
         How an image becomes this model's input: uint8, (n, H, W, 3), RGB, 0-255, named ``image``.
     outputs
-        Output name -> the shape of one row of it: ``(d,)``, or ``(h, w, c)`` for what a network gives at a cut. Each is
-        float32, (n, ...).
+        Output name -> shape of one row: ``(d,)``, or for the tensor at a cut ``(h, w, c)``, or ``(v, h, w, c)`` with v
+        views. Each is float32, (n, ...).
     source
         Where it was read from, for messages.
     """
@@ -55,57 +54,65 @@ class Model:
 
     @property
     def backbone_sha256(self) -> str:
-        """Digest of the backbone: the file's own, or for a classifier that of the backbone inside it."""
+        """Digest of the backbone: the file's own, or in a classifier that of the backbone inside it."""
         return str(self.metadata.get("backbone_sha256", self.sha256))
 
     @property
     def is_trained(self) -> bool:
-        """Whether the backbone's weights were learnt, rather than drawn at random."""
+        """Whether the backbone's weights were trained, rather than drawn at random."""
         return bool(self.metadata.get("weights", {}).get("trained"))
 
 
 def read_model(path: str | os.PathLike[str]) -> Model:
-    """Read a backbone or classifier file, here or at a URL.
+    """Read a backbone or classifier file, local or at a URL.
 
     Raises
     ------
     ModelError
-        Where there is no such file, it is no ONNX, was not made by Headstart or by another version of it, or its graph
-        is not what the metadata says.
+        If there is no such file, it is not ONNX, another program or version made it, or its graph does not match its
+        metadata.
     """
-    place = without_scheme(os.fspath(path))
+    path = without_scheme(os.fspath(path))
     try:
-        data = read_url(place) if is_url(place) else Path(place).read_bytes()
+        data = read_url(path) if is_url(path) else Path(path).read_bytes()
     except FileNotFoundError:
-        raise ModelError(f"{place}: no such file; make one with `headstart export`") from None
+        raise ModelError(f"{path}: no such file; make one with `headstart export`") from None
     except OSError as error:
-        raise ModelError(f"{place}: cannot be read: {error.strerror or error}") from None
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
     body, end = data[: -len(seal(b""))], data[-len(seal(b"")) :]
     is_sealed = end == seal(body)
     if end.startswith(_SEAL) and not is_sealed:
-        raise ModelError(f"{place}: damaged (altered): its bytes do not match their digest; {_AGAIN}")
-    model = parse_model(data, str(place))
+        raise ModelError(f"{path}: damaged (altered): its bytes do not match their digest; {_AGAIN}")
+    model = parse_model(data, path)
     _check_seal(model, is_sealed)
     return model
 
 
 def seal(data: bytes) -> bytes:
-    """Give what is put at the end of an ONNX file, so that a flipped bit in a weight is noticed: its digest.
+    """Return the digest that ends an ONNX file, so that a flipped bit in a weight is detected.
 
-    To protobuf it is the last entry of the file's metadata, ``headstart-sha256``, in hexadecimal, of all bytes before.
-    The JSON in ``headstart`` says ``"sealed": true``, so that a file without its end is noticed too.
+    To protobuf it is the last entry of the file's metadata, ``headstart-sha256``: the hexadecimal digest of all bytes
+    before it. The JSON in ``headstart`` says ``"sealed": true``, so that a missing end is detected too.
     """
     return _SEAL + hashlib.sha256(data).hexdigest().encode()
 
 
 def _check_seal(model: Model, is_sealed: bool) -> None:
-    is_of_a_store = "one_view_sha256" in model.metadata and "classes" not in model.metadata  # which knows its digest
-    if model.metadata.get("sealed") and not is_sealed and not is_of_a_store:
+    if model.metadata.get("sealed") and not is_sealed:
         raise ModelError(f"{model.source}: damaged (cut off or altered): the digest at its end is gone; {_AGAIN}")
 
 
+def trunk_of(metadata: dict[str, Any], sha256: str) -> str:
+    """Return the digest that identifies the trunk of a backbone with a cut.
+
+    Files derived from another (a tuned tail, more views) name that file's trunk. Stores of several views from release
+    0.1 name it as ``one_view_sha256``.
+    """
+    return str(metadata.get("trunk_sha256") or metadata.get("one_view_sha256") or sha256)
+
+
 def parse_model(data: bytes, source: str) -> Model:
-    """Check the bytes of a backbone or classifier; `source` names them in messages.
+    """Check the bytes of a backbone or classifier, which messages call `source`.
 
     Raises
     ------
@@ -133,17 +140,17 @@ def _parse(data: bytes) -> Any:
     try:
         proto = onnx.load_model_from_string(data)
     except (DecodeError, RuntimeError):
-        raise ModelError("expected an ONNX file, found something else or a damaged one") from None
+        raise ModelError("expected an ONNX file, found another or a damaged one") from None
     if not proto.graph.node:
         raise ModelError("expected an ONNX file, found one without a graph")
     return proto
 
 
 def _metadata(proto: Any) -> dict[str, Any]:
-    found = {entry.key: entry.value for entry in proto.metadata_props}
-    if "headstart" not in found:
+    entries = {entry.key: entry.value for entry in proto.metadata_props}
+    if "headstart" not in entries:
         raise ModelError("expected a file made by `headstart export` or `headstart train`, found another ONNX file")
-    metadata: dict[str, Any] = json.loads(found["headstart"])
+    metadata: dict[str, Any] = json.loads(entries["headstart"])
     expected = FORMATS.get(metadata["format"])
     if expected is None or metadata["schema"] != expected:
         raise ModelError(
@@ -153,16 +160,16 @@ def _metadata(proto: Any) -> dict[str, Any]:
 
 
 def _check_self_contained(proto: Any) -> None:
-    """Refuse what could read another file, never end, or run anything but the standard operators."""
+    """Refuse graphs that could read other files, loop forever, or run anything but standard operators."""
     graph = proto.graph
     attributes = [attribute for node in graph.node for attribute in node.attribute]
     if any(attribute.HasField("g") or len(attribute.graphs) for attribute in attributes):
-        raise ModelError("it has loops or branches, which no backbone or head needs")
+        raise ModelError("it has loops or branches, which backbones and heads do not need")
     tensors = [*graph.initializer, *(t for a in attributes for t in (a.t, *a.tensors))]
     if any(tensor.data_location for tensor in tensors):
-        raise ModelError("its weights lie in another file, which is not read")
+        raise ModelError("its weights are in another file, which is not read")
     if len(graph.sparse_initializer) or any(a.HasField("sparse_tensor") or len(a.sparse_tensors) for a in attributes):
-        raise ModelError("it has sparse weights, which no backbone or head needs")
+        raise ModelError("it has sparse weights, which backbones and heads do not need")
     foreign = {node.domain for node in graph.node} - _DOMAINS
     if foreign or len(proto.functions):
         raise ModelError(f"it uses operators beyond the ONNX standard ({', '.join(sorted(foreign)) or 'functions'})")

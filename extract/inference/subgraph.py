@@ -1,4 +1,4 @@
-"""Parts of a model's graph: what one of its outputs needs, or what lies behind its cut."""
+"""Parts of a model's graph: what one of its outputs needs, or the tail behind its cut."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -9,10 +9,9 @@ from headstart.extract.inference.model import CUT, Model, parse_model
 
 
 def only(model: Model, output: str) -> Model:
-    """Give a model that computes one of its outputs and nothing else; its digest stays that of the whole.
+    """Reduce a model to one of its outputs; its digest stays that of the whole.
 
-    A runtime goes through all of a graph, whichever output it is asked for: the trunk of a network would run with its
-    tail.
+    A runtime executes all of a graph, whichever output is requested: the trunk would run with its tail.
     """
     import onnx
 
@@ -24,48 +23,79 @@ def only(model: Model, output: str) -> Model:
 
 
 def uncut(model: Model) -> Model:
-    """Give a backbone that no longer tells what lies at its cut; one that never did as it is."""
+    """Drop the output at a backbone's cut; a backbone without that output is returned as it is."""
     return parse_model(only(model, "embedding").data, model.source) if CUT in model.outputs else model
 
 
-def tail(model: Model) -> Any:
-    """Cut what lies behind the cut out of a backbone: ``tensor``, float32 (n, h, w, c), to ``embedding``, (n, d).
+def views_of(metadata: dict[str, Any]) -> list[str]:
+    """Name the views per image that a backbone's graph makes (see `headstart.export.conversion.views`)."""
+    return list(metadata.get("views", ["full"]))
+
+
+def tail(model: Model, *, one_view: bool = False) -> Any:
+    """Extract the tail of a backbone: ``tensor``, float32 (n, h, w, c), to ``embedding``, (n, d).
+
+    Parameters
+    ----------
+    one_view
+        By default the tail of a backbone with v views takes (n, v, h, w, c) and averages the views' embeddings; with
+        `one_view` it takes the tensors of single views.
 
     Returns
     -------
     onnx.ModelProto
-        Its first node transposes; the names of the other tensors are those of the backbone.
+        Its first node transposes, after one that flattens the views; other tensors keep the names they have in the
+        backbone.
 
     Raises
     ------
     ModelError
-        Where the backbone has no cut.
+        If the backbone has no cut.
     """
     import onnx
     from onnx import TensorProto, helper
 
-    if "cut" not in model.metadata or "views" in model.metadata:
+    if "cut" not in model.metadata:
         raise ModelError(
             f"{model.source}: expected a backbone with a cut; make one with `headstart export --cut BLOCK`"
         )
-    cut = model.metadata["cut"]
+    cut, views = model.metadata["cut"], len(views_of(model.metadata))
     proto = onnx.load_model_from_string(model.data)
-    graph = proto.graph
+    graph, shape = proto.graph, list(cut["shape"])
+    source = CUT
+    if views > 1 and one_view:
+        _replace_mean(graph)
     keep(graph, ["embedding"], [cut["at"]])
-    graph.node.insert(0, helper.make_node("Transpose", [CUT], [cut["at"]], name="cut", perm=[0, 3, 1, 2]))
+    entry = []
+    if views > 1 and not one_view:
+        graph.initializer.append(helper.make_tensor("tensor_shape", TensorProto.INT64, [4], [-1, *shape]))
+        entry.append(helper.make_node("Reshape", [CUT, "tensor_shape"], ["tensor_views"], name="tensor_views"))
+        source, shape = "tensor_views", [views, *shape]
+    entry.append(helper.make_node("Transpose", [source], [cut["at"]], name="cut", perm=[0, 3, 1, 2]))
+    for node in reversed(entry):
+        graph.node.insert(0, node)
     del graph.input[:]
-    graph.input.append(helper.make_tensor_value_info(CUT, TensorProto.FLOAT, ["n", *cut["shape"]]))
+    graph.input.append(helper.make_tensor_value_info(CUT, TensorProto.FLOAT, ["n", *shape]))
     return proto
 
 
+def _replace_mean(graph: Any) -> None:
+    """Make a single view's embedding the graph's output, instead of the mean over all views."""
+    mean = next(node for node in graph.node if "embedding" in node.output)
+    graph.node.remove(mean)
+    for node in graph.node:
+        node.output[:] = ["embedding" if name == "views_embedding" else name for name in node.output]
+
+
 def keep(graph: Any, outputs: Iterable[str], inputs: Iterable[str]) -> None:
-    """Drop all nodes but those on the way from some tensors to others, in place."""
-    wanted, given, kept = set(outputs), set(inputs), []
+    """Drop all nodes except those on the paths between some tensors and others, in place."""
+    outputs, inputs, kept = set(outputs), set(inputs), []
+    wanted = set(outputs)
     for node in reversed(graph.node):
-        if wanted & set(node.output) - given:
+        if wanted & set(node.output) - inputs:
             kept.append(node)
             wanted |= set(node.input)
-    kept_outputs = [out for out in graph.output if out.name in set(outputs)]
+    kept_outputs = [output for output in graph.output if output.name in outputs]
     constants = [tensor for tensor in graph.initializer if tensor.name in wanted]
     del graph.node[:], graph.output[:], graph.initializer[:], graph.value_info[:]
     graph.node.extend(reversed(kept))

@@ -161,9 +161,11 @@ class Header:
         for name, what in (("model_sha256", "model"), ("output", "output"), ("dtype", "dtype")):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
+                has_own = what == "model" and self.output != "probabilities"
+                own = f"continue with its own (--model {place}), " if has_own else ""
                 raise StoreError(
                     f"{place}: holds rows of another {what} ({theirs[:16]}, not {mine[:16]}); "
-                    "write to another place with -o, or delete it"
+                    f"{own}write to another file with -o, or delete it"
                 )
 
     def merged(self, other: "Header") -> "Header":

@@ -38,14 +38,11 @@ def run(
         str,
         typer.Argument(help="A folder or URL (s3://...) of images, .tar or .parquet; or a manifest (.csv, .jsonl)."),
     ],
-    model: Annotated[str, typer.Option(help="The backbone, made by `headstart export`.")] = "backbone.onnx",
+    model: Annotated[str, typer.Option(help="The backbone (.onnx), or a store that carries it.")] = "backbone.onnx",
     output: Annotated[
         str, typer.Option("-o", "--output", help="NAME.h5 for one file, NAME.emb for a folder of shards; or a URL.")
     ] = "photos.h5",
     dtype: Annotated[str, typer.Option(help="float16 or float32.")] = "float16",
-    views: Annotated[
-        int, typer.Option(min=1, help="Views an image: 2 with its mirror image, 4 also enlarged; slower, better.")
-    ] = 1,
     shard: Annotated[
         str | None, typer.Option(help="As 3/16: the third of sixteen runs that divide the images up; then merge.")
     ] = None,
@@ -58,6 +55,7 @@ def run(
     gpus_per_worker: Gpus = 0,
     max_failures: MaxFailures = None,
     json: Json = False,
+    views: Annotated[int | None, typer.Option(hidden=True)] = None,  # says where the option went
 ) -> None:
     """Embed images and keep the embeddings; what has not changed is not computed again."""
     from headstart.extract import EngineOptions, Share, embed

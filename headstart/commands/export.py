@@ -24,7 +24,8 @@ def run(
         str, typer.Option(help="mobilenet_v2, mobilenet, vgg16, inception_v3 or resnet50.")
     ] = "mobilenet_v2",
     weights: Annotated[
-        str, typer.Option(help="imagenet, random, a Keras weights file (.h5), or for int8 a backbone (.onnx).")
+        str,
+        typer.Option(help="imagenet, random, a Keras file (.h5), or for --views and int8 a backbone (.onnx)."),
     ] = "imagenet",
     output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")] = Path("backbone.onnx"),
     image_size: Annotated[int | None, typer.Option(min=32, show_default="the backbone's own")] = None,
@@ -43,6 +44,12 @@ def run(
     sample: Annotated[
         Path | None, typer.Option(help="For --cut auto: a folder or manifest of labelled images.")
     ] = None,
+    views: Annotated[
+        int,
+        typer.Option(
+            help="Augmented views per image: 1, 2 (adds a flip) or 4 (adds a zoom). More are slower, but more accurate."
+        ),
+    ] = 1,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="For --weights random.")] = 0,
     precision: Annotated[str, typer.Option(help="fp32, or int8: faster on CPUs, needs --calibrate.")] = "fp32",
     calibrate: Annotated[
@@ -71,6 +78,7 @@ def run(
         fit=fit,
         features=features,
         cut=cut,
+        views=views,
         seed=seed,
         calibration=_pixels(calibrate, weights, backbone, image_size, width, fit) if calibrate else None,
     )

@@ -472,6 +472,16 @@ def test_less_than_one_thread_or_image_is_refused(name, value):
         EngineOptions(**{name: value})
 
 
+def test_views_are_no_longer_an_option_of_embedding(refused):
+    assert "views belong to the backbone now: headstart export --views 2" in refused(OptionError, views=2)
+
+
+def test_a_store_serves_as_the_model_that_made_it(photos, backbone, tmp_path):
+    made, _ = embed(photos, backbone, tmp_path / "a.h5")
+    again, summary = embed(photos, tmp_path / "a.h5", tmp_path / "a.h5")
+    assert (counts(summary), again.header.model_sha256) == ((0, INPUTS, 0), made.header.model_sha256)
+
+
 @pytest.mark.parametrize("name", ["none/photos.h5", "none/photos.emb"])
 def test_a_missing_folder_is_not_made(refused, tmp_path, name):
     assert "does not exist; make it first" in refused(OutputError, place=tmp_path / name)

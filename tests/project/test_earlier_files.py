@@ -31,12 +31,16 @@ def files(tmp_path):
 
 
 def embed_again(files, name, output=None):
-    """Embed what a store was made from, with the same settings, by default into the store itself."""
+    """Embed what a store was made from, with the same settings, by default into the store itself.
+
+    Of several views, the backbone is the one inside the store: a file of it has never existed.
+    """
     said = EXPECTED[name]
     images, model, views = (said["made_from"][key] for key in ("images", "model", "views"))
     return headstart.embed(
-        files / images, files / model, output or files / name, dtype=said["dtype"], views=views, options=OPTIONS
-    )
+        files / images, files / (model if views == 1 else name), output or files / name, dtype=said["dtype"],
+        options=OPTIONS,
+    )  # fmt: skip
 
 
 def assert_as_expected(store, name, tolerance=2e-6):
@@ -142,8 +146,25 @@ def test_an_interrupted_run_is_finished(files):
     assert not (files / "interrupted.h5.parts").exists()
 
 
-def test_tensors_of_several_views_are_carried_through_the_tail(files):
-    store, _ = headstart.embed(files / "tensors_views.h5", files / "cut.onnx", files / "carried.h5", options=OPTIONS)
+def test_a_backbone_of_as_many_views_gives_what_embedding_with_views_gave(files):
+    """Users of `embed --views 2` export once, and embed into a new store."""
+    headstart.export_backbone(files / "views2.onnx", weights=files / "backbone.onnx", views=2)
+    store, _ = headstart.embed(files / "photos", files / "views2.onnx", files / "new.h5", options=OPTIONS)
+    assert_as_expected(store, "photos_views.h5", tolerance=5e-3)
+
+
+def test_the_plain_backbone_no_longer_continues_a_store_of_several_views(files):
+    with pytest.raises(headstart.HeadstartError, match=r"holds rows of another model .*--model .*photos_views\.h5"):
+        headstart.embed(files / "photos", files / "backbone.onnx", files / "photos_views.h5", options=OPTIONS)
+    with pytest.raises(headstart.HeadstartError, match="headstart export --views 2"):
+        headstart.embed(files / "photos", files / "backbone.onnx", files / "photos_views.h5", views=2)
+
+
+def test_tensors_of_several_views_are_embedded_with_a_backbone_of_as_many(files):
+    with pytest.raises(headstart.HeadstartError, match=r"headstart export --weights .*cut\.onnx --views 2"):
+        headstart.embed(files / "tensors_views.h5", files / "cut.onnx", files / "carried.h5", options=OPTIONS)
+    headstart.export_backbone(files / "cut2.onnx", weights=files / "cut.onnx", views=2)
+    store, _ = headstart.embed(files / "tensors_views.h5", files / "cut2.onnx", files / "carried.h5", options=OPTIONS)
     assert store.paths == EXPECTED["tensors_views.h5"]["paths"]
     np.testing.assert_allclose(row_means(store.embeddings()), EXPECTED["carried_views"], atol=5e-3)
 

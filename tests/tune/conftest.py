@@ -37,13 +37,13 @@ def photos_of_both(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def tensors(photos, cut_backbone, tmp_path_factory):
+def tensors(photos, cut_backbone, with_views, tmp_path_factory):
     """Give stores of one view and of two."""
     from headstart.extract import embed
 
     places = {views: tmp_path_factory.mktemp("tensors") / f"tensors-{views}.h5" for views in (1, 2)}
     for views, place in places.items():
-        embed(photos, cut_backbone, place, views=views)
+        embed(photos, with_views(cut_backbone, views), place)
     return places
 
 

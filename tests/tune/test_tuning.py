@@ -60,7 +60,7 @@ def test_a_tuned_backbone_is_one_like_any_other(tuned, tensors, photos, tmp_path
     assert (said["block"], said["images"], said["held_out"]) == ("block_1", tuned.images, tuned.held_out)
     assert [epoch["epoch"] for epoch in said["epochs"]] == [1, 2, 3]
     carried, _ = embed(tensors[2], tuned.path, tmp_path / "carried.h5")
-    again, _ = embed(photos, tuned.path, tmp_path / "photos.h5", views=2)
+    again, _ = embed(photos, tuned.path, tmp_path / "photos.h5")
     assert carried.header.model_sha256 == again.header.model_sha256
     assert np.abs(carried.embeddings() - again.embeddings()).max() < 2e-3 * np.abs(again.embeddings()).max()
     result = train(carried, tmp_path / "classifier.onnx")
@@ -223,7 +223,7 @@ def test_a_state_of_another_run_or_a_damaged_one_is_not_gone_on_from(tmp_path):
 
 
 def test_what_cannot_be_tuned_is_refused(tensors, tuned, tiny_store, frameworks, tmp_path):
-    with pytest.raises(StoreError, match="expected a store of what a network gives at a cut"):
+    with pytest.raises(StoreError, match="expected a store of tensors"):
         tune_backbone(tiny_store, tmp_path / "tuned.onnx")
     with pytest.raises(OutputError, match=r"ends in .onnx"):
         tune_backbone(tensors[1], tmp_path / "tuned.h5")

@@ -21,10 +21,10 @@ def run(path, pixels: np.ndarray) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def stores(tiny_backbone, tiny_store, tiny_photos, tmp_path_factory):
+def stores(tiny_backbone, with_views, tiny_store, tiny_photos, tmp_path_factory):
     """The tiny photos, in one view and in two."""
     place = tmp_path_factory.mktemp("views") / "views.h5"
-    return {1: open_store(tiny_store), 2: embed(tiny_photos, tiny_backbone, place, views=2)[0]}
+    return {1: open_store(tiny_store), 2: embed(tiny_photos, with_views(tiny_backbone, 2), place)[0]}
 
 
 @pytest.fixture(scope="module")

@@ -207,7 +207,9 @@ def test_what_is_read_is_not_written_over(draw_photos, tiny_classifier, tmp_path
         output = tmp_path / "link.csv"
         output.symlink_to(given[read])
     before = contents_of(tmp_path)
-    with pytest.raises(PredictionError, match=rf"{output.name}: is also an input; write the predictions to another file"):
+    with pytest.raises(
+        PredictionError, match=rf"{output.name}: is also an input; write the predictions to another file"
+    ):
         score(given["manifest"], given["classifier"], output)
     assert contents_of(tmp_path) == before
 
@@ -294,10 +296,10 @@ def test_a_classifier_that_knows_no_unknown_has_no_such_columns(tiny_photos, tin
         assert not {"unknown", "distance"} & set(rows(summary.output)[0])
 
 
-def test_images_are_scored_in_the_views_that_were_trained_on(tiny_backbone, tiny_photos, tmp_path):
+def test_images_are_scored_in_the_views_that_were_trained_on(tiny_backbone, with_views, tiny_photos, tmp_path):
     from headstart.extract import embed
 
-    store, _ = embed(tiny_photos, tiny_backbone, tmp_path / "s.h5", dtype="float32", views=2)
+    store, _ = embed(tiny_photos, with_views(tiny_backbone, 2), tmp_path / "s.h5", dtype="float32")
     path = train(store, tmp_path / "c.onnx").path
     of_images, of_store = (score(given, path, tmp_path / "p.csv", top=1) for given in (tiny_photos, tmp_path / "s.h5"))
     assert (of_images.scored, of_images.agreeing, of_images.unknown) == (60, 60, of_store.unknown)

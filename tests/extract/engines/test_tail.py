@@ -1,4 +1,4 @@
-"""Rows that a trunk has made are carried through the tail: what comes out is what images themselves would give."""
+"""Cached tensors through the tail give the embeddings that the images themselves would give."""
 
 import numpy as np
 import pytest
@@ -6,23 +6,22 @@ import pytest
 from headstart.extract import embed, open_store, read_model
 from headstart.extract.errors import ModelError, StoreError
 from headstart.extract.inference.subgraph import only, tail, uncut
-from headstart.files.errors import OptionError
 
 
 @pytest.fixture(scope="module")
-def tensors(tiny_photos, cut_backbone, tmp_path_factory):
+def tensors(tiny_photos, cut_backbone, with_views, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tensors")
     for views in (1, 2):
-        embed(tiny_photos, cut_backbone, folder / f"{views}.h5", views=views)
+        embed(tiny_photos, with_views(cut_backbone, views), folder / f"{views}.h5")
     return folder
 
 
 @pytest.fixture(scope="module")
-def direct(tiny_photos, cut_backbone, tmp_path_factory):
+def direct(tiny_photos, cut_backbone, with_views, tmp_path_factory):
     """Give the embeddings of the images by the same network as if it had no cut, as stores of one and of two views."""
     folder = tmp_path_factory.mktemp("direct")
     for views in (1, 2):
-        embed(tiny_photos, uncut(read_model(cut_backbone)), folder / f"{views}.h5", views=views)
+        embed(tiny_photos, uncut(read_model(with_views(cut_backbone, views))), folder / f"{views}.h5")
     return folder
 
 
@@ -38,22 +37,23 @@ def test_a_network_that_is_cut_stores_tensors(tensors, cut_backbone):
 
 
 @pytest.mark.parametrize("views", [1, 2])
-def test_carried_rows_are_those_of_the_images(tensors, direct, cut_backbone, tmp_path, views):
-    carried, summary = embed(tensors / f"{views}.h5", cut_backbone, tmp_path / "carried.h5")
+def test_cached_tensors_give_the_embeddings_of_the_images(tensors, direct, cut_backbone, with_views, tmp_path, views):
+    backbone = with_views(cut_backbone, views)
+    embedded, summary = embed(tensors / f"{views}.h5", backbone, tmp_path / "embedded.h5")
     expected = open_store(direct / f"{views}.h5")
-    assert (carried.paths, carried.failures) == (expected.paths, expected.failures)
-    np.testing.assert_array_equal(carried.labels, expected.labels)
-    np.testing.assert_array_equal(carried.rows.sha256, expected.rows.sha256)
-    whole = carried.is_embedded
+    assert (embedded.paths, embedded.failures) == (expected.paths, expected.failures)
+    np.testing.assert_array_equal(embedded.labels, expected.labels)
+    np.testing.assert_array_equal(embedded.rows.sha256, expected.rows.sha256)
+    whole = embedded.is_embedded
     largest = np.abs(expected.embeddings(whole)).max()
-    assert np.abs(carried.embeddings(whole) - expected.embeddings(whole)).max() < 2e-3 * largest
-    assert carried.header.model_sha256 == expected.header.model_sha256
-    assert (summary.computed, summary.reused, summary.failed) == (len(carried), 0, len(carried.failures))
-    _, again = embed(tensors / f"{views}.h5", cut_backbone, tmp_path / "carried.h5")
-    assert (again.computed, again.reused) == (0, len(carried))
+    assert np.abs(embedded.embeddings(whole) - expected.embeddings(whole)).max() < 2e-3 * largest
+    assert embedded.header.model_sha256 == expected.header.model_sha256
+    assert (summary.computed, summary.reused, summary.failed) == (len(embedded), 0, len(embedded.failures))
+    _, again = embed(tensors / f"{views}.h5", backbone, tmp_path / "embedded.h5")
+    assert (again.computed, again.reused) == (0, len(embedded))
 
 
-def test_images_go_on_where_rows_were_carried(tensors, tiny_photos, cut_backbone, tmp_path):
+def test_images_resume_from_embeddings_of_tensors(tensors, tiny_photos, cut_backbone, tmp_path):
     embed(tensors / "1.h5", cut_backbone, tmp_path / "photos.h5")
     _, summary = embed(tiny_photos, uncut(read_model(cut_backbone)), tmp_path / "photos.h5")
     assert summary.computed == 0
@@ -65,8 +65,8 @@ def test_rows_of_another_trunk_or_of_embeddings_are_refused(tensors, direct, mak
         embed(tensors / "1.h5", other, tmp_path / "photos.h5")
     with pytest.raises(StoreError, match="expected a store of tensors, found one of its embedding"):
         embed(direct / "1.h5", cut_backbone, tmp_path / "photos.h5")
-    with pytest.raises(OptionError, match="holds 2 views of each image, not 4"):
-        embed(tensors / "2.h5", cut_backbone, tmp_path / "photos.h5", views=4)
+    with pytest.raises(StoreError, match=r"holds 2 views per image, .* makes 1; .* --weights .* --views 2"):
+        embed(tensors / "2.h5", cut_backbone, tmp_path / "photos.h5")
     assert not (tmp_path / "photos.h5").exists()
 
 

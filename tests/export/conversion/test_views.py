@@ -1,17 +1,15 @@
-"""What a view gives is what the plain backbone says of the pixels that the view is made of."""
-
-import hashlib
-import json
+"""The embedding of a view is the plain backbone's embedding of that view's pixels."""
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 
-from headstart.extract.errors import ModelError
+from headstart.export.conversion.views import VIEWS, ZOOM, add_views
+from headstart.export.errors import WeightsError
+from headstart.export.pipeline import export_backbone
 from headstart.extract.inference.model import parse_model, read_model
-from headstart.extract.inference.views import VIEWS, ZOOM, with_views, without_views
-from headstart.files.resize import ResizeRule
+from headstart.files.errors import OptionError
 
 PICTURES = np.random.default_rng(5).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
 
@@ -19,6 +17,13 @@ PICTURES = np.random.default_rng(5).integers(0, 256, (3, 32, 32, 3)).astype(np.u
 def embed(data, pictures):
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     return session.run(["embedding"], {"image": pictures})[0]
+
+
+def with_views(model, views):
+    """Give a model of several views."""
+    proto = onnx.load_model_from_string(model.data)
+    add_views(proto, views)
+    return parse_model(proto.SerializeToString(), "views.onnx")
 
 
 def within(model, name, kind, pictures):
@@ -125,45 +130,39 @@ def test_a_network_that_is_cut_gives_a_tensor_for_each_view(cut_backbone, views)
 
 
 @several
-def test_without_its_views_a_model_is_what_it_was_made_of(cut_backbone, plain, views):
-    for model in (plain, read_model(cut_backbone)):
-        again = without_views(with_views(model, views))
-        pictures = np.random.default_rng(5).integers(0, 256, (2, *model.rule.shape)).astype(np.uint8)
-        assert (again.outputs, again.metadata) == (model.outputs, model.metadata)
-        np.testing.assert_array_equal(embed(again.data, pictures), embed(model.data, pictures))
-        assert without_views(model) is model
+def test_the_file_says_what_it_is(tiny_backbone, plain, tmp_path, views):
+    made = export_backbone(tmp_path / "views.onnx", weights=tiny_backbone, views=views)
+    model = read_model(made.path)
+    assert model.metadata == made.metadata == plain.metadata | {"views": [*VIEWS[views]]}
+    assert (model.outputs, model.rule) == (plain.outputs, plain.rule)
+    assert with_views(plain, views).outputs == plain.outputs
+    np.testing.assert_array_equal(embed(model.data, PICTURES), embed(with_views(plain, views).data, PICTURES))
 
 
-@several
-def test_the_file_says_what_it_is(plain, views):
-    model = with_views(plain, views)
-    assert model.sha256 == hashlib.sha256(model.data).hexdigest() == model.backbone_sha256 != plain.sha256
-    assert model.outputs == {"embedding": (16,)}
-    assert (model.rule, model.source) == (ResizeRule(32, 32, "squash"), plain.source)
-    own = {"views": [*VIEWS[views]], "views_averaged": True, "one_view_sha256": plain.sha256}
-    assert model.metadata == plain.metadata | own
-    assert parse_model(model.data, "again").metadata == json.loads(json.dumps(model.metadata))
-    assert with_views(plain, views).data == model.data
+def test_a_cut_file_names_the_trunk_that_it_comes_from(cut_backbone, tmp_path):
+    made = export_backbone(tmp_path / "views.onnx", weights=cut_backbone, views=2)
+    assert made.metadata["trunk_sha256"] == read_model(cut_backbone).sha256
 
 
 def test_the_views_by_number():
     assert VIEWS == {1: ("full",), 2: ("full", "flip"), 4: ("full", "flip", "zoom", "zoom-flip")}
 
 
-def test_one_view_is_the_model_itself(plain):
-    assert with_views(plain, 1) is plain
-
-
 @pytest.mark.parametrize("views", [0, 3, 5, -1])
-def test_another_number_is_refused(plain, views):
-    with pytest.raises(ModelError, match=f"expected a number of views out of 1, 2, 4, found {views}"):
-        with_views(plain, views)
+def test_another_number_is_refused(tmp_path, views):
+    with pytest.raises(OptionError, match=f"expected a number of views out of 1, 2, 4, found {views}"):
+        export_backbone(tmp_path / "views.onnx", views=views)
 
 
-def test_what_is_not_a_backbone_as_exported_is_refused(plain, tiny_classifier):
-    for model in (read_model(tiny_classifier), with_views(plain, 2)):
-        with pytest.raises(ModelError, match="only to a backbone as it was exported"):
-            with_views(model, 2)
+def test_only_a_backbone_without_views_gets_some(tiny_backbone, tiny_classifier, tmp_path):
+    two = export_backbone(tmp_path / "two.onnx", weights=tiny_backbone, views=2).path
+    with pytest.raises(WeightsError, match="makes 2 views already; leave --views out"):
+        export_backbone(tmp_path / "views.onnx", weights=two, views=4)
+    with pytest.raises(WeightsError, match="expected a backbone, found a classifier"):
+        export_backbone(tmp_path / "views.onnx", weights=tiny_classifier, views=2)
+    with pytest.raises(OptionError, match="is a backbone already: add --views N"):
+        export_backbone(tmp_path / "views.onnx", weights=tiny_backbone)
+    assert not (tmp_path / "views.onnx").exists()
 
 
 def test_an_int8_backbone_has_views_too(plain, tiny_int8):
