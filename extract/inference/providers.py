@@ -1,4 +1,4 @@
-"""Execution providers: the processors that a model can run on, each with its options; one entry a provider."""
+"""Execution providers: the processors that a model can run on, one record per provider."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,23 +16,23 @@ from headstart.files.cores import cores
 from headstart.files.errors import one_line
 
 LEAST_COSINE = 0.98
-"""Between a provider's embeddings and the CPU's, on made-up pictures: bf16 gives 0.99, a broken one far less."""
+"""Smallest accepted cosine between a provider's embeddings of test images and the CPU's: bf16 reaches 0.99."""
 
 
 @dataclass(frozen=True)
 class Provider:
-    """One processor, and how it is driven best.
+    """One processor, and the settings that suit it.
 
     Attributes
     ----------
     name
-        onnxruntime's name for it (or, for another runtime, its name and processor).
+        Its name in onnxruntime, or the name and processor of another runtime.
     options
-        Ours, for the runtime.
+        Options for the runtime.
     exclusive
-        Whether it works on one batch at a time.
+        Whether it runs one batch at a time.
     batch_size
-        Images a batch: on a CPU few, so that a batch's tensors stay in the core's cache.
+        Images per batch: few on a CPU, so that a batch's tensors stay in the core's cache.
     session
         The class that opens a model on it.
     """
@@ -44,19 +44,18 @@ class Provider:
     session: type[OnnxruntimeSession] | type[OpenvinoSession] = OnnxruntimeSession
 
     def open(self, model: Model, output: str) -> Session:
-        """Open a model on it."""
+        """Open a model on this provider."""
         return self.session(model, output, self.name, self.options, self.exclusive, self.batch_size)
 
     def is_installed(self) -> bool:
-        """Tell whether its runtime is installed and was built with it."""
+        """Tell whether its runtime is installed and supports it."""
         if self.session is OpenvinoSession:
             return find_spec("openvino") is not None
         return self.name in _onnxruntime_offers()
 
 
 _CUDA = {
-    # Exact arithmetic (no TF32); algorithms picked by a short measurement at the first batch; memory as needed, not
-    # in powers of two.
+    # Exact arithmetic (no TF32); algorithms chosen by heuristics; memory as needed, not in powers of two.
     "use_tf32": "0",
     "cudnn_conv_algo_search": "HEURISTIC",
     "arena_extend_strategy": "kSameAsRequested",
@@ -76,12 +75,12 @@ PROVIDERS: dict[str, Provider] = {
     "cpu": Provider("CPUExecutionProvider", exclusive=False, batch_size=4),
 }
 AUTO = ("cuda", "coreml", "directml", "cpu")
-"""The order in which ``auto`` tries them. TensorRT compiles for minutes, and OpenVINO is no faster than onnxruntime
-unless in bf16, which is less exact: they are taken only by name."""
+"""The order in which ``auto`` tries them. TensorRT compiles for minutes, and OpenVINO is faster than onnxruntime only
+in bf16, which is less exact: both must be named."""
 
 
 def open_session(model: Model, provider: str = "auto", output: str = "embedding") -> Session:
-    """Open a model on a provider, and prove with one batch that it runs there and agrees with the CPU.
+    """Open a model on a provider, and check with one batch that it runs there and agrees with the CPU.
 
     Parameters
     ----------
@@ -91,16 +90,16 @@ def open_session(model: Model, provider: str = "auto", output: str = "embedding"
     Raises
     ------
     ProviderError
-        Where the name is unknown, or that provider is absent, does not run, or computes something else than the CPU
-        does. There is no fallback to another.
+        If the name is unknown, or that provider is absent, does not run, or disagrees with the CPU. There is no
+        fallback to another.
     """
     if provider == "auto":
         return _first_that_runs(model, [name for name in AUTO if PROVIDERS[name].is_installed()], output)
     if provider not in PROVIDERS:
         raise ProviderError(f"unknown provider {provider!r}; expected auto or one of {', '.join(PROVIDERS)}")
     if not PROVIDERS[provider].is_installed():
-        here = ", ".join(name for name, entry in PROVIDERS.items() if entry.is_installed())
-        raise ProviderError(f"provider {provider!r} is not installed; here: {here}")
+        installed = ", ".join(name for name, entry in PROVIDERS.items() if entry.is_installed())
+        raise ProviderError(f"provider {provider!r} is not installed; here: {installed}")
     return _open(model, provider, output)
 
 
@@ -109,7 +108,7 @@ def _onnxruntime_offers() -> list[str]:
         import onnxruntime
     except ImportError:
         raise ProviderError(
-            "onnxruntime is not installed; pip install onnxruntime, or onnxruntime-gpu where there is an NVIDIA GPU"
+            "onnxruntime is not installed; pip install onnxruntime, or onnxruntime-gpu for an NVIDIA GPU"
         ) from None
     if _is_distributed("onnxruntime") and _is_distributed("onnxruntime-gpu"):
         raise ProviderError(
@@ -143,32 +142,32 @@ def _open(model: Model, name: str, output: str) -> Session:
     try:
         part = only(model, output)
         session = PROVIDERS[name].open(part, output)
-        found = session.run(pixels)
-    except Exception as error:  # the runtimes raise many types, some of them without a public name
+        values = session.run(pixels)
+    except Exception as error:  # runtimes raise many types, some without a public name
         raise ProviderError(f"{model.source}: does not run on provider {name!r}: {one_line(error)}") from None
-    if found.shape != (expected := (len(pixels), *model.outputs[output])):
+    if values.shape != (expected := (len(pixels), *model.outputs[output])):
         raise ModelError(
-            f"{model.source}: its output {output!r} is {found.shape} for {len(pixels)} images, expected {expected} "
+            f"{model.source}: its output {output!r} is {values.shape} for {len(pixels)} images, expected {expected} "
             "as its graph says; export it again"
         )
     if name != "cpu":
-        _require_agreement(name, found, PROVIDERS["cpu"].open(part, output).run(pixels))
+        _require_agreement(name, values, PROVIDERS["cpu"].open(part, output).run(pixels))
     return session
 
 
-def _require_agreement(name: str, found: NDArray[np.float32], reference: NDArray[np.float32]) -> None:
-    found, reference = found.reshape(len(found), -1), reference.reshape(len(reference), -1)
-    lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(reference, axis=1)
-    cosine = float(((found * reference).sum(axis=1) / np.maximum(lengths, np.finfo(np.float32).tiny)).min())
+def _require_agreement(name: str, values: NDArray[np.float32], reference: NDArray[np.float32]) -> None:
+    values, reference = values.reshape(len(values), -1), reference.reshape(len(reference), -1)
+    lengths = np.linalg.norm(values, axis=1) * np.linalg.norm(reference, axis=1)
+    cosine = float(((values * reference).sum(axis=1) / np.maximum(lengths, np.finfo(np.float32).tiny)).min())
     if not cosine >= LEAST_COSINE:
         raise ProviderError(
-            f"provider {name!r} runs here but computes something else than the CPU (cosine {cosine:.4f}, expected at "
+            f"provider {name!r} runs here but disagrees with the CPU (cosine {cosine:.4f}, expected at "
             f"least {LEAST_COSINE}); use --provider cpu"
         )
 
 
 def _probe(model: Model) -> NDArray[np.uint8]:
-    """Give two made-up pictures of smooth colours."""
+    """Return two synthetic images of smooth colours, uint8 (2, H, W, 3)."""
     rng = np.random.default_rng(0)
     height, width = model.rule.height, model.rule.width
     coarse = rng.integers(0, 256, (2, height // 8 + 1, width // 8 + 1, 3)).astype(np.uint8)

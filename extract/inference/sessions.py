@@ -1,9 +1,10 @@
-"""A model open on a processor: one class for each runtime, alike from outside."""
+"""A model opened on a processor: one class per runtime, with one interface."""
 
 import io
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,18 +15,18 @@ from headstart.files.errors import one_line
 
 
 class Session(ABC):
-    """A model that runs.
+    """An opened model.
 
     Attributes
     ----------
     provider
-        The name of the provider that really runs, as its runtime calls it.
+        The provider that really runs, as its runtime calls it.
     exclusive
         Whether calls must come one at a time (an accelerator), rather than one from each core.
     batch_size
-        Images a batch that suit it.
+        Images per batch that suit it.
     passed_over
-        What ``auto`` tried before this provider, each with the reason why it does not run.
+        What ``auto`` tried before this provider, with the reason why each does not run.
     """
 
     def __init__(self, provider: str, exclusive: bool, batch_size: int) -> None:
@@ -38,17 +39,27 @@ class Session(ABC):
         Raises
         ------
         ProviderError
-            Where the provider fails, for want of memory for example.
+            If the provider fails, for example for lack of memory.
         """
         try:
             return self._run(pixels)
-        except Exception as error:  # the runtimes raise many types, some of them without a public name
+        except Exception as error:  # runtimes raise many types, some without a public name
             raise ProviderError(
                 f"{self.provider} failed on a batch of {len(pixels)}: {one_line(error)}; try a smaller --batch-size"
             ) from None
 
     @abstractmethod
     def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]: ...
+
+
+def _settings() -> Any:
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 4
+    # One thread per call: dividing the cores among calls wastes less than dividing them within each operator.
+    settings.intra_op_num_threads = settings.inter_op_num_threads = 1
+    return settings
 
 
 class OnnxruntimeSession(Session):
@@ -61,12 +72,8 @@ class OnnxruntimeSession(Session):
 
         super().__init__(provider, exclusive, batch_size)
         self._output = output
-        settings = onnxruntime.SessionOptions()
-        settings.log_severity_level = 4
-        # One thread a call: the cores are shared out among calls, which wastes less than sharing out each operator.
-        settings.intra_op_num_threads = 1
-        settings.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(model.data, settings, providers=[(provider, dict(options))])
+        providers = [(provider, dict(options))]
+        self._session = onnxruntime.InferenceSession(model.data, _settings(), providers=providers)
         self._session.disable_fallback()
         active = list(self._session.get_providers())
         if active[:1] != [provider]:
@@ -83,33 +90,23 @@ class OnnxruntimeSession(Session):
 
 
 class TensorSession:
-    """The tail of a network on the CPU: what its trunk gave -> embeddings.
-
-    Attributes
-    ----------
-    provider
-        The name of what runs it.
-    """
+    """The tail of a network on the CPU."""
 
     provider = "CPUExecutionProvider"
 
     def __init__(self, data: bytes) -> None:
         import onnxruntime
 
-        settings = onnxruntime.SessionOptions()
-        settings.log_severity_level = 4
-        settings.intra_op_num_threads = 1  # a call from each core, as above
-        settings.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(data, settings, providers=[self.provider])
+        self._session = onnxruntime.InferenceSession(data, _settings(), providers=[self.provider])
 
     def run(self, tensors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run one batch: float32 (n, h, w, c) -> float32 (n, d); from any thread."""
+        """Run one batch: float32 (n, h, w, c), or (n, v, h, w, c) of v views -> float32 (n, d); from any thread."""
         result: NDArray[np.float32] = self._session.run(["embedding"], {"tensor": tensors})[0]
         return result
 
 
 class OpenvinoSession(Session):
-    """A model compiled by OpenVINO for the CPU, a request for each thread that calls."""
+    """A model compiled by OpenVINO for the CPU, with one request per calling thread."""
 
     def __init__(
         self, model: Model, output: str, provider: str, options: Mapping[str, str], exclusive: bool, batch_size: int
