@@ -1,4 +1,4 @@
-"""The table of predictions: one row an input, written as CSV, JSON lines or Parquet by the name's suffix."""
+"""Files of predictions: one row per input, as CSV, JSON lines or Parquet, chosen by the file's suffix."""
 
 import csv
 import io
@@ -15,12 +15,12 @@ from headstart.files.atomic import atomic_file
 
 Row = dict[str, Any]
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
-"""How text begins that spreadsheets calculate; and the apostrophe, so that taking one away gives any text back."""
+"""First characters of text that spreadsheets calculate; and the apostrophe, so that removing one restores any text."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was found for one input.
+    """The prediction for one input.
 
     Attributes
     ----------
@@ -29,9 +29,9 @@ class Prediction:
     top
         The likeliest classes with their probabilities, the likeliest first; empty for a failure.
     reason
-        Why it failed; empty otherwise.
+        Why the image failed; empty otherwise.
     unknown, distance
-        Whether it is taken for none of the classes, and how far it is from the training images; None where that is not
+        Whether the image is flagged as none of the classes, and its distance from the training images; None if not
         known.
     """
 
@@ -41,12 +41,12 @@ class Prediction:
     unknown: bool | None = None
     distance: float | None = None
 
-    def to_row(self, places: int, with_unknown: bool = False) -> Row:
-        """Give the columns: path, status, label, probability, label_2, ..., perhaps unknown, distance, then reason."""
+    def to_row(self, top: int, with_unknown: bool = False) -> Row:
+        """Return the columns: path, status, label, probability, label_2, ..., unknown and distance if known, reason."""
         row: Row = {"path": _printable(self.path), "status": "failed" if self.reason else "ok"}
-        for place in range(places):
-            label, probability = self.top[place] if place < len(self.top) else (None, None)
-            suffix = f"_{place + 1}" if place else ""
+        for rank in range(top):
+            label, probability = self.top[rank] if rank < len(self.top) else (None, None)
+            suffix = f"_{rank + 1}" if rank else ""
             row[f"label{suffix}"] = label if label is None else _printable(label)
             row[f"probability{suffix}"] = None if probability is None else round(probability, 7)
         if with_unknown:
@@ -57,7 +57,7 @@ class Prediction:
 
 
 def check_format(output: str | os.PathLike[str]) -> None:
-    """Refuse a name whose suffix says no format.
+    """Refuse a file whose suffix names no format.
 
     Raises
     ------
@@ -68,14 +68,12 @@ def check_format(output: str | os.PathLike[str]) -> None:
         raise PredictionError(f"{output}: expected a name that ends in one of {', '.join(SINKS)}")
 
 
-def write_predictions(
-    output: Path, predictions: Iterable[Prediction], places: int, *, with_unknown: bool = False
-) -> None:
-    """Write a table of predictions, whole or not at all, holding few of them in memory.
+def write_predictions(output: Path, predictions: Iterable[Prediction], top: int, *, with_unknown: bool = False) -> None:
+    """Write predictions, all of them or nothing, with few of them in memory at a time.
 
     Parameters
     ----------
-    places
+    top
         How many of the likeliest classes have columns.
     with_unknown
         Whether the columns ``unknown`` and ``distance`` are written.
@@ -83,13 +81,13 @@ def write_predictions(
     Raises
     ------
     PredictionError
-        Where the suffix says no format.
+        If the suffix names no format.
     OutputError
-        Where the file cannot be written.
+        If the file cannot be written.
     """
     check_format(output)
-    rows = (prediction.to_row(places, with_unknown) for prediction in predictions)
-    names = list(Prediction("", []).to_row(places, with_unknown))
+    rows = (prediction.to_row(top, with_unknown) for prediction in predictions)
+    names = list(Prediction("", []).to_row(top, with_unknown))
     with atomic_file(output) as file:
         buffered = io.BufferedWriter(file)
         SINKS[output.suffix.lower()](buffered, rows, names)
@@ -98,21 +96,21 @@ def write_predictions(
 
 
 def _printable(text: str) -> str:
-    r"""Give text that is valid Unicode: bytes of a name that are not UTF-8 as ``\xNN``."""
+    r"""Return valid Unicode: bytes of a name that are not UTF-8 become ``\xNN``."""
     return os.fsencode(text).decode("utf-8", "backslashreplace")
 
 
 def _csv(file: BinaryIO, rows: Iterator[Row], names: list[str]) -> None:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-    table = csv.DictWriter(text, names)
-    table.writeheader()
-    table.writerows({name: _inert(value) for name, value in row.items()} for row in rows)
+    writer = csv.DictWriter(text, names)
+    writer.writeheader()
+    writer.writerows({name: _inert(value) for name, value in row.items()} for row in rows)
     text.flush()
     text.detach()
 
 
 def _inert(value: Any) -> Any:
-    """Put an apostrophe before text that a spreadsheet would take for a formula, and might run."""
+    """Put an apostrophe before text that a spreadsheet would execute as a formula."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
@@ -127,9 +125,9 @@ def _parquet(file: BinaryIO, rows: Iterator[Row], names: list[str]) -> None:
 
     kinds = [pyarrow.float64() if name.startswith(("probability", "distance")) else pyarrow.string() for name in names]
     schema = pyarrow.schema(list(zip(names, kinds, strict=True)))
-    with pyarrow.parquet.ParquetWriter(file, schema) as table:
+    with pyarrow.parquet.ParquetWriter(file, schema) as writer:
         while batch := list(islice(rows, 10_000)):
-            table.write_table(pyarrow.Table.from_pylist(batch, schema))
+            writer.write_table(pyarrow.Table.from_pylist(batch, schema))
 
 
 SINKS: dict[str, Callable[[BinaryIO, Iterator[Row], list[str]], None]] = {
