@@ -53,7 +53,7 @@ score: setup ## Score a folder of photos (IMAGES=, CLASSIFIER=, PREDICTIONS=)
 	@test -n "$(IMAGES)" || { echo "error: say which photos: make score IMAGES=folder" >&2; exit 2; }
 	$(HEADSTART) score "$(IMAGES)" --classifier "$(CLASSIFIER)" -o "$(PREDICTIONS)"
 
-tune: setup ## Tune the last blocks on a store of tensors, and carry it through (STORE=, TUNED=)
+tune: setup ## Tune the last blocks on a store of tensors, and embed it with them (STORE=, TUNED=)
 	$(HEADSTART) tune "$(STORE)" -o "$(TUNED)"
 	$(HEADSTART) embed "$(STORE)" --model "$(TUNED)" -o "$(TUNED:.onnx=.h5)"
 

@@ -111,7 +111,7 @@ def _headed(store: Any, place: Path) -> Result:
 
 
 def _tuned(tensors: Any, place: Path, *, live: bool = False) -> Result:
-    """Tune on the training photos of a fold, carry all through, and train a head; with `live`, the usual way."""
+    """Tune on the training photos of a fold, embed all with the tuned tail, and train a head; `live`: the usual way."""
     from headstart.extract import embed
     from headstart.tune import Recipe, tune_backbone
 

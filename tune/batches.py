@@ -1,13 +1,13 @@
-"""Cached tensors as batches to train on, read from the store a batch at a time: memory does not grow with the rows."""
+"""Batches of cached tensors for training, read one at a time: memory does not grow with the number of rows."""
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.extract.store.store import Store
+from headstart.files.threads import in_order
 from headstart.tune.recipe import Recipe
 
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -21,9 +21,9 @@ class Rows:
     Attributes
     ----------
     store
-        Rows of (h, w, c), or (v, h, w, c) of several views.
+        Rows of (h, w, c), or with v views (v, h, w, c).
     numbers
-        int64, (n,): which of its rows.
+        int64, (n,): the numbers of the rows in the store.
     """
 
     store: Store
@@ -38,7 +38,7 @@ class Rows:
         return self.store.labels[self.numbers]
 
     def epoch(self, number: int, recipe: Recipe, weights: NDArray[np.float32]) -> Iterator[Batch]:
-        """Give every row once, in an order and views that depend on the seed and the epoch alone, mixed by pairs.
+        """Yield every row once, mixed in pairs; order and views depend on the seed and the epoch alone.
 
         Parameters
         ----------
@@ -49,8 +49,8 @@ class Rows:
         order = rng.permutation(len(self))
         size = min(recipe.batch_size, len(self))
         shares = np.diag(weights).astype(np.float32)
-        chosen = (np.sort(order[start : start + size]) for start in range(0, len(self) - size + 1, size))
-        for which, tensors in read_ahead(self, chosen):
+        chosen = [np.sort(order[start : start + size]) for start in range(0, len(self) - size + 1, size)]
+        for which, tensors in zip(chosen, self.read(chosen), strict=True):
             if tensors.ndim == 5:
                 tensors = tensors[np.arange(len(which)), rng.integers(0, tensors.shape[1], len(which))]
             truth = shares[self.labels[which]]
@@ -60,23 +60,11 @@ class Rows:
                 truth = share * truth + (1 - share) * truth[partner]
             yield tensors, truth
 
-    def in_order(self, size: int = 16) -> Iterator[NDArray[np.float32]]:
-        """Give the tensors of all rows and views, (n, v, h, w, c), in order."""
-        chosen = (np.arange(start, min(start + size, len(self))) for start in range(0, len(self), size))
-        for _, tensors in read_ahead(self, chosen):
+    def all_views(self, size: int = 16) -> Iterator[NDArray[np.float32]]:
+        """Yield the tensors of all rows and views, (n, v, h, w, c), in order."""
+        for tensors in self.read(np.arange(start, min(start + size, len(self))) for start in range(0, len(self), size)):
             yield tensors if tensors.ndim == 5 else tensors[:, None]
 
-
-def read_ahead(
-    rows: Rows, chosen: Iterable[NDArray[np.int64]]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """Read the tensors of one batch while the one before it is used."""
-    with ThreadPoolExecutor(1, thread_name_prefix="read") as pool:
-        before = None
-        for which in chosen:
-            reading = pool.submit(rows.store.embeddings, rows.numbers[which])
-            if before is not None:
-                yield before[0], before[1].result()
-            before = which, reading
-        if before is not None:
-            yield before[0], before[1].result()
+    def read(self, chosen: Iterable[NDArray[np.int64]]) -> Iterator[NDArray[np.float32]]:
+        """Read the tensors of each choice of rows while the choice before it is in use."""
+        return in_order(lambda which: self.store.embeddings(self.numbers[which]), chosen, workers=1, ahead=1)

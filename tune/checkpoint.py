@@ -1,4 +1,4 @@
-"""The state of a tuning after an epoch, in one file that is replaced whole: a killed run goes on from there."""
+"""The state of a tuning after an epoch, in one file that is replaced whole, so that a killed run can resume."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -17,18 +17,18 @@ FORMAT = "headstart-tuning"
 
 @dataclass(frozen=True)
 class Epoch:
-    """How an epoch went: log losses (nats), accuracy (0..1) and seconds.
+    """The figures of an epoch: log losses (nats), accuracy (0..1) and seconds.
 
     Attributes
     ----------
     number
         From 1.
     training_loss
-        Mean of the recipe's loss, with its smoothing and mixing.
+        Mean of the recipe's loss, with label smoothing and mixup.
     log_loss, accuracy
-        On the held-out images, their views averaged, after division of the logits by `temperature`.
+        On the held-out images, with logits averaged over views and divided by `temperature`.
     temperature
-        That gives the least log loss there.
+        The temperature of least log loss on these images.
     """
 
     number: int
@@ -39,7 +39,7 @@ class Epoch:
     seconds: float
 
     def describe(self) -> str:
-        """Give the epoch's figures in words."""
+        """Describe the epoch in one line."""
         return (
             f"training loss {self.training_loss:.4f}, held out: log loss {self.log_loss:.4f}, "
             f"accuracy {self.accuracy:.4f}; {self.seconds:.0f} s"
@@ -55,7 +55,7 @@ class State:
     history
         The epochs so far.
     now, optimizer, best
-        Weights of the model, variables of the optimizer, and the weights of the epoch with the least log loss.
+        The network's weights, the optimizer's variables, and the weights of the epoch with the least log loss.
     """
 
     history: list[Epoch]
@@ -64,34 +64,33 @@ class State:
     best: list[NDArray[Any]] = field(repr=False)
 
 
-def save_state(place: Path, state: State, of: str) -> None:
-    """Replace the file; `of` names what the state is of."""
-    groups = {"now": state.now, "optimizer": state.optimizer, "best": state.best}
+def save_state(path: Path, state: State, key: str) -> None:
+    """Replace the file; `key` identifies the rows, trunk and recipe."""
     columns = {
         f"{name}_{number:04d}": Column.of(np.atleast_1d(np.asarray(array)))
-        for name, arrays in groups.items()
-        for number, array in enumerate(arrays)
+        for name in ("now", "optimizer", "best")
+        for number, array in enumerate(getattr(state, name))
     }
-    attributes = {"format": FORMAT, "of": of, "history": json.dumps([asdict(epoch) for epoch in state.history])}
-    write_hdf5(place, attributes, columns)
+    attributes = {"format": FORMAT, "of": key, "history": json.dumps([asdict(epoch) for epoch in state.history])}
+    write_hdf5(path, attributes, columns)
 
 
-def load_state(place: Path, of: str, shapes: dict[str, list[tuple[int, ...]]]) -> State | None:
-    """Give the state that a run of the same rows, trunk and recipe has left; None where there is none.
+def load_state(path: Path, key: str, shapes: dict[str, list[tuple[int, ...]]]) -> State | None:
+    """Load the state that a run with the same key left; None if there is none.
 
-    A file that is damaged, or of another run, counts as none: the run then begins anew and replaces it.
+    A file that is damaged or has another key counts as none: the run then starts anew and replaces it.
 
     Parameters
     ----------
     shapes
-        Of the arrays ``now`` and ``optimizer`` that are expected.
+        Expected shapes of the arrays ``now`` and ``optimizer``.
     """
-    if not place.exists():
+    if not path.exists():
         return None
     try:
-        verify(place)
-        with h5py.File(place, "r") as file:
-            if file.attrs.get("format") != FORMAT or file.attrs.get("of") != of:
+        verify(path)
+        with h5py.File(path, "r") as file:
+            if file.attrs.get("format") != FORMAT or file.attrs.get("of") != key:
                 return None
             arrays = {
                 name: [
@@ -100,7 +99,7 @@ def load_state(place: Path, of: str, shapes: dict[str, list[tuple[int, ...]]]) -
                 ]
                 for name in ("now", "optimizer", "best")
             }
-            history = [Epoch(**said) for said in json.loads(file.attrs["history"])]
+            history = [Epoch(**epoch) for epoch in json.loads(file.attrs["history"])]
     except (StoreError, OSError, ValueError, TypeError, KeyError):
         return None
     return State(history, **arrays)

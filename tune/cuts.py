@@ -1,8 +1,7 @@
-"""How much to unfreeze: a few cuts tried on a sample of the images, accuracy against time and disk."""
+"""How much to tune: a few cuts are tried on a sample of the images, for accuracy, time and disk space."""
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,13 @@ from headstart.export import blocks_of, export_backbone
 from headstart.extract.pipeline import embed
 from headstart.extract.sources.find import find_images
 from headstart.extract.store.merging import Share
-from headstart.tune.errors import TuneError
+from headstart.files.errors import OptionError
+from headstart.files.progress import ProgressCallback, announcer
 from headstart.tune.pipeline import tune_backbone
 from headstart.tune.recipe import Recipe
 
 SAMPLE = 800
-"""Images, about, that each cut is tried on."""
+"""About how many images each cut is tried on."""
 TRIED = (-5, -3, -1)
 """Blocks, counted from the end, after which the network is cut."""
 WORTH = 0.01
@@ -26,22 +26,22 @@ QUICK = Recipe(epochs=5, learning_rate=3e-4)
 
 @dataclass(frozen=True)
 class Trial:
-    """What a cut gave on a sample.
+    """The result of tuning behind a cut on a sample.
 
     Attributes
     ----------
     block
-        After which the network was cut.
+        The block after which the network was cut.
     log_loss, accuracy
-        On held-out images of the sample, in nats and 0..1, once the tail was tuned.
+        On held-out images of the sample, in nats and 0..1.
     frozen
-        The same two before.
+        The same two before tuning.
     seconds
-        Of an epoch, an image.
+        Per image and epoch.
     bytes
-        Of the tensors of an image, one view.
+        Size of the tensors of an image.
     images
-        How many were trained on and held out.
+        How many images were trained on and held out.
     """
 
     block: str
@@ -59,62 +59,63 @@ def try_cuts(
     backbone: str = "mobilenet_v2",
     width: float = 1.0,
     sample: int = SAMPLE,
-    recipe: Recipe | None = None,
-    tell: Callable[[str], None] | None = None,
+    recipe: Recipe = QUICK,
+    progress: ProgressCallback | None = None,
     **options: Any,
 ) -> list[Trial]:
-    """Tune behind a few cuts on a sample of labelled images.
+    """Tune behind a few late cuts on a sample of labelled images.
 
     Parameters
     ----------
     images
         A folder or manifest, as for `headstart.extract.embed`.
     sample
-        How many of them, about.
-    recipe
-        A short one by default.
-    tell
-        Told what is being done.
+        About how many of them to use.
+    progress
+        Called as each trial begins.
     **options
-        Of `headstart.export.export_backbone`.
+        Passed to `headstart.export.export_backbone`.
 
     Returns
     -------
-    The trials, the earliest cut first; the last blocks of a backbone alone are tried.
+    The trials, the earliest cut first.
 
     Raises
     ------
+    OptionError
+        If the backbone has no blocks.
     TuneError, ExportError, ExtractError, ClassifyError
-        As `tune` and `export_backbone`.
+        As `tune_backbone`, `export_backbone` and `embed`.
     """
-    say, total = tell or (lambda _what: None), len(find_images(images).items)
-    blocks = blocks_of(backbone, width)
+    total, blocks = len(find_images(images).items), blocks_of(backbone, width)
     if not blocks:
-        raise TuneError(f"{backbone} has no block to be cut after")
-    tried = [blocks[place] for place in TRIED if len(blocks) + place >= 0]
+        raise OptionError(f"{backbone} has no block to cut after")
     share = Share(1, max(1, round(total / sample)))
-    return list(_trials(images, tried, share, recipe or QUICK, say, backbone=backbone, width=width, **options))
+    trials, announce = [], announcer(progress)
+    for block in [blocks[number] for number in TRIED if len(blocks) + number >= 0]:
+        announce(f"trying a cut after {block}")
+        trials.append(_try(images, share, recipe, backbone=backbone, width=width, cut=block, **options))
+    return trials
 
 
-def _trials(
-    images: str | os.PathLike[str], blocks: list[str], share: Share, recipe: Recipe, say: Callable[[str], None],
-    **options: Any,
-) -> Iterator[Trial]:  # fmt: skip
-    for block in blocks:
-        say(f"trying a cut after {block}")
-        with tempfile.TemporaryDirectory() as folder:
-            place = Path(folder)
-            export_backbone(place / "trunk.onnx", cut=block, **options)
-            store, _ = embed(images, place / "trunk.onnx", place / "tensors.h5", share=share)
-            made = tune_backbone(store, place / "tuned.onnx", recipe=recipe)
-        seconds = sum(epoch.seconds for epoch in made.history) / len(made.history) / made.images
-        yield Trial(
-            block, made.best.log_loss, made.best.accuracy, made.frozen, seconds, 2 * store.header.dim,
-            (made.images, made.held_out),
-        )  # fmt: skip
+def _try(images: str | os.PathLike[str], share: Share, recipe: Recipe, **options: Any) -> Trial:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        export_backbone(folder / "trunk.onnx", **options)
+        store, _ = embed(images, folder / "trunk.onnx", folder / "tensors.h5", share=share)
+        tuned = tune_backbone(store, folder / "tuned.onnx", recipe=recipe)
+    return Trial(
+        block=tuned.block,
+        log_loss=tuned.best.log_loss,
+        accuracy=tuned.best.accuracy,
+        frozen=tuned.frozen,
+        seconds=sum(epoch.seconds for epoch in tuned.history) / len(tuned.history) / tuned.images,
+        bytes=2 * store.header.dim,
+        images=(tuned.images, tuned.held_out),
+    )
 
 
 def best_cut(trials: list[Trial]) -> Trial:
-    """Choose the latest cut that loses less than `WORTH` in log loss against the best one."""
+    """Choose the latest cut whose log loss is within `WORTH` of the best."""
     least = min(trial.log_loss for trial in trials)
     return [trial for trial in trials if trial.log_loss <= least + WORTH][-1]

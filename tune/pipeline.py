@@ -1,4 +1,4 @@
-"""Store of tensors -> backbone with a tuned tail, in one call."""
+"""A store of tensors to a backbone with a tuned tail, in one call."""
 
 import hashlib
 import json
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,40 +25,39 @@ from headstart.extract.store.store import Store
 from headstart.extract.store.writer import lock_of, remove_unfinished_of
 from headstart.files.atomic import atomic_file, write_all
 from headstart.files.progress import Progress, ProgressCallback, announcer
-from headstart.tune.batches import Rows
 from headstart.tune.checkpoint import Epoch
-from headstart.tune.fitting import Course, epochs_of
+from headstart.tune.fitting import Training
 from headstart.tune.recipe import Recipe
-from headstart.tune.start import begin
+from headstart.tune.start import Start, prepare
 from headstart.tune.tail import build_tail, with_weights
 
 CHECKPOINT = ".tuning"
 COMPARED = 64
-"""Rows on which the written tail is compared with Keras."""
+"""Number of rows on which the written tail is compared with Keras."""
 
 
 @dataclass(frozen=True)
 class TuneResult:
-    """What came of a tuning.
+    """The result of a tuning.
 
     Attributes
     ----------
     path
         The backbone that was written.
     block
-        After which the network is cut.
+        The block after which the network is cut.
     images, held_out
-        How many were trained on, and how many chose the epoch.
+        How many images were trained on, and how many chose the epoch.
     history
-        The epochs.
+        All epochs.
     best
-        The one that was kept.
+        The epoch whose weights were kept.
     frozen
-        Log loss (nats) and accuracy (0..1), on the held-out images, of the head on the tail as it was.
+        Log loss (nats) and accuracy (0..1), on the held-out images, of a head on the untuned tail.
     max_difference
-        Largest absolute difference of the written tail's embeddings from Keras'.
+        Largest absolute difference between the written tail's embeddings and Keras'.
     warnings
-        What the reader of the figures should know.
+        Doubts about the figures.
     seconds
         Wall time of this run.
     """
@@ -82,52 +82,60 @@ def tune_backbone(
     holdout: float = 0.2,
     progress: ProgressCallback | None = None,
 ) -> TuneResult:
-    """Train the tail of a network on what its trunk gave for labelled images, and write trunk and tail as a backbone.
+    """Train the tail of a network on cached tensors of labelled images, and write trunk and tail as a backbone.
 
-    Images that `headstart.classify.train` would judge on are left alone. Of the others a tenth chooses the epoch; on
-    the rest the tail is trained, from a linear head on the tail as it is (Kumar et al. 2022). A run that was killed
-    resumes after its last epoch. Of two runs that would write one output, the second is told at once who does.
+    The images on which `headstart.classify.train` would evaluate are left out. A tenth of the others chooses the epoch;
+    the rest train the tail, starting from a linear head on the untuned tail (Kumar et al. 2022). An interrupted run
+    resumes after its last epoch. If another run is writing the same output, this one is refused.
 
     Parameters
     ----------
     tensors
         A store that ``headstart embed`` made with a backbone of ``headstart export --cut``.
     output
-        ``*.onnx``. Beside it, until it is written, lies the state of the run.
+        ``*.onnx``. Until it is written, the state of the run lies beside it.
     holdout
-        Share of images to leave alone where the store has no val or test split.
+        Share of images to leave out if the store has no val or test split.
     progress
         Called as each stage begins, and after every epoch (see `headstart.files.progress`).
 
     Raises
     ------
-    TuneError, ExportError, ExtractError, ClassifyError
-        Where the store, its labels or the recipe do not allow it, Keras is missing, nothing can be written, or another
-        run is writing it.
+    TuneError, ExportError, ExtractError, ClassifyError, OutputError
+        If the store or its labels cannot be used, Keras is missing, the output cannot be written, or another run is
+        writing it.
     """
     started = time.monotonic()
-    recipe, place, say = recipe or Recipe(), Path(output), announcer(progress)
-    check_output(place)
-    state = place.with_name(place.name + CHECKPOINT)
-    with locked(lock_of(place), place):
-        for file in (place, state):
+    recipe, path, announce = recipe or Recipe(), Path(output), announcer(progress)
+    check_output(path)
+    checkpoint = path.with_name(path.name + CHECKPOINT)
+    with locked(lock_of(path), path):
+        for file in (path, checkpoint):
             remove_unfinished_of(file)
         store = opened_store(tensors)
         trunk = store.model()
         require_trunk(store, trunk)
         frameworks = load_frameworks(with_gpu=True)
-        say("carrying the rows through the tail as it is")
-        train, held_out, head, frozen = begin(store, trunk, place, recipe, holdout)
-        say("tuning")
-        course = Course.begin(build_tail(tail(trunk, one_view=True), frameworks), head, recipe, frameworks)
-        course.run(train, held_out, state, _of(store, recipe, holdout), _reporter(progress, recipe))
-        say("writing")
-        difference = _write(place, trunk, course, train, held_out, frozen)
-        state.unlink(missing_ok=True)
+        announce("embedding with the untuned tail")
+        start = prepare(store, trunk, path, recipe, holdout)
+        announce("tuning")
+        training = Training.start(build_tail(tail(trunk, one_view=True), frameworks), start.head, recipe, frameworks)
+        training.run(start.train, start.held_out, checkpoint, _key(store, recipe, holdout), _reporter(progress, recipe))
+        announce("writing")
+        difference = _write(path, trunk, training, start)
+        checkpoint.unlink(missing_ok=True)
     return TuneResult(
-        place, trunk.metadata["cut"]["block"], len(train), len(held_out), course.history, course.best, frozen,
-        difference, _warnings(course.best, frozen, len(held_out)), time.monotonic() - started,
-    )  # fmt: skip
+        path=path,
+        block=trunk.metadata["cut"]["block"],
+        images=len(start.train),
+        held_out=len(start.held_out),
+        history=training.history,
+        best=training.best,
+        frozen=start.frozen,
+        max_difference=difference,
+        warnings=_warnings(training.best, start),
+        seconds=time.monotonic() - started,
+    )
 
 
 def _reporter(progress: ProgressCallback | None, recipe: Recipe) -> Callable[[Epoch], None]:
@@ -138,64 +146,69 @@ def _reporter(progress: ProgressCallback | None, recipe: Recipe) -> Callable[[Ep
     return report
 
 
-def _of(store: Store, recipe: Recipe, holdout: float) -> str:
-    """Name what a state is of: the rows, the trunk and the recipe."""
-    said = json.dumps([digest_of_rows(store), store.header.model_sha256, asdict(recipe), holdout])
-    return hashlib.sha256(said.encode()).hexdigest()
+def _key(store: Store, recipe: Recipe, holdout: float) -> str:
+    """Identify what a checkpoint belongs to: the rows, the trunk and the recipe."""
+    parts = json.dumps([digest_of_rows(store), store.header.model_sha256, asdict(recipe), holdout])
+    return hashlib.sha256(parts.encode()).hexdigest()
 
 
-def _write(
-    place: Path, trunk: Model, course: Course, train: Rows, held_out: Rows, frozen: tuple[float, float]
-) -> float:
-    """Write the trunk with the tuned tail, once ONNX has shown that it does what Keras does."""
+def _write(path: Path, trunk: Model, training: Training, start: Start) -> float:
+    """Write the trunk with the tuned tail; return its largest difference from Keras."""
     import onnx
 
-    tuned = with_weights(onnx.load_model_from_string(uncut(trunk).data), course.tail)
-    best = course.best
-    said = {name: value for name, value in trunk.metadata.items() if name not in ("parity", "sealed")} | {
-        "trunk_sha256": trunk_of(trunk.metadata, trunk.sha256),
-        "tuned": {
-            "block": trunk.metadata["cut"]["block"],
-            "images": len(train),
-            "held_out": len(held_out),
-            "recipe": asdict(course.recipe),
-            "kept_epoch": best.number,
-            "log_loss": round(best.log_loss, 4),
-            "accuracy": round(best.accuracy, 4),
-            "frozen_log_loss": round(frozen[0], 4),
-            "frozen_accuracy": round(frozen[1], 4),
-            "epochs": list(epochs_of(course.history)),
-        },
-    }
+    tuned = with_weights(onnx.load_model_from_string(uncut(trunk).data), training.tail)
     del tuned.metadata_props[:]
-    note_tuned_on(tuned, train.store, train.numbers)
-    head = (weights / np.float32(best.temperature) for weights in course.whole.layers[-1].get_weights())
-    note_tuned_head(tuned, train.store.classes, *head)
+    note_tuned_on(tuned, start.train.store, start.train.numbers)
+    temperature = np.float32(training.best.temperature)
+    head = (weights / temperature for weights in training.network.layers[-1].get_weights())
+    note_tuned_head(tuned, start.train.store.classes, *head)
+    metadata = _metadata(trunk, training, start)
     entry = tuned.metadata_props.add()
-    entry.key, entry.value = "headstart", json.dumps(said, sort_keys=True)
-    model = parse_model(tuned.SerializeToString(deterministic=True), str(place))
-    difference = _difference(model, course, held_out)
-    said |= {"sealed": True, "parity": {"max_abs_difference": float(f"{difference:.0e}")}}
-    entry.value = json.dumps(said, sort_keys=True)
+    entry.key, entry.value = "headstart", json.dumps(metadata, sort_keys=True)
+    model = parse_model(tuned.SerializeToString(deterministic=True), str(path))
+    tensors = next(start.held_out.all_views(COMPARED))
+    tensors = tensors.reshape(-1, *tensors.shape[2:])
+    difference = compare(open_tail(model, one_view=True).run(tensors), training.embeddings(tensors)).max_difference
+    metadata |= {"sealed": True, "parity": {"max_abs_difference": float(f"{difference:.0e}")}}
+    entry.value = json.dumps(metadata, sort_keys=True)
     data = tuned.SerializeToString(deterministic=True)
-    with atomic_file(place) as file:
+    with atomic_file(path) as file:
         write_all(file, data + seal(data))
     return difference
 
 
-def _difference(model: Model, course: Course, rows: Rows) -> float:
-    tensors = next(rows.in_order(COMPARED))
-    flat = tensors.reshape(-1, *tensors.shape[2:])
-    return compare(open_tail(model, one_view=True).run(flat), course.embeddings(flat)).max_difference
+def _metadata(trunk: Model, training: Training, start: Start) -> dict[str, Any]:
+    best = training.best
+    epochs = [
+        {"epoch": epoch.number}
+        | {name: round(getattr(epoch, name), 4) for name in ("training_loss", "log_loss", "accuracy")}
+        for epoch in training.history
+    ]
+    kept = {name: value for name, value in trunk.metadata.items() if name not in ("parity", "sealed")}
+    return kept | {
+        "trunk_sha256": trunk_of(trunk.metadata, trunk.sha256),
+        "tuned": {
+            "block": trunk.metadata["cut"]["block"],
+            "images": len(start.train),
+            "held_out": len(start.held_out),
+            "recipe": asdict(training.recipe),
+            "kept_epoch": best.number,
+            "log_loss": round(best.log_loss, 4),
+            "accuracy": round(best.accuracy, 4),
+            "frozen_log_loss": round(start.frozen[0], 4),
+            "frozen_accuracy": round(start.frozen[1], 4),
+            "epochs": epochs,
+        },
+    }
 
 
-def _warnings(best: Epoch, frozen: tuple[float, float], images: int) -> list[str]:
+def _warnings(best: Epoch, start: Start) -> list[str]:
     warnings = []
-    if best.log_loss >= frozen[0]:
+    if best.log_loss >= start.frozen[0]:
         warnings.append(
-            f"tuning did not help: log loss {best.log_loss:.4f} on the held-out images, {frozen[0]:.4f} before; "
-            "keep the backbone as it was"
+            f"tuning did not help: log loss {best.log_loss:.4f} on the held-out images, {start.frozen[0]:.4f} before; "
+            "keep the untuned backbone"
         )
-    if images < 50:
-        warnings.append(f"only {images} images chose the epoch: which one is best is hardly known")
+    if len(start.held_out) < 50:
+        warnings.append(f"only {len(start.held_out)} images chose the epoch, so that the choice is uncertain")
     return warnings

@@ -1,18 +1,17 @@
-"""What a tuning begins with: rows to train on, others that choose the epoch, and a head on the tail as it is."""
+"""The start of a tuning: rows to train on, rows that choose the epoch, and a head on the untuned tail."""
 
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from headstart.classify.artifact.layers import to_layers
-from headstart.classify.confidence.calibration import fit_temperature
+from headstart.classify.artifact.layers import Layer, to_layers
 from headstart.classify.heads.fitting import fit
 from headstart.classify.heads.kinds import HeadOptions
-from headstart.classify.heads.loss import log_loss, softmax
 from headstart.classify.heads.search import logits_of
 from headstart.classify.split.duplicates import find_duplicates
 from headstart.classify.split.folds import draw_folds
@@ -24,65 +23,75 @@ from headstart.files.cores import machine_memory
 from headstart.files.errors import OutputError
 from headstart.tune.batches import Rows
 from headstart.tune.errors import TuneError
-from headstart.tune.fitting import Head
+from headstart.tune.fitting import evaluate
 from headstart.tune.recipe import Recipe
 
 CHOOSING = 10
-"""One in so many of the images to train on chooses the epoch instead."""
+"""One in this many training images chooses the epoch instead."""
 FROZEN = ".frozen"
 
 
-def begin(
-    store: Store, trunk: Model, place: Path, recipe: Recipe, holdout: float
-) -> tuple[Rows, Rows, Head, tuple[float, float]]:
-    """Divide the rows as `headstart.classify.train` would, and fit a linear head to the tail as it is.
+@dataclass(frozen=True)
+class Start:
+    """What a tuning starts from.
+
+    Attributes
+    ----------
+    train, held_out
+        The rows to train on, and those that choose the epoch.
+    head
+        A head on the untuned tail, fitted to `train`.
+    frozen
+        Its log loss (nats) and accuracy (0..1) on `held_out`.
+    """
+
+    train: Rows
+    held_out: Rows
+    head: Layer
+    frozen: tuple[float, float]
+
+
+def prepare(store: Store, trunk: Model, output: Path, recipe: Recipe, holdout: float) -> Start:
+    """Divide the rows as `headstart.classify.train` would, and fit a linear head to the untuned tail.
 
     Parameters
     ----------
-    place
-        The output; beside it the embeddings of the tail as it is lie meanwhile.
-
-    Returns
-    -------
-    train, held_out, head, frozen
-        The rows to train on, and those that choose the epoch; the head, fitted on the first; its log loss and accuracy
-        on the others.
+    output
+        The backbone to be written; the embeddings of the untuned tail lie beside it meanwhile.
     """
-    with _beside(place) as folder:
-        table, _ = embed(store, trunk, folder / "frozen.h5")
-        groups = find_duplicates(table).group_of_rows(len(table))
-        split = split_rows(table, holdout, recipe.seed, groups)
-        chooses = _chooses(table, split)
+    with _folder_beside(output) as folder:
+        embeddings, _ = embed(store, trunk, folder / "frozen.h5")
+        groups = find_duplicates(embeddings).group_of_rows(len(embeddings))
+        split = split_rows(embeddings, holdout, recipe.seed, groups)
+        chooses = _chooses_epoch(embeddings, split)
+        train, held_out = np.flatnonzero(~chooses), split.train[chooses]
         options = HeadOptions(class_weight=recipe.class_weight, seed=recipe.seed)
-        places = np.flatnonzero(~chooses)
-        fitted = fit(table, split.take(places), "logreg", options, machine_memory() / 2)
-        held_out = split.train[chooses]
-        logits, labels = logits_of(fitted.head, table.embeddings(held_out)), table.labels[held_out]
-        temperature = fit_temperature(logits, labels).temperature
-        frozen = log_loss(softmax(logits / temperature), labels), float((logits.argmax(axis=1) == labels).mean())
-        (layer,) = to_layers(fitted.head)
-        return Rows(store, split.train[places]), Rows(store, held_out), Head(layer.weights, layer.bias), frozen
+        fitted = fit(embeddings, split.take(train), "logreg", options, machine_memory() / 2)
+        logits = logits_of(fitted.head, embeddings.embeddings(held_out))
+        frozen = evaluate(logits, embeddings.labels[held_out])[:2]
+        (head,) = to_layers(fitted.head)
+        return Start(Rows(store, split.train[train]), Rows(store, held_out), head, frozen)
 
 
 @contextmanager
-def _beside(place: Path) -> Iterator[Path]:
-    """Give an empty folder beside an output whose lock is held; what a killed run has left in it goes first."""
-    folder = place.with_name(f".{place.name}{FROZEN}")
+def _folder_beside(output: Path) -> Iterator[Path]:
+    """Provide an empty folder beside an output whose lock is held; remnants of a killed run are deleted first."""
+    folder = output.with_name(f".{output.name}{FROZEN}")
     try:
         if folder.exists():
             shutil.rmtree(folder)
         folder.mkdir()
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be made anew: {error.strerror or error}; delete it") from None
+        raise OutputError(f"{folder}: cannot be created: {error.strerror or error}; delete it") from None
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _chooses(store: Store, split: Split) -> Any:
-    """Tell which of the rows of ``split.train`` choose the epoch, bool (n,): a fold of them."""
-    held_out = draw_folds(store.labels[split.train], split.draws, CHOOSING) == 0
+def _chooses_epoch(store: Store, split: Split) -> NDArray[np.bool_]:
+    """Tell which rows of ``split.train`` choose the epoch, bool (n,): one fold of them."""
+    held_out: NDArray[np.bool_] = draw_folds(store.labels[split.train], split.draws, CHOOSING) == 0
     if not held_out.any():
-        raise TuneError(f"{store.location}: there are too few images of each class to hold some out; add more")
+        raise TuneError(f"{store.location}: has too few images per class to hold some out; add more")
     return held_out

@@ -1,7 +1,7 @@
-"""The tail of an exported network as a Keras model, and its weights put back into the ONNX file once they are tuned.
+"""The tail of an exported network as a Keras model, and its tuned weights back in the ONNX file.
 
-The ONNX graph itself is the plan, so that nothing but the backbone's file is needed. Batch norms are folded into the
-convolutions there, which is what freezing them comes to: scale and shift of each channel are part of what is tuned.
+The Keras model is built from the ONNX graph, so that nothing but the backbone's file is needed. Batch norms are folded
+into the convolutions there, as if frozen: the scale and shift of each channel are part of what is tuned.
 """
 
 from collections.abc import Callable
@@ -17,29 +17,31 @@ from headstart.export.errors import ConversionError
 from headstart.files.graph import attribute, constant
 
 TO_KERAS = (2, 3, 1, 0)
-"""Of a kernel (outputs, inputs, height, width) in ONNX; a depthwise one has its outputs in the place of its inputs."""
+"""Axes of an ONNX kernel, (outputs, inputs, height, width), in Keras' order, unless it is depthwise."""
 TO_ONNX = (3, 2, 0, 1)
+DEPTHWISE = (2, 3, 0, 1)
+"""The same for depthwise kernels, in both directions."""
 
 
 def build_tail(tail: onnx.ModelProto, frameworks: Frameworks) -> Any:
-    """Build a Keras model that does what a tail does.
+    """Build the Keras model of a tail.
 
     Parameters
     ----------
     tail : onnx.ModelProto
-        ``tensor``, float32 (n, h, w, c), to ``embedding``, float32 (n, d); see `subgraph.tail`.
+        ``tensor``, float32 (n, h, w, c), to ``embedding``, float32 (n, d); see `subgraph.tail` (one view).
     frameworks : Frameworks
         The imported modules.
 
     Returns
     -------
     keras.Model
-        The same, its layers called as the nodes are.
+        The same computation, its layers named like the nodes.
 
     Raises
     ------
     ConversionError
-        A node is of a kind, or padded in a way, that is not known here.
+        If a node or its padding has no counterpart here.
     """
     keras, graph = frameworks.keras, tail.graph
     first, *nodes = graph.node
@@ -49,7 +51,7 @@ def build_tail(tail: onnx.ModelProto, frameworks: Frameworks) -> Any:
     weights = {}
     for node in nodes:
         if node.op_type not in _LAYERS:
-            raise ConversionError(f"a tail with a node of the kind {node.op_type} cannot be tuned: cut further back")
+            raise ConversionError(f"a tail with a {node.op_type} node cannot be tuned: cut at a later block")
         inputs = [values[name] for name in node.input if name in values]
         layer, before = _LAYERS[node.op_type](keras.layers, graph, node)
         for step in before:
@@ -58,18 +60,18 @@ def build_tail(tail: onnx.ModelProto, frameworks: Frameworks) -> Any:
         if node.op_type == "Conv":
             weights[layer] = _to_keras(graph, node)
     model = keras.Model(tensor, values["embedding"], name="tail")
-    for layer, given in weights.items():
-        layer.set_weights(given)
+    for layer, arrays in weights.items():
+        layer.set_weights(arrays)
     return model
 
 
 def with_weights(backbone: onnx.ModelProto, model: Any) -> onnx.ModelProto:
-    """Give a copy of a backbone that has the weights of a Keras model of `build_tail` in its tail.
+    """Copy a backbone with the weights of a Keras model from `build_tail` in its tail.
 
     Raises
     ------
     ConversionError
-        A weight is not finite: the tuning went astray.
+        If a weight is not finite: the tuning diverged.
     """
     tuned = onnx.ModelProto.FromString(backbone.SerializeToString())
     layers = {layer.name: layer for layer in model.layers}
@@ -77,7 +79,7 @@ def with_weights(backbone: onnx.ModelProto, model: Any) -> onnx.ModelProto:
     for node in tuned.graph.node:
         if node.op_type == "Conv" and node.name in layers:
             kernel, *bias = layers[node.name].get_weights()
-            order = (2, 3, 0, 1) if _is_depthwise(tuned.graph, node) else TO_ONNX
+            order = DEPTHWISE if _is_depthwise(tuned.graph, node) else TO_ONNX
             fresh |= dict(zip(node.input[1:], [kernel.transpose(order), *bias], strict=True))
     if not all(np.isfinite(value).all() for value in fresh.values()):
         raise ConversionError("the tuned weights are not finite: tune with a smaller learning rate")
@@ -94,12 +96,12 @@ def _is_depthwise(graph: onnx.GraphProto, node: onnx.NodeProto) -> bool:
 def _kernel(graph: onnx.GraphProto, node: onnx.NodeProto) -> NDArray[Any]:
     kernel = constant(graph, node.input[1])
     if kernel is None:
-        raise ConversionError(f"the kernel of {node.name} is no constant: cut further back")
+        raise ConversionError(f"the kernel of {node.name} is not a constant: cut at a later block")
     return kernel
 
 
 def _to_keras(graph: onnx.GraphProto, node: onnx.NodeProto) -> list[NDArray[Any]]:
-    order = (2, 3, 0, 1) if _is_depthwise(graph, node) else TO_KERAS
+    order = DEPTHWISE if _is_depthwise(graph, node) else TO_KERAS
     bias = [constant(graph, node.input[2])] if len(node.input) > 2 else []
     return [array.astype(np.float32) for array in (_kernel(graph, node).transpose(order), *bias) if array is not None]
 
@@ -120,20 +122,20 @@ def _conv(layers: Any, graph: onnx.GraphProto, node: onnx.NodeProto) -> tuple[An
 
 
 def _padding(layers: Any, node: onnx.NodeProto, size: tuple[int, ...]) -> tuple[str, list[Any]]:
-    """Give Keras' padding of a node, and a layer of zeros before it where it has no word for that."""
+    """Return Keras' padding for a node, and a layer of zeros before it if Keras has no name for that padding."""
     auto = attribute(node, "auto_pad", b"NOTSET")
     top, left, bottom, right = attribute(node, "pads", [0, 0, 0, 0])
     if auto == b"SAME_UPPER":
         return "same", []
     if auto not in (b"NOTSET", b"VALID"):
-        raise ConversionError(f"{node.name} is padded as {auto.decode()}: cut further back")
+        raise ConversionError(f"{node.name} has padding {auto.decode()}: cut at a later block")
     if not (top or left or bottom or right):
         return "valid", []
     is_same = (top, left) == (bottom, right) == (size[0] // 2, size[1] // 2) and size[0] % 2 and size[1] % 2
     if is_same and attribute(node, "strides", [1, 1]) == [1, 1]:
         return "same", []
     if node.op_type != "Conv":
-        raise ConversionError(f"{node.name} is padded by {top}, {left}, {bottom}, {right}: cut further back")
+        raise ConversionError(f"{node.name} is padded by {top}, {left}, {bottom}, {right}: cut at a later block")
     return "valid", [layers.ZeroPadding2D(((top, bottom), (left, right)))]
 
 
@@ -150,7 +152,7 @@ def _pool(kind: str) -> Callable[[Any, onnx.GraphProto, onnx.NodeProto], tuple[A
 def _clip(layers: Any, graph: onnx.GraphProto, node: onnx.NodeProto) -> tuple[Any, list[Any]]:
     low, high = (constant(graph, name) for name in node.input[1:])
     if low is None or high is None or float(low) != 0:
-        raise ConversionError(f"{node.name} clips by other than constants from 0 on: cut further back")
+        raise ConversionError(f"{node.name} does not clip to constants from 0: cut at a later block")
     return layers.ReLU(max_value=float(high), name=node.name), []
 
 

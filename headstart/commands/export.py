@@ -117,7 +117,14 @@ def _trials(
     from headstart.tune.cuts import try_cuts
 
     return try_cuts(
-        images, backbone=backbone, width=width, tell=note, weights=weights, image_size=image_size, fit=fit, seed=seed
+        images,
+        backbone=backbone,
+        width=width,
+        progress=lambda state: note(state.stage),
+        weights=weights,
+        image_size=image_size,
+        fit=fit,
+        seed=seed,
     )
 
 

@@ -103,8 +103,8 @@ def test_every_kind_of_node_is_known(frameworks, node, constants):
 @pytest.mark.parametrize(
     ("node", "said"),
     [
-        (helper.make_node("Sigmoid", ["x"], ["y"], name="s"), "a node of the kind Sigmoid cannot be tuned"),
-        (helper.make_node("Conv", ["x", "k"], ["y"], name="c", auto_pad="SAME_LOWER"), "c is padded as SAME_LOWER"),
+        (helper.make_node("Sigmoid", ["x"], ["y"], name="s"), "a tail with a Sigmoid node cannot be tuned"),
+        (helper.make_node("Conv", ["x", "k"], ["y"], name="c", auto_pad="SAME_LOWER"), "c has padding SAME_LOWER"),
         (helper.make_node("MaxPool", ["x"], ["y"], name="m", kernel_shape=[2, 2], pads=[1, 0, 0, 0]), "m is padded by"),
     ],
 )

@@ -21,9 +21,9 @@ from headstart.cli import app
 from headstart.extract import embed, open_store, read_model
 from headstart.extract.errors import BusyError, StoreError
 from headstart.extract.store.writer import lock_of
-from headstart.files.errors import OutputError
+from headstart.files.errors import OptionError, OutputError
 from headstart.files.progress import Progress
-from headstart.tune import Recipe, TuneError, tune_backbone
+from headstart.tune import Recipe, tune_backbone
 from headstart.tune.batches import Rows
 from headstart.tune.checkpoint import Epoch, State, load_state, save_state
 
@@ -38,14 +38,14 @@ with locked(*map(Path, sys.argv[1:])):
     time.sleep(60)
 """
 
-CARRY_AND_WAIT = """
+EMBED_AND_WAIT = """
 import sys, time
 from headstart.extract.store.writer import StoreWriter
 from headstart.tune import tune_backbone
 
 def wait(writer, gone):
     writer.commit()
-    print("carried", flush=True)
+    print("embedded", flush=True)
     time.sleep(60)
 
 StoreWriter.finish = wait
@@ -59,11 +59,11 @@ def test_a_tuned_backbone_is_one_like_any_other(tuned, tensors, photos, tmp_path
     assert model.outputs == {"embedding": (16,)}
     assert (said["block"], said["images"], said["held_out"]) == ("block_1", tuned.images, tuned.held_out)
     assert [epoch["epoch"] for epoch in said["epochs"]] == [1, 2, 3]
-    carried, _ = embed(tensors[2], tuned.path, tmp_path / "carried.h5")
+    embedded, _ = embed(tensors[2], tuned.path, tmp_path / "embedded.h5")
     again, _ = embed(photos, tuned.path, tmp_path / "photos.h5")
-    assert carried.header.model_sha256 == again.header.model_sha256
-    assert np.abs(carried.embeddings() - again.embeddings()).max() < 2e-3 * np.abs(again.embeddings()).max()
-    result = train(carried, tmp_path / "classifier.onnx")
+    assert embedded.header.model_sha256 == again.header.model_sha256
+    assert np.abs(embedded.embeddings() - again.embeddings()).max() < 2e-3 * np.abs(again.embeddings()).max()
+    result = train(embedded, tmp_path / "classifier.onnx")
     assert read_classifier(result.path).classes == ["ash", "birch", "cedar"]
     assert evaluate(again, result.path).images == result.evaluation.images
     assert score(photos, result.path, tmp_path / "predictions.csv").scored == 120
@@ -72,7 +72,7 @@ def test_a_tuned_backbone_is_one_like_any_other(tuned, tensors, photos, tmp_path
 def test_the_best_epoch_is_kept(tuned):
     assert tuned.best.log_loss == min(epoch.log_loss for epoch in tuned.history)
     assert len(tuned.history) == 3
-    assert f"only {tuned.held_out} images chose the epoch: which one is best is hardly known" in tuned.warnings
+    assert f"only {tuned.held_out} images chose the epoch, so that the choice is uncertain" in tuned.warnings
 
 
 def test_tuning_learns_what_a_head_cannot(photos_of_both, cut_backbone, frameworks, tmp_path):
@@ -120,9 +120,9 @@ def test_users_splits_are_kept(tensors, frameworks, tmp_path):
     split = np.where(np.arange(len(store)) % 4 == 0, SPLITS.index("test"), SPLITS.index("train")).astype(np.int8)
     store = replace(store, rows=replace(store.rows, split=split))
     made = tune_backbone(store, tmp_path / "tuned.onnx", recipe=replace(QUICK, epochs=1))
-    carried, _ = embed(store, made.path, tmp_path / "tuned.h5")
-    assert not (is_tuned_on(carried) & (carried.splits == "test")).any()
-    assert train(carried, tmp_path / "c.onnx").evaluation.images == (split == SPLITS.index("test")).sum()
+    embedded, _ = embed(store, made.path, tmp_path / "tuned.h5")
+    assert not (is_tuned_on(embedded) & (embedded.splits == "test")).any()
+    assert train(embedded, tmp_path / "c.onnx").evaluation.images == (split == SPLITS.index("test")).sum()
 
 
 def test_the_same_seed_gives_the_same_tail(tuned, tensors, tmp_path):
@@ -153,15 +153,15 @@ def test_a_run_that_was_killed_goes_on_from_its_last_epoch(tuned, tensors, tmp_p
     assert sorted(path.name for path in tmp_path.iterdir()) == [".tuned.onnx.lock", "tuned.onnx"]
 
 
-def test_a_run_that_was_killed_while_carrying_leaves_nothing_to_the_end_of_the_next(tensors, frameworks, tmp_path):
+def test_remnants_of_a_run_killed_while_embedding_are_deleted_by_the_next(tensors, frameworks, tmp_path):
     output = tmp_path / "tuned.onnx"
     with subprocess.Popen(
-        [sys.executable, "-c", CARRY_AND_WAIT, tensors[1], output], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", EMBED_AND_WAIT, tensors[1], output], stdout=subprocess.PIPE, text=True
     ) as run:
         assert run.stdout is not None
-        assert run.stdout.readline() == "carried\n"
+        assert run.stdout.readline() == "embedded\n"
         run.send_signal(signal.SIGKILL)
-    assert list(tmp_path.rglob("part-*.h5")), "the kill came while rows were carried"
+    assert list(tmp_path.rglob("part-*.h5")), "the kill came while rows were embedded"
     for unfinished in (f".tmp-{run.pid}-tuned.onnx", f".tmp-{run.pid}-tuned.onnx.tuning"):
         (tmp_path / unfinished).write_bytes(b"cut off")
     tune_backbone(tensors[1], output, recipe=replace(QUICK, epochs=1))
@@ -170,7 +170,7 @@ def test_a_run_that_was_killed_while_carrying_leaves_nothing_to_the_end_of_the_n
 
 def test_a_folder_that_cannot_be_made_anew_is_named(tensors, frameworks, tmp_path):
     (tmp_path / ".tuned.onnx.frozen").write_bytes(b"a file of somebody's")
-    with pytest.raises(OutputError, match=r"\.tuned\.onnx\.frozen: cannot be made anew: .*; delete it"):
+    with pytest.raises(OutputError, match=r"\.tuned\.onnx\.frozen: cannot be created: .*; delete it"):
         tune_backbone(tensors[1], tmp_path / "tuned.onnx", recipe=QUICK)
     assert (tmp_path / ".tuned.onnx.frozen").read_bytes() == b"a file of somebody's"
 
@@ -199,7 +199,7 @@ def test_a_run_holds_the_lock_of_its_output_to_the_end(tensors, frameworks, tmp_
         refused.append(state.stage)
 
     tune_backbone(tensors[1], output, recipe=replace(QUICK, epochs=1), progress=try_beside)
-    assert refused == ["carrying the rows through the tail as it is", "tuning", "tuning", "writing"]
+    assert refused == ["embedding with the untuned tail", "tuning", "tuning", "writing"]
     tune_backbone(tensors[1], output, recipe=replace(QUICK, epochs=1))
 
 
@@ -227,9 +227,9 @@ def test_what_cannot_be_tuned_is_refused(tensors, tuned, tiny_store, frameworks,
         tune_backbone(tiny_store, tmp_path / "tuned.onnx")
     with pytest.raises(OutputError, match=r"ends in .onnx"):
         tune_backbone(tensors[1], tmp_path / "tuned.h5")
-    with pytest.raises(TuneError, match=r"mixup must lie between 0 and 100, found -1"):
+    with pytest.raises(OptionError, match=r"mixup must lie between 0 and 100, found -1"):
         Recipe(mixup=-1)
-    with pytest.raises(TuneError, match="class_weight must be none or balanced"):
+    with pytest.raises(OptionError, match="class_weight must be none or balanced"):
         Recipe(class_weight="some")
 
 
