@@ -8,7 +8,7 @@ ExtractError
 │   └── BusyError    another run is writing it
 ├── OutputError      the place to write to cannot be written
 ├── IsolationError   the process that decodes cannot be started
-├── EngineError      Ray is not installed, or its cluster cannot be used
+├── EngineError      the Ray cluster cannot be used
 └── DecodeError      one image cannot be read; kept as that row's reason, never raised to a caller
     ├── NoImageError     there is nothing to read, now or later
     └── TryAgainError    the machine is to blame, not the image; it is tried again at the next run
@@ -47,7 +47,7 @@ class IsolationError(ExtractError):
 
 
 class EngineError(ExtractError):
-    """The engine is unknown or not installed, or its cluster cannot be reached or does not see the files."""
+    """The Ray cluster cannot be reached, or does not see the files."""
 
 
 class DecodeError(ExtractError):

@@ -187,19 +187,7 @@ def run(job: Job, path: Path) -> Iterator[tuple[Store, RunSummary]]:
     listing = find_images(job.images) if not isinstance(job.images, Store) else source_of(job.images)
     runner = open_runner(job.model, job.output, job.options or EngineOptions(), tensors)
     source = listing if job.share is None else job.share.of_source(listing)
-    with StoreWriter(path, _header(job, source, runner), job.model) as writer:
-        writer.known.require_same_images(listing.items)
-        computed = _fill(writer, source, runner, job)
-        gone = [path for path in writer.known.gone(listing.items) if job.share is None or job.share.holds(path)]
-        del source, listing  # with many images the list is the largest thing in memory, and the store comes next
-        store = writer.finish(gone)
-        yield store, _summary(store, writer, runner, computed, time.monotonic() - started)
-        if job.is_temporary:
-            writer.discard()
-
-
-def _header(job: Job, source: Source, runner: Runner) -> Header:
-    return Header(
+    header = Header(
         model=job.model.metadata,
         model_sha256=job.model.sha256,
         output=job.output,
@@ -209,6 +197,15 @@ def _header(job: Job, source: Source, runner: Runner) -> Header:
         root=source.location,
         providers=runner.providers,
     )
+    with StoreWriter(path, header, job.model) as writer:
+        writer.known.require_same_images(listing.items)
+        computed = _fill(writer, source, runner, job)
+        gone = [path for path in writer.known.gone(listing.items) if job.share is None or job.share.holds(path)]
+        del source, listing  # with many images the list is the largest thing in memory, and the store comes next
+        store = writer.finish(gone)
+        yield store, _summary(store, writer, runner, computed, time.monotonic() - started)
+        if job.is_temporary:
+            writer.discard()
 
 
 def _fill(writer: StoreWriter, source: Source, runner: Runner, job: Job) -> int:

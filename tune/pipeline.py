@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,7 +105,12 @@ def tune_backbone(
         writing it.
     """
     started = time.monotonic()
-    recipe, path, announce = recipe or Recipe(), Path(output), announcer(progress)
+    plan, path, announce = recipe or Recipe(), Path(output), announcer(progress)
+
+    def report(epoch: Epoch) -> None:
+        if progress:
+            progress(Progress("tuning", epoch.number, plan.epochs, note=epoch.describe()))
+
     check_output(path)
     checkpoint = path.with_name(path.name + CHECKPOINT)
     with locked(lock_of(path), path):
@@ -117,10 +121,10 @@ def tune_backbone(
         require_trunk(store, trunk)
         frameworks = load_frameworks(with_gpu=True)
         announce("embedding with the untuned tail")
-        start = prepare(store, trunk, path, recipe, holdout)
+        start = prepare(store, trunk, path, plan, holdout)
         announce("tuning")
-        training = Training.start(build_tail(tail(trunk, one_view=True), frameworks), start.head, recipe, frameworks)
-        training.run(start.train, start.held_out, checkpoint, _key(store, recipe, holdout), _reporter(progress, recipe))
+        training = Training.start(build_tail(tail(trunk, one_view=True), frameworks), start.head, plan, frameworks)
+        training.run(start.train, start.held_out, checkpoint, _key(store, plan, holdout), report)
         announce("writing")
         difference = _write(path, trunk, training, start)
         checkpoint.unlink(missing_ok=True)
@@ -136,14 +140,6 @@ def tune_backbone(
         warnings=_warnings(training.best, start),
         seconds=time.monotonic() - started,
     )
-
-
-def _reporter(progress: ProgressCallback | None, recipe: Recipe) -> Callable[[Epoch], None]:
-    def report(epoch: Epoch) -> None:
-        if progress:
-            progress(Progress("tuning", epoch.number, recipe.epochs, note=epoch.describe()))
-
-    return report
 
 
 def _key(store: Store, recipe: Recipe, holdout: float) -> str:

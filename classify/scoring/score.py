@@ -150,16 +150,15 @@ def _scored_store(
 
 
 class _Tally:
-    """Counts predictions on their way into the file."""
+    """Turns batches into predictions, and counts them on their way into the file."""
 
     def __init__(self, classifier: Classifier, top: int) -> None:
         self.top, self.knows_unknown = top, classifier.prediction == PREDICTION
-        self._classes = classifier.classes
-        self._counts = np.zeros(len(self._classes), np.int64)
+        self._counts = dict.fromkeys(classifier.classes, 0)
         self._failed = self._labelled = self._agreeing = self._unknown = 0
 
     def predictions(self, batch: _Batch) -> Iterator[Prediction]:
-        store, names = batch.store, self._classes
+        store, names = batch.store, list(self._counts)
         order = np.argsort(-batch.predictions[:, : len(names)], axis=1, kind="stable")[:, : self.top]
         for row, best, values in zip(batch.rows, order, batch.predictions, strict=True):
             path = os.fsdecode(store.rows.path[row])
@@ -167,20 +166,24 @@ class _Tally:
                 self._failed += 1
                 yield Prediction(path, [], store.rows.reason[row].decode("utf-8", "replace"))
                 continue
-            self._count(store, int(row), int(best[0]))
             top = [(names[number], float(values[number])) for number in best]
             distance, unknown = (float(values[-2]), bool(values[-1])) if self.knows_unknown else (None, None)
+            code = int(store.labels[row])
+            label = store.classes[code] if code >= 0 else None
+            self._counts[top[0][0]] += 1
+            self._labelled += label in self._counts
+            self._agreeing += label == top[0][0]
             self._unknown += bool(unknown)
             yield Prediction(path, top, unknown=unknown, distance=distance)
 
     def summary(self, output: Path | str, finished: RunSummary | None, seconds: float) -> ScoreSummary:
-        scored = int(self._counts.sum())
+        scored = sum(self._counts.values())
         return ScoreSummary(
             output=output,
             inputs=scored + self._failed,
             scored=scored,
             failed=self._failed,
-            counts=dict(zip(self._classes, self._counts.tolist(), strict=True)),
+            counts=self._counts,
             labelled=self._labelled,
             agreeing=self._agreeing,
             unknown=self._unknown if self.knows_unknown else None,
@@ -189,10 +192,3 @@ class _Tally:
             seconds=seconds,
             stages=finished.stages if finished else {},
         )
-
-    def _count(self, store: Store, row: int, best: int) -> None:
-        self._counts[best] += 1
-        code = int(store.labels[row])
-        if code >= 0 and store.classes[code] in self._classes:
-            self._labelled += 1
-            self._agreeing += store.classes[code] == self._classes[best]

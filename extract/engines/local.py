@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,9 @@ from headstart.extract.store.rows import NO_CONTENT, NO_DIGEST, Outcome
 from headstart.files.cores import cores
 from headstart.files.resize import ResizeRule
 from headstart.files.threads import in_order
+
+if TYPE_CHECKING:
+    from headstart.extract.decoding.isolated import IsolatedDecoder
 
 STAGES = ("read", "decode", "infer", "store")
 AHEAD = 256
@@ -64,16 +67,6 @@ class StageClock:
         return dict(self._seconds)
 
 
-class Decoder(Protocol):
-    """Decodes images for one thread; see `headstart.extract.decoding.decode.decode`."""
-
-    def decode(self, data: bytes) -> NDArray[np.uint8]:
-        """Decode one image, or raise `DecodeError`."""
-
-    def close(self) -> None:
-        """Release its process, if it has one."""
-
-
 @dataclass(frozen=True)
 class InProcessDecoder:
     """Decodes in this process, where an image that crashes its decoder ends the run."""
@@ -81,15 +74,15 @@ class InProcessDecoder:
     rule: ResizeRule
 
     def decode(self, data: bytes) -> NDArray[np.uint8]:
-        """Decode one image."""
+        """Decode one image, or raise `DecodeError`."""
         return decode(data, self.rule)
 
     def close(self) -> None:
         """Do nothing: there is no process to release."""
 
 
-def open_decoder(rule: ResizeRule, isolate: bool) -> Decoder:
-    """Open a decoder in a worker process, or in this one.
+def open_decoder(rule: ResizeRule, isolate: bool) -> "InProcessDecoder | IsolatedDecoder":
+    """Open a decoder for one thread, in a worker process or in this one.
 
     Raises
     ------
@@ -165,7 +158,7 @@ class _Embedder:
         self._engine, self._reader, self._size = engine, reader, size
         self._turn = threading.Lock() if engine.session.exclusive else nullcontext()
         self._own = threading.local()
-        self._decoders: list[Decoder] = []
+        self._decoders: list[InProcessDecoder | IsolatedDecoder] = []
 
     def close(self) -> None:
         for decoder in self._decoders:

@@ -2,8 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from headstart.extract.engines.local import Engine, StageClock
 from headstart.extract.inference.model import Model
@@ -15,15 +15,8 @@ from headstart.extract.store.rows import Outcome
 from headstart.extract.store.writer import StoreWriter
 
 
-@dataclass(frozen=True)
-class Step:
-    """Some more rows are stored, or will be with the next commit.
-
-    Attributes
-    ----------
-    rows, failed, computed
-        How many rows, how many of them are failures, and how many were computed.
-    """
+class Step(NamedTuple):
+    """Rows that are stored, or will be with the next commit: all, those that are failures, and those computed."""
 
     rows: int
     failed: int

@@ -45,7 +45,7 @@ class Provider:
 
     def open(self, model: Model, output: str) -> Session:
         """Open a model on this provider."""
-        return self.session(model, output, self.name, self.options, self.exclusive, self.batch_size)
+        return self.session(model, output, self)
 
     def is_installed(self) -> bool:
         """Tell whether its runtime is installed and supports it."""

@@ -3,8 +3,7 @@
 import io
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,9 @@ from numpy.typing import NDArray
 from headstart.extract.errors import ProviderError
 from headstart.extract.inference.model import Model
 from headstart.files.errors import one_line
+
+if TYPE_CHECKING:
+    from headstart.extract.inference.providers import Provider
 
 
 class Session(ABC):
@@ -29,8 +31,8 @@ class Session(ABC):
         What ``auto`` tried before this provider, with the reason why each does not run.
     """
 
-    def __init__(self, provider: str, exclusive: bool, batch_size: int) -> None:
-        self.provider, self.exclusive, self.batch_size = provider, exclusive, batch_size
+    def __init__(self, provider: "Provider") -> None:
+        self.provider, self.exclusive, self.batch_size = provider.name, provider.exclusive, provider.batch_size
         self.passed_over: list[str] = []
 
     def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -65,19 +67,17 @@ def _settings() -> Any:
 class OnnxruntimeSession(Session):
     """A session of onnxruntime on one of its execution providers."""
 
-    def __init__(
-        self, model: Model, output: str, provider: str, options: Mapping[str, str], exclusive: bool, batch_size: int
-    ) -> None:
+    def __init__(self, model: Model, output: str, provider: "Provider") -> None:
         import onnxruntime
 
-        super().__init__(provider, exclusive, batch_size)
+        super().__init__(provider)
         self._output = output
-        providers = [(provider, dict(options))]
+        providers = [(provider.name, dict(provider.options))]
         self._session = onnxruntime.InferenceSession(model.data, _settings(), providers=providers)
         self._session.disable_fallback()
         active = list(self._session.get_providers())
-        if active[:1] != [provider]:
-            raise ProviderError(f"{provider} does not run here (onnxruntime offered {', '.join(active)})")
+        if active[:1] != [provider.name]:
+            raise ProviderError(f"{provider.name} does not run here (onnxruntime offered {', '.join(active)})")
 
     def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         # Bound input and output: neither is copied on a CPU, and each moves once to and from an accelerator.
@@ -108,15 +108,13 @@ class TensorSession:
 class OpenvinoSession(Session):
     """A model compiled by OpenVINO for the CPU, with one request per calling thread."""
 
-    def __init__(
-        self, model: Model, output: str, provider: str, options: Mapping[str, str], exclusive: bool, batch_size: int
-    ) -> None:
+    def __init__(self, model: Model, output: str, provider: "Provider") -> None:
         import openvino
 
-        super().__init__(provider, exclusive, batch_size)
+        super().__init__(provider)
         core = openvino.Core()
         graph = core.read_model(io.BytesIO(model.data))
-        self._compiled = core.compile_model(graph, "CPU", dict(options))
+        self._compiled = core.compile_model(graph, "CPU", dict(provider.options))
         self._port = self._compiled.output(output)
         self._own = threading.local()
 
