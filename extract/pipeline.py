@@ -2,14 +2,14 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from headstart.extract.engines.open import open_runner
-from headstart.extract.engines.runners import Runner
-from headstart.extract.engines.tail import require_trunk, source_of
+from headstart.extract.engines.ray_engine import RayRunner
+from headstart.extract.engines.runners import LocalRunner, Runner
+from headstart.extract.engines.tail import TailRunner, require_trunk, source_of
 from headstart.extract.errors import ModelError
 from headstart.extract.inference.model import CUT, Model, read_model
 from headstart.extract.inference.subgraph import uncut
@@ -25,6 +25,8 @@ from headstart.extract.store.writer import StoreWriter, is_folder_store
 from headstart.files.atomic import check_outside
 from headstart.files.errors import OptionError, OutputError
 from headstart.files.progress import Progress, ProgressCallback
+
+RUNNERS: dict[str, Callable[[Model, str, EngineOptions], Runner]] = {"local": LocalRunner, "ray": RayRunner}
 
 
 @dataclass(frozen=True)
@@ -183,9 +185,12 @@ def run(job: Job, path: Path) -> Iterator[tuple[Store, RunSummary]]:
         As `embed`.
     """
     started = time.monotonic()
-    tensors = job.images if isinstance(job.images, Store) else None
-    listing = find_images(job.images) if not isinstance(job.images, Store) else source_of(job.images)
-    runner = open_runner(job.model, job.output, job.options or EngineOptions(), tensors)
+    options = job.options or EngineOptions()
+    runner: Runner
+    if isinstance(job.images, Store):
+        listing, runner = source_of(job.images), TailRunner(job.images, job.model, options)
+    else:
+        listing, runner = find_images(job.images), RUNNERS[options.engine](job.model, job.output, options)
     source = listing if job.share is None else job.share.of_source(listing)
     header = Header(
         model=job.model.metadata,

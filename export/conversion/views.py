@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from headstart.files.errors import OptionError
+from headstart.files.graph import add_constant
 
 VIEWS: Final[dict[int, tuple[str, ...]]] = {
     1: ("full",),
@@ -102,32 +103,28 @@ def _enlarged(graph: onnx.GraphProto, height: int, width: int) -> str:
     planes = _add(graph, "Transpose", [middle], "views_planes", perm=[0, 3, 1, 2])
     floats = _add(graph, "Cast", [planes], "views_floats", to=TensorProto.FLOAT)
     # Runtimes round size times factor down: without the surplus the image could be one pixel short.
-    factors = np.array([1, 1, height / sizes[0] * (1 + 1e-6), width / sizes[1] * (1 + 1e-6)], np.float32)
-    large = _add(graph, "Resize", [floats, "", _constant(graph, "views_scales", factors)], "views_large", mode="linear")
+    factors = [1, 1, height / sizes[0] * (1 + 1e-6), width / sizes[1] * (1 + 1e-6)]
+    large = _add(
+        graph, "Resize", [floats, "", add_constant(graph, "views_scales", factors)], "views_large", mode="linear"
+    )
     levels = _add(graph, "Cast", [_add(graph, "Round", [large], "views_round")], "views_levels", to=TensorProto.UINT8)
     return _add(graph, "Transpose", [levels], "views_zoom", perm=[0, 2, 3, 1])
 
 
 def _sliced(graph: onnx.GraphProto, source: str, name: str, **parts: list[int]) -> str:
     inputs = [
-        _constant(graph, f"{name}_{part}", np.array(parts[part], np.int64))
-        for part in ("starts", "ends", "axes", "steps")
+        add_constant(graph, f"{name}_{part}", parts[part], np.int64) for part in ("starts", "ends", "axes", "steps")
     ]
     return _add(graph, "Slice", [source, *inputs], name)
 
 
 def _reshape(graph: onnx.GraphProto, source: str, name: str, shape: list[int]) -> str:
-    return _add(graph, "Reshape", [source, _constant(graph, f"{name}_shape", np.array(shape, np.int64))], name)
+    return _add(graph, "Reshape", [source, add_constant(graph, f"{name}_shape", shape, np.int64)], name)
 
 
 def _add(graph: onnx.GraphProto, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
     graph.node.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
     return output
-
-
-def _constant(graph: onnx.GraphProto, name: str, value: Any) -> str:
-    graph.initializer.append(numpy_helper.from_array(value, name))
-    return name
 
 
 def _shape(value: onnx.ValueInfoProto) -> list[int]:

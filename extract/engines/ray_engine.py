@@ -19,7 +19,7 @@ from headstart.extract.engines.local import STAGES, Engine, StageClock
 from headstart.extract.engines.ray_cluster import connect, import_ray, original_error
 from headstart.extract.engines.runners import Runner, Step
 from headstart.extract.errors import EngineError
-from headstart.extract.inference.model import parse_model
+from headstart.extract.inference.model import Model, parse_model
 from headstart.extract.inference.providers import open_session
 from headstart.extract.options import EngineOptions
 from headstart.extract.sources.items import Item
@@ -41,7 +41,7 @@ SECONDS_TO_SEE = 90.0
 class RayRunner(Runner):
     """Runs a model on the actors of a Ray cluster, each of which opens it once."""
 
-    def __init__(self, options: EngineOptions) -> None:
+    def __init__(self, _model: Model, _output: str, options: EngineOptions) -> None:
         super().__init__((), [], StageClock())
         self._ray, self._options = import_ray(), options
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 from onnx import helper, numpy_helper
 
 
@@ -17,9 +17,9 @@ def constant(graph: onnx.GraphProto, name: str) -> NDArray[Any] | None:
     return array.astype(np.float64) if array.dtype == np.float32 else array
 
 
-def add_constant(graph: onnx.GraphProto, name: str, value: ArrayLike) -> str:
-    """Add a float32 constant and give back its name."""
-    graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value, np.float32), name))
+def add_constant(graph: onnx.GraphProto, name: str, value: ArrayLike, dtype: DTypeLike = np.float32) -> str:
+    """Add a constant and return its name."""
+    graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value, dtype), name))
     return name
 
 
