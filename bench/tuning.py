@@ -71,9 +71,10 @@ def _stores(place: Path, console: Any) -> tuple[Any, dict[str, Any], list[str]]:
     kinds: dict[str, dict[str, Any]] = {"cut": {"cut": block}, "top": {}, "all blocks": {"features": "all-blocks"}}
     stores, seconds = {}, {}
     for name, options in kinds.items():
-        export_backbone(place / f"{name}.onnx", weights=weights, views=VIEWS, **options)
+        export_backbone(place / f"{name}.onnx", weights=weights, **options)
+        model = _with_views(place / f"{name}.onnx")
         started = time.perf_counter()
-        stores[name], summary = embed(images, place / f"{name}.onnx", place / f"{name}.h5")
+        stores[name], summary = embed(images, model, place / f"{name}.h5")
         seconds[name] = time.perf_counter() - started
         console.print(f"embedded: {name}, {seconds[name]:.0f} s")
     count, photos = summary.embedded, sum(int(size) for size in stores["cut"].rows.size if size > 0)
@@ -85,6 +86,14 @@ def _stores(place: Path, console: Any) -> tuple[Any, dict[str, Any], list[str]]:
         "",
     ]
     return stores.pop("cut"), {f"frozen, {name}": store for name, store in stores.items()}, lines
+
+
+def _with_views(backbone: Path) -> Path:
+    """Give the backbone of as many views as are measured."""
+    from headstart.export import export_backbone
+
+    output = backbone.with_name(f"{backbone.stem}-views.onnx")
+    return export_backbone(output, weights=backbone, views=VIEWS).path if VIEWS > 1 else backbone
 
 
 def _splits(store: Any) -> Iterator[NDArray[np.int8]]:
@@ -119,8 +128,9 @@ def _tuned(tensors: Any, place: Path, *, live: bool = False) -> Result:
     started = time.perf_counter()
     for left in place.glob("tuned*"):
         left.unlink()
-    made = tune_backbone(_Live.of(tensors) if live else tensors, place / "tuned.onnx", recipe=recipe)
-    store, _ = embed(tensors, made.path, place / "tuned.h5")
+    rows = _Live.of(tensors, place / "cut.onnx") if live else tensors
+    made = tune_backbone(rows, place / "tuned.onnx", recipe=recipe)
+    store, _ = embed(tensors, _with_views(made.path) if live else made.path, place / "tuned.h5")
     result = _headed(_with_splits(store, tensors.rows.split), place)
     return replace(result, seconds=time.perf_counter() - started)
 
@@ -129,15 +139,16 @@ class _Live:
     """Begins as a store of tensors, and computes them anew from the photos whenever they are asked for."""
 
     @staticmethod
-    def of(tensors: Any) -> Any:
+    def of(tensors: Any, backbone: Path) -> Any:
         """Give a store of the same rows that reads, decodes and runs the trunk in Keras each time."""
         from concurrent.futures import ThreadPoolExecutor
 
+        from headstart.extract import read_model
         from headstart.extract.decoding.decode import decode
         from headstart.extract.store.store import Store
         from headstart.files.cores import cores
 
-        trunk = tensors.model()
+        trunk = read_model(backbone)  # of one view: the views are drawn below
         network = keras_trunk(trunk, os.environ.get("BENCH_WEIGHTS") or "random")
         pool = ThreadPoolExecutor(cores())
         rng = np.random.default_rng(0)
@@ -155,8 +166,16 @@ class _Live:
                 found: NDArray[np.float32] = network(pictures)
                 return found
 
+            def model(self) -> Any:
+                return trunk
+
         values = {name: getattr(tensors, name) for name in tensors.__dataclass_fields__}
-        return Live(**values | {"header": replace(tensors.header, shape=tensors.header.shape[-3:])})
+        own: dict[str, Any] = {
+            "shape": tensors.header.shape[-3:],
+            "model": trunk.metadata,
+            "model_sha256": trunk.sha256,
+        }
+        return Live(**values | {"header": replace(tensors.header, **own)})
 
 
 def keras_trunk(trunk: Any, weights: str) -> Any:
@@ -207,14 +226,16 @@ def tune_drawn(place: Path, rows: int) -> None:
     """Write a store of drawn tensors, tune on it for an epoch, and print the peak memory of this process in MB."""
     import resource
 
+    from headstart.extract import read_model
     from headstart.extract.store.hdf5 import Column, write_hdf5
     from headstart.extract.store.rows import columns_of
     from headstart.extract.store.schema import Rows
     from headstart.extract.store.store import open_store
     from headstart.tune import Recipe, tune_backbone
 
-    given = open_store(place / "cut.h5")
-    header = replace(given.header, shape=given.header.shape[-3:])
+    given, model = open_store(place / "cut.h5"), read_model(place / "cut.onnx")
+    own: dict[str, Any] = {"shape": given.header.shape[-3:], "model": model.metadata, "model_sha256": model.sha256}
+    header = replace(given.header, **own)
     labels = np.arange(rows, dtype=np.int32) % len(header.classes)
     n = np.arange(rows)
     drawn = Rows(
@@ -231,7 +252,6 @@ def tune_drawn(place: Path, rows: int) -> None:
             mine = labels[start : start + 256]
             yield few[mine] + rng.normal(0, 1, (len(mine), *header.shape)).astype(np.float16)
 
-    model = given.model()
     columns = {
         **columns_of(drawn),
         "model": Column.of(np.frombuffer(model.data, np.uint8)),
