@@ -26,7 +26,7 @@ from headstart.extract.errors import DecodeError, IsolationError, NoImageError, 
 from headstart.extract.inference.sessions import Session
 from headstart.extract.sources.items import Item
 from headstart.extract.sources.open import open_reader
-from headstart.extract.sources.readers import Begun, Reader
+from headstart.extract.sources.readers import Pending
 from headstart.extract.store.rows import NO_CONTENT, NO_DIGEST, Outcome
 from headstart.files.cores import cores
 from headstart.files.resize import ResizeRule
@@ -148,15 +148,15 @@ class Engine:
         turn = threading.Lock() if self.session.exclusive else nullcontext()
         own = threading.local()
         decoders: list[Decoder] = []
-        begun = reader.begin(items)
+        fetched = reader.fetch(items)
         batches = (items[i : i + size] for i in range(0, len(items), size))
         running: deque[Future[list[Outcome | Reused]]] = deque()
         try:
             with ThreadPoolExecutor(workers, thread_name_prefix="embed") as pool:
                 try:
                     for batch in batches:
-                        readings = list(islice(begun, len(batch)))
-                        running.append(pool.submit(self._embed, batch, readings, reader, turn, own, decoders))
+                        pending = list(islice(fetched, len(batch)))
+                        running.append(pool.submit(self._embed, batch, pending, turn, own, decoders))
                         if len(running) > workers + max(workers, AHEAD // size):
                             yield from running.popleft().result()
                     while running:
@@ -172,8 +172,7 @@ class Engine:
     def _embed(
         self,
         batch: Sequence[Item],
-        readings: Sequence[Begun | None],
-        reader: Reader,
+        pending: Sequence[Pending],
         turn: AbstractContextManager[object],
         own: threading.local,
         decoders: list[Decoder],
@@ -185,8 +184,8 @@ class Engine:
         pixels: NDArray[np.uint8] = own.pixels
         results: list[Outcome | Reused] = []
         filled = 0
-        for item, reading in zip(batch, readings, strict=True):
-            result = self._load(item, reading, reader, own.decoder, pixels[filled])
+        for item, read in zip(batch, pending, strict=True):
+            result = self._load(item, read, own.decoder, pixels[filled])
             results.append(result)
             filled += _is_loaded(result)
         if not filled:
@@ -195,19 +194,13 @@ class Engine:
             vectors = iter(self.session.run(pixels[:filled]))
         return [replace(result, vector=next(vectors)) if _is_loaded(result) else result for result in results]
 
-    def _load(
-        self, item: Item, reading: Begun | None, reader: Reader, decoder: Decoder, pixels: NDArray[np.uint8]
-    ) -> Outcome | Reused:
+    def _load(self, item: Item, read: Pending, decoder: Decoder, pixels: NDArray[np.uint8]) -> Outcome | Reused:
         """Fill `pixels`, (H, W, 3), from an item; the outcome that comes back has no vector yet."""
         if item.reason:
             return Outcome(item, NO_DIGEST, item.size, item.mtime_ns, None, item.reason)
         try:
             with self.clock.stage("read"):
-                try:
-                    data, size, mtime_ns = reading() if reading else reader.read(item)
-                finally:
-                    if reading:
-                        reader.taken(item)
+                data, size, mtime_ns = read()
                 digest = hashlib.sha256(data).digest()
         except DecodeError as error:
             digest = NO_CONTENT if isinstance(error, NoImageError) else NO_DIGEST

@@ -6,14 +6,13 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import count
 from typing import Any
 
 from headstart.extract.errors import DecodeError, SourceError, TryAgainError
 from headstart.extract.sources.items import Item, Source
 from headstart.extract.sources.names import has_splits_at, is_hidden, is_packed, label_and_split_of
-from headstart.extract.sources.range_reads import one_of, read_run, runs
-from headstart.extract.sources.readers import MAX_FILE_BYTES, Begun, Budget, File, check_size
+from headstart.extract.sources.range_reads import read_run, runs
+from headstart.extract.sources.readers import MAX_FILE_BYTES, Budget, File, Pending, ReadAhead, check_size
 from headstart.files.errors import one_line
 from headstart.files.filesystems import REQUESTS_AT_ONCE, list_files, open_filesystem, version_of, with_retries
 
@@ -21,33 +20,26 @@ BYTES_AHEAD = 256 << 20
 
 
 class RemoteReader:
-    """Reads objects below a URL, many at a time, each again and again while the other side is out of order.
-
-    Neighbours in an archive are asked for together, and one by one where that fails.
-    """
+    """Reads objects below a URL, many at a time, and retries each request that fails."""
 
     def __init__(self, root: str) -> None:
         self._files, self._root = open_filesystem(root)
-        self._budget, self._numbers = Budget(BYTES_AHEAD), count()
+        self._budget = Budget(BYTES_AHEAD)
         self._ended = threading.Event()
         self._pool = ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="fetch")
 
-    def begin(self, items: Iterable[Item]) -> Iterator[Begun | None]:
-        """Begin to read items, and all of a run as soon as its first is asked for."""
+    def fetch(self, items: Iterable[Item]) -> Iterator[Pending]:
+        """Start to read each item, and all of a run as soon as its first item is asked for."""
         for run in runs(items):
             if run[0].reason:
-                yield None
+                yield partial(self.read, run[0])  # nothing to read ahead
                 continue
-            begun = self._pool.submit(self._read_ahead, next(self._numbers), run)
-            yield from (partial(one_of, begun, place) for place in range(len(run)))
+            reading = self._pool.submit(self._read_ahead, self._budget.turn(), run)
+            yield from (ReadAhead(reading, number, self._budget) for number in range(len(run)))
 
-    def _read_ahead(self, number: int, run: Sequence[Item]) -> list[File | DecodeError]:
-        self._budget.take(number, sum(item.size for item in run))
-        return read_run(self, run)
-
-    def taken(self, item: Item) -> None:
-        """Note that what was begun for an item is used."""
-        self._budget.give(item.size)
+    def _read_ahead(self, turn: int, run: Sequence[Item]) -> list[tuple[File | DecodeError, int]]:
+        self._budget.take(turn, sum(item.size for item in run))
+        return [(file, item.size) for file, item in zip(read_run(self, run), run, strict=True)]
 
     def read(self, item: Item) -> File:
         """Read an object, or the part of an archive that is one."""

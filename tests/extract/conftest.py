@@ -131,22 +131,6 @@ def door(server, monkeypatch):
         door.shutdown()
 
 
-@pytest.fixture
-def most_held(monkeypatch) -> list[int]:
-    """Note the most bytes that were ever held of what is read ahead at URLs, as the one entry of a list."""
-    from headstart.extract.sources.remote import RemoteReader
-
-    most, original = [0], RemoteReader._read_ahead
-
-    def read_ahead(self, number, run):
-        found = original(self, number, run)
-        most[0] = max(most[0], self._budget._held)
-        return found
-
-    monkeypatch.setattr(RemoteReader, "_read_ahead", read_ahead)
-    return most
-
-
 @pytest.fixture(scope="session")
 def backbone(backbone_bytes, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("backbone") / "backbone.onnx"

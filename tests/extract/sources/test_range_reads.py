@@ -204,14 +204,6 @@ def test_an_answer_of_another_length_is_not_believed(memory, here, backbone, tmp
     assert_same_rows(store, here)
 
 
-@pytest.mark.parametrize("ahead", [1, 200_000, 3_000_000])
-def test_no_run_is_begun_before_there_is_room_for_it(memory, here, backbone, tmp_path, monkeypatch, most_held, ahead):
-    monkeypatch.setattr("headstart.extract.sources.remote.BYTES_AHEAD", ahead)
-    options = EngineOptions(isolate=False, workers=3)
-    assert_same_rows(embed(memory[0], backbone, tmp_path / "a.h5", options=options)[0], here)
-    assert 0 < most_held[0] <= max(ahead, MOST_IMAGES * int(here.rows.size.max()))
-
-
 def test_a_reader_that_is_closed_waits_for_no_store_that_is_down(monkeypatch):
     calls = Counter()
 
@@ -222,12 +214,12 @@ def test_a_reader_that_is_closed_waits_for_no_store_that_is_down(monkeypatch):
     monkeypatch.setattr("headstart.files.filesystems.FIRST_WAIT", 60.0)
     monkeypatch.setattr("fsspec.implementations.memory.MemoryFileSystem.cat_file", down)
     reader = RemoteReader("memory://nowhere")
-    begun = list(reader.begin(EVENLY[:MOST_IMAGES]))
+    pending = list(reader.fetch(EVENLY[:MOST_IMAGES]))
     while not calls:
         time.sleep(0.01)
     started = time.monotonic()
     reader.close()
     with pytest.raises(TryAgainError):
-        begun[-1]()
+        pending[-1]()
     assert time.monotonic() - started < 20  # each of the 33 requests of the run would have waited for minutes
     assert calls["all"] == 1

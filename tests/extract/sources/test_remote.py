@@ -109,13 +109,6 @@ def test_a_folder_that_cannot_be_listed_is_an_error_and_not_empty(photos, monkey
         find_images("memory://listed")
 
 
-def test_no_more_is_held_ahead_than_is_allowed(door, bucket, backbone, tmp_path, monkeypatch, most_held):
-    monkeypatch.setattr("headstart.extract.sources.remote.BYTES_AHEAD", 30_000)
-    store, _ = embed(bucket, backbone, tmp_path / "a.h5", options=EngineOptions(isolate=False, batch_size=16))
-    assert len(store) == 60
-    assert 0 < most_held[0] <= 30_000
-
-
 def test_a_url_of_this_machine_is_a_folder_and_one_with_a_password_is_refused(photos, tmp_path):
     found = find_images(f"file://{photos}")
     assert [item.path for item in found.items] == [item.path for item in find_images(photos).items]
