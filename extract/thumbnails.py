@@ -8,10 +8,11 @@ from pathlib import Path
 from PIL import Image
 
 from headstart.extract.decoding.decode import FORMATS, decode
-from headstart.extract.errors import DecodeError, ExtractError
+from headstart.extract.errors import DecodeError
 from headstart.extract.sources.items import leads_below
 from headstart.extract.sources.packed import read_packed
 from headstart.extract.sources.readers import read_file
+from headstart.files.errors import HeadstartError
 from headstart.files.resize import ResizeRule
 
 QUALITY = 74
@@ -54,7 +55,7 @@ def thumbnail(
         scale = min(1.0, size / max(width, height))
         rule = ResizeRule(max(1, round(height * scale)), max(1, round(width * scale)))
         return _jpeg(Image.fromarray(decode(data, rule)))
-    except (ExtractError, ValueError):  # ValueError: a path with a zero byte
+    except (HeadstartError, ValueError):  # ValueError: a path with a zero byte
         return None
 
 

@@ -13,7 +13,7 @@ from headstart.extract.sources.items import Item, Source
 from headstart.extract.sources.names import has_splits_at, is_hidden, is_packed, label_and_split_of
 from headstart.extract.sources.range_reads import read_run, runs
 from headstart.extract.sources.readers import MAX_FILE_BYTES, Budget, File, Pending, ReadAhead, check_size
-from headstart.files.errors import one_line
+from headstart.files.errors import LocationError, one_line
 from headstart.files.filesystems import REQUESTS_AT_ONCE, list_files, open_filesystem, version_of, with_retries
 
 BYTES_AHEAD = 256 << 20
@@ -96,8 +96,8 @@ def find_remote_images(url: str) -> Source:
         else:
             found = list_files(files, root)
     except Exception as error:  # each kind of store raises its own
-        raise SourceError(
-            f"{url}: cannot be listed: {one_line(error)}; credentials are taken from where its own tools find them"
+        raise LocationError(
+            f"{url}: cannot be listed: {one_line(error)}; check the URL, and the credentials that its own tools use"
         ) from None
     paths = {os.fsencode(name[len(root) :].strip("/")): entry for name, entry in found.items()}
     folders = {path[: at.start()] for path in paths for at in re.finditer(b"/", path)}  # some leave an object for each

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.extract.errors import SourceError, StoreError
+from headstart.extract.errors import StoreError
 from headstart.extract.sources.items import Source
 from headstart.extract.store.lock import locked
 from headstart.extract.store.remote_copy import local_copy, working_copy
@@ -17,7 +17,7 @@ from headstart.extract.store.shards import files_of
 from headstart.extract.store.store import Store, open_files, open_store
 from headstart.extract.store.writer import compact, lock_of
 from headstart.files.atomic import check_output
-from headstart.files.errors import OutputError
+from headstart.files.errors import OptionError, OutputError
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Share:
 
         Raises
         ------
-        SourceError
-            Where the text says nothing of the kind.
+        OptionError
+            If the text is not of this form.
         """
         number, slash, of = text.partition("/")
         if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-            raise SourceError(f"expected a shard as 3/16, the third of sixteen, found {text!r}")
+            raise OptionError(f"expected a shard such as 3/16 (the third of sixteen), found {text!r}")
         return cls(int(number), int(of))
 
     def holds(self, path: bytes) -> bool:
@@ -78,7 +78,7 @@ def merge(stores: Sequence[str | os.PathLike[str]], output: str | os.PathLike[st
         Where the output cannot be written, or is no store now.
     """
     if not stores:
-        raise StoreError("expected stores to merge, found none")
+        raise OptionError("expected stores to merge, found none; name at least one")
     places = [local_copy(store) for store in stores]
     with working_copy(output) as place:
         return _merge(places, place)

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from headstart.extract.errors import BusyError, ExtractError, StoreError
+from headstart.extract.errors import BusyError, StoreError
 from headstart.extract.store.lock import locked
 from headstart.extract.store.mirror import Mirror
 from headstart.extract.store.remote_files import Found, Objects
+from headstart.files.errors import HeadstartError
 from headstart.files.urls import is_url, without_scheme
 
 SECONDS_A_PUT = 30.0
@@ -98,7 +99,7 @@ def _shards_put(mirror: Mirror, begun: dict[str, Found]) -> Iterator[None]:
     ended = threading.Event()
 
     def put() -> None:
-        with suppress(ExtractError):
+        with suppress(HeadstartError):
             mirror.put(begun)
 
     def put_on() -> None:

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from headstart.extract.errors import StoreError
 from headstart.extract.store.shards import MODEL_FILE, SHARD
 from headstart.files.atomic import TEMPORARY, atomic_file
-from headstart.files.errors import HeadstartError, OutputError, one_line
+from headstart.files.errors import HeadstartError, LocationError, OutputError, one_line
 from headstart.files.filesystems import list_files, open_filesystem, read_url, version_of, with_retries
 
 WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci"})
@@ -34,10 +33,10 @@ class Objects:
 
     Raises
     ------
-    SourceError
-        Where fsspec, or what it needs for this kind of URL, is not installed.
+    LocationError, MissingExtraError
+        As `open_filesystem`.
     OutputError
-        Where it names no file.
+        If the URL does not name a file.
     """
 
     def __init__(self, url: str) -> None:
@@ -56,8 +55,8 @@ class Objects:
 
         Raises
         ------
-        StoreError
-            Where that cannot be found out.
+        LocationError
+            If they cannot be listed.
         """
         try:
             self._files.invalidate_cache()
@@ -65,7 +64,7 @@ class Objects:
         except FileNotFoundError:
             return {}
         except Exception as error:  # each kind of store raises its own
-            raise self._told(StoreError, "cannot be looked at", error) from None
+            raise self._told(LocationError, "cannot be looked at", error) from None
         return {name: Found(int(entry.get("size") or 0), _stamp(entry)) for name, entry in entries.items()}
 
     def _entries(self) -> dict[str, dict[str, Any]]:
@@ -83,8 +82,8 @@ class Objects:
 
         Raises
         ------
-        StoreError
-            Where it cannot be read.
+        LocationError
+            If it cannot be read.
         OutputError
             Where it cannot be written here.
         """
@@ -99,20 +98,20 @@ class Objects:
             try:
                 with_retries(get)
             except Exception as error:
-                raise self._told(StoreError, "cannot be read", error) from None
+                raise self._told(LocationError, "cannot be read", error) from None
 
     def holds(self, name: str, data: bytes) -> bool:
         """Tell whether a file is there with these bytes.
 
         Raises
         ------
-        StoreError
-            Where it cannot be read.
+        LocationError
+            If it cannot be read.
         """
         try:
             return read_url(f"{self.url}/{name}" if self.is_folder else self.url) == data
         except OSError as error:
-            raise self._told(StoreError, "cannot be read", error) from None
+            raise self._told(LocationError, "cannot be read", error) from None
 
     def put(self, place: Path, name: str) -> None:
         """Copy a file from here, whole or not at all.

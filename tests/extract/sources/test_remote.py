@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from headstart.extract import EngineOptions, embed, find_images
-from headstart.extract.errors import SourceError
 from headstart.extract.store.schema import ROW_DTYPES
 from headstart.files.errors import HeadstartError, LocationError
 
@@ -105,7 +104,7 @@ def test_a_folder_that_cannot_be_listed_is_an_error_and_not_empty(photos, monkey
     monkeypatch.setattr("headstart.files.filesystems.FIRST_WAIT", 0.001)
     monkeypatch.setattr(MemoryFileSystem, "ls", ls)
     monkeypatch.setattr(MemoryFileSystem, "find", AbstractFileSystem.find)  # as most kinds of store have it
-    with pytest.raises(SourceError, match="cannot be listed: timed out"):
+    with pytest.raises(LocationError, match="cannot be listed: timed out"):
         find_images("memory://listed")
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from headstart.extract import Share, embed, find_images, merge, open_store
-from headstart.extract.errors import SourceError, StoreError
+from headstart.extract.errors import StoreError
 from headstart.extract.sources import folders as source
 from headstart.extract.store.schema import ROW_DTYPES
-from headstart.files.errors import OutputError
+from headstart.files.errors import OptionError, OutputError
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_a_share_of_nothing_is_a_store_too(folder, backbone, tmp_path):
 
 @pytest.mark.parametrize("text", ["", "3", "0/4", "5/4", "1/0", "-1/4", "a/b", "1/4/2", "1.0/4"])
 def test_what_is_no_share_is_refused(text):
-    with pytest.raises(SourceError, match="expected a shard as 3/16"):
+    with pytest.raises(OptionError, match="expected a shard such as 3/16"):
         Share.parse(text)
     assert Share.parse("16/16") == Share(16, 16)
 
@@ -145,6 +145,6 @@ def test_what_is_no_store_is_neither_read_nor_replaced(folder, backbone, tmp_pat
     (tmp_path / "empty.emb").mkdir()
     with pytest.raises(StoreError, match=r"empty\.emb: expected an embedding store"):
         merge([tmp_path / "a.h5", tmp_path / "empty.emb"], tmp_path / "merged.h5")
-    with pytest.raises(StoreError, match="found none"):
+    with pytest.raises(OptionError, match="found none"):
         merge([], tmp_path / "merged.h5")
     assert (tmp_path / "mine.h5").read_bytes() == b"my thesis"
