@@ -91,7 +91,7 @@ def _merge(stores: Sequence[Path], place: Path) -> Store:
     with locked(lock_of(place), place):
         if place.exists():
             open_store(place)  # or it is no store, and not ours to replace
-        files = [file for store in stores for file in _files_of(store)]
+        files = [file for store in stores for file in files_of(store)]
         joined = open_files(place, files)
         for file, root in zip(files, joined.roots, strict=True):
             if root != joined.roots[0]:
@@ -102,10 +102,3 @@ def _merge(stores: Sequence[Path], place: Path) -> Store:
         compact(place, joined, replace(joined, location=stores[0]).model())
         del joined
     return open_store(place)
-
-
-def _files_of(store: Path) -> list[Path]:
-    files = files_of(store)
-    if not files:
-        raise StoreError(f"{store}: expected an embedding store, found a folder without finished shards")
-    return files

@@ -98,7 +98,7 @@ class ShardReader:
         if named and not path.exists():
             raise StoreError(f"{path}: is gone since it was listed, as its run has finished; open the store again")
         with verified(path) as (file, digest):
-            if named and named[1] != digest[:16]:
+            if named and named["digest"] != digest[:16]:
                 raise StoreError(f"{path}: its name does not match its digest; delete it and embed again")
             try:
                 layout = self._layout(file, is_shard=named is not None)

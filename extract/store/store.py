@@ -14,7 +14,7 @@ from headstart.extract.errors import StoreError
 from headstart.extract.inference.model import Model, parse_model
 from headstart.extract.sources.items import SPLITS
 from headstart.extract.store.hdf5 import own_dataset, states_digest
-from headstart.extract.store.remote_copy import local_copy, named
+from headstart.extract.store.remote_copy import local_copy, naming_url
 from headstart.extract.store.schema import EMBEDDED, FAILED, Header, Rows
 from headstart.extract.store.shard_reader import ShardReader, Span
 from headstart.extract.store.shards import MODEL_FILE, files_of, in_order, joined
@@ -174,7 +174,7 @@ def open_store(path: str | os.PathLike[str]) -> Store:
         Where there is none, or a file is damaged, unfinished or of another schema.
     """
     place = local_copy(path)
-    with named(place, path):
+    with naming_url(place, path):
         return open_files(place, files_of(place))
 
 
@@ -186,10 +186,6 @@ def open_files(place: Path, files: Sequence[Path]) -> Store:
     StoreError
         As `open_store`; also where they were not made by one model.
     """
-    if not files:
-        raise StoreError(
-            f"{place}: expected an embedding store, found a folder without finished shards; run `headstart embed`"
-        )
     digests, vectors, roots, counts, parts = [], [], [], [], []
     reader = ShardReader()
     for start in range(0, len(files), FILES_AT_ONCE):

@@ -18,7 +18,7 @@ from headstart.extract.store.lock import locked
 from headstart.extract.store.reuse import ReusableRows
 from headstart.extract.store.rows import Outcome, columns_of, removed_rows, to_rows, to_vectors
 from headstart.extract.store.schema import DTYPES, Header, Rows
-from headstart.extract.store.shards import MODEL_FILE, PARTS, only_used_classes, shards_of
+from headstart.extract.store.shards import MODEL_FILE, PARTS, next_number, only_used_classes, shard_name, shards_of
 from headstart.extract.store.store import Store, open_files
 from headstart.files.atomic import TEMPORARY, atomic_file, check_output, remove_unfinished, sync_folder, write_all
 from headstart.files.errors import OutputError
@@ -171,8 +171,7 @@ class StoreWriter:
         """
         self._place_model()
         self._next = 0
-        last = shards_of(self.folder)[-1:]
-        return int(last[0].name.split("-")[1]) + 1 if last else 1
+        return next_number(self.folder)
 
 
 def fitting(outcome: Outcome, header: Header) -> Outcome:
@@ -188,7 +187,7 @@ def write_shard(folder: Path, header: Header, sequence: int, rows: Rows, vectors
     columns = {**columns_of(rows), header.output: Column.of(vectors.astype(DTYPES[header.dtype]))}
     built = io.BytesIO()
     digest = write_into(built, header.to_attributes(), columns)
-    place = folder / f"part-{sequence:08d}-{digest[:16]}.h5"
+    place = folder / shard_name(sequence, digest)
     with atomic_file(place) as file:
         write_all(file, built.getbuffer())
     return place

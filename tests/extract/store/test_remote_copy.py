@@ -13,7 +13,7 @@ import pytest
 from headstart.classify import score, train
 from headstart.extract import EngineOptions, Share, embed, merge, open_store, read_model
 from headstart.extract.errors import BusyError, StoreError
-from headstart.extract.store import remote_copy as copies
+from headstart.extract.store import remote_copy
 from headstart.extract.store.remote_copy import working_copy
 from headstart.extract.store.schema import ROW_DTYPES
 from headstart.extract.store.shards import MODEL_FILE, shards_of
@@ -144,7 +144,7 @@ def test_a_run_that_was_cut_off_goes_on(bucket, photos, backbone, machine, many_
 
 
 def test_finished_shards_are_put_while_the_run_goes_on(bucket, photos, backbone, many_shards, monkeypatch):
-    monkeypatch.setattr(copies, "SECONDS_A_PUT", 0.05)
+    monkeypatch.setattr(remote_copy, "SECONDS_PER_UPLOAD", 0.05)
     url, seen = f"{bucket}/photos.emb", []
 
     def look(state):
@@ -167,7 +167,7 @@ def test_a_result_of_another_machine_is_not_overwritten(door, bucket, photos, ba
             embed(photos, backbone, url, share=Share(1, 2))
             machine("first")
 
-    with pytest.raises(StoreError, match="written by another run meanwhile: expected none, found") as caught:
+    with pytest.raises(StoreError, match="changed at the URL during this run: expected none, found") as caught:
         embed(photos, backbone, url, progress=overtake)
     assert str(caught.value).startswith(f"{url}: ")
     there = objects(bucket)
@@ -199,7 +199,7 @@ def test_machines_share_a_folder_of_shards_of_one_model_alone(
             embed(photos, other, url)
             machine("first")
 
-    with pytest.raises(StoreError, match=r"model\.onnx was written by another run"):
+    with pytest.raises(StoreError, match=r"model\.onnx changed at the URL"):
         embed(photos, backbone, url, progress=differ)
     machine("third")
     assert open_store(url).model().sha256 == read_model(other).sha256
@@ -209,7 +209,7 @@ def test_a_store_that_was_deleted_is_made_anew(bucket, photos, backbone):
     url = f"{bucket}/photos.h5"
     embed(photos, backbone, url)
     boto3.client("s3").delete_object(Bucket=bucket.removeprefix("s3://"), Key="photos.h5")
-    with pytest.raises(StoreError, match="no embedding store is there"):
+    with pytest.raises(StoreError, match="there is no embedding store"):
         open_store(url)
     assert embed(photos, backbone, url)[1].reused == 0
 
@@ -297,7 +297,7 @@ def test_a_put_that_fails_for_good_keeps_the_work(door, bucket, photos, backbone
         ill.setattr(
             type(door), "fault_of", lambda self, method, path: "throttled" if method == "PUT" and "h5" in path else ""
         )
-        with pytest.raises(OutputError, match=f"^{url}: cannot be written: .*kept"):
+        with pytest.raises(OutputError, match=f"^{url}: cannot be written: .*saved at"):
             embed(photos, backbone, url)
     assert objects(bucket) == {}
     assert embed(photos, backbone, url)[1].computed == 0
@@ -384,5 +384,5 @@ def test_missing_credentials_are_told_in_one_line(door, bucket, photos, backbone
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     s3fs.S3FileSystem.clear_instance_cache()
-    with pytest.raises(OutputError, match=f"^{bucket}/photos.h5: cannot be written: .*credentials are taken from"):
+    with pytest.raises(OutputError, match=f"^{bucket}/photos.h5: cannot be written: .*check the credentials"):
         embed(photos, backbone, f"{bucket}/photos.h5")
