@@ -1,4 +1,4 @@
-"""Images behind a URL (s3://, gs://, hdfs://, memory://, by fsspec): found, and read many at a time."""
+"""Images at a URL (s3://, gs://, hdfs://, memory://, by fsspec): listed, and read many at a time."""
 
 import os
 import re
@@ -42,7 +42,7 @@ class RemoteReader:
         return [(file, item.size) for file, item in zip(read_run(self, run), run, strict=True)]
 
     def read(self, item: Item) -> File:
-        """Read an object, or the part of an archive that is one."""
+        """Read an object, or an image in an archive."""
         check_size(item.size)
         if item.container:
             data = self.part(item.container, item.start, item.start + item.size)
@@ -50,14 +50,14 @@ class RemoteReader:
                 raise TryAgainError("the archive was changed meanwhile")
         elif item.size:
             data = self._fetch(item.path)
-        else:  # nobody said how long it is
+        else:  # of unknown length
             data = self._fetch(item.path, start=0, end=MAX_FILE_BYTES + 1)
         if len(data) > MAX_FILE_BYTES:
             raise DecodeError(f"more than {MAX_FILE_BYTES:,} bytes are not read")
         return data, len(data), item.mtime_ns
 
     def part(self, path: bytes, start: int, end: int) -> bytes:
-        """Read some bytes of an object, with one request."""
+        """Read a range of bytes of an object, with one request."""
         return self._fetch(path, start=start, end=end) if start < end else b""
 
     def _fetch(self, path: bytes, **part: int) -> bytes:
@@ -68,44 +68,46 @@ class RemoteReader:
             data: bytes = with_retries(lambda: self._files.cat_file(name, **part), self._ended)
         except FileNotFoundError:
             raise DecodeError("no such file") from None
-        except Exception as error:  # each kind of store raises its own
+        except Exception as error:  # each file system raises its own
             raise TryAgainError(f"cannot be read: {one_line(error)}") from None
         return data
 
     def close(self) -> None:
-        """End its threads; what is under way is not begun again."""
+        """Stop reading; no request is retried."""
         self._ended.set()
         self._budget.end()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 def find_remote_images(url: str) -> Source:
-    """List the images below a URL; names are read as those in a folder are.
+    """List the images below a URL; names mean the same as in a folder.
 
     Raises
     ------
+    LocationError
+        If the URL cannot be listed.
     SourceError
-        Where it cannot be listed, or nothing is there.
+        If there are no files.
     """
     files, root = open_filesystem(url)
     try:
         files.invalidate_cache()
         if is_packed(os.fsencode(url)) and with_retries(lambda: files.isfile(root)):
-            url, (root, _, name) = url.rstrip("/").rpartition("/")[0], root.rpartition("/")
-            found = {f"{root}/{name}": with_retries(lambda: files.info(f"{root}/{name}"))}
+            entries = {root: with_retries(lambda: files.info(root))}
+            url, root = url.rstrip("/").rpartition("/")[0], root.rpartition("/")[0]
         else:
-            found = list_files(files, root)
-    except Exception as error:  # each kind of store raises its own
+            entries = list_files(files, root)
+    except Exception as error:  # each file system raises its own
         raise LocationError(
             f"{url}: cannot be listed: {one_line(error)}; check the URL, and the credentials that its own tools use"
         ) from None
-    paths = {os.fsencode(name[len(root) :].strip("/")): entry for name, entry in found.items()}
-    folders = {path[: at.start()] for path in paths for at in re.finditer(b"/", path)}  # some leave an object for each
-    shown = sorted(path for path in paths.keys() - folders if path and not any(map(is_hidden, path.split(b"/"))))
-    if not shown:
+    by_path = {os.fsencode(name[len(root) :].strip("/")): entry for name, entry in entries.items()}
+    folders = {path[: at.start()] for path in by_path for at in re.finditer(b"/", path)}  # may be objects too
+    paths = sorted(path for path in by_path.keys() - folders if path and not any(map(is_hidden, path.split(b"/"))))
+    if not paths:
         raise SourceError(f"{url}: expected images, found no files at all; give the URL that holds your images")
-    has_splits = has_splits_at(url, shown)
-    return Source(url.rstrip("/"), [_item(path, paths[path], has_splits) for path in shown])
+    has_splits = has_splits_at(url, paths)
+    return Source(url.rstrip("/"), [_item(path, by_path[path], has_splits) for path in paths])
 
 
 def _item(path: bytes, entry: dict[str, Any], has_splits: bool) -> Item:

@@ -15,13 +15,13 @@ from headstart.extract.sources.tars import Fetch
 from headstart.files.errors import one_line
 
 BYTES_AHEAD, BATCH_BYTES = 256 << 20, 16 << 20
-"""Read ahead of what is being embedded, and decoded at once."""
+"""The budget for reading ahead, and the size of a decoded batch of rows."""
 
 
 class _Cursor:
-    """Goes through the images of a table's row groups, forward, and from a group's beginning to go back.
+    """Reads the images of a table's row groups in order; going back starts the row group again.
 
-    A row that cannot be read leaves those after it in its group unread as well, for the same reason.
+    If a row cannot be read, the later rows of its group fail for the same reason.
     """
 
     def __init__(self, fetch: Fetch, size: int) -> None:
@@ -32,7 +32,7 @@ class _Cursor:
             self._starts.append(self._starts[-1] + self._table.metadata.row_group(group).num_rows)
         self._group, self._first = -1, 0
         self._images: Any = ()
-        self._images_at_once: Iterator[Any] = iter(())
+        self._batches: Iterator[Any] = iter(())
         self._error: DecodeError | None = None
 
     def image(self, row: int) -> bytes:
@@ -43,13 +43,13 @@ class _Cursor:
         try:
             while row >= self._first + len(self._images):
                 self._first += len(self._images)
-                self._images = next(self._images_at_once)
+                self._images = next(self._batches)
         except DecodeError as error:
             self._error = error
             raise
         except Exception as error:  # pyarrow raises its own
-            said = "it ends before this row" if isinstance(error, StopIteration) else one_line(error)
-            self._error = DecodeError(f"damaged table: {said}")
+            fault = "it ends before this row" if isinstance(error, StopIteration) else one_line(error)
+            self._error = DecodeError(f"damaged table: {fault}")
             raise self._error from None
         image = self._images[row - self._first]
         if not image.is_valid:
@@ -61,7 +61,7 @@ class _Cursor:
     def _open_group_of(self, row: int) -> None:
         self._group = group = bisect_right(self._starts, row) - 1
         self._first, self._images, self._error = self._starts[group], (), None
-        self._images_at_once = self._images_of(group)
+        self._batches = self._images_of(group)
 
     def _images_of(self, group: int) -> Iterator[Any]:
         rows = self._table.metadata.row_group(group)

@@ -159,7 +159,7 @@ def test_the_column_is_image_or_the_only_one_of_bytes(tmp_path):
     pyarrow.parquet.write_table(pyarrow.table({"one": [1]}), place)
     assert refusal(place).startswith(f"{place}: expected the bytes of images in one column")
     pyarrow.parquet.write_table(pyarrow.table({"path": ["1.png"]}), place)
-    assert refusal(tmp_path).startswith(f"{place}: names files and holds none")
+    assert refusal(tmp_path).startswith(f"{place}: names files instead of containing images")
 
 
 def test_the_report_shows_photos_in_tables(tmp_path, picture):

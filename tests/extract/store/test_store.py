@@ -101,14 +101,14 @@ def test_batches_give_every_row_once(store, vectors, size):
 def test_a_store_that_another_run_has_replaced_gives_no_rows_of_the_other(tmp_path, model, vectors):
     store = save(tmp_path / "a.h5", model, vectors)
     save(tmp_path / "a.h5", model, vectors[1:])
-    with pytest.raises(StoreError, match="replaced by another run since it was opened"):
+    with pytest.raises(StoreError, match="another run has replaced it since it was opened"):
         store.embeddings()
     assert len(open_store(tmp_path / "a.h5").embeddings()) == ROWS - 1
 
 
 def test_a_store_that_is_gone_is_told(store):
     a_file_of(store.location).unlink()
-    with pytest.raises(StoreError, match="is gone since the store was opened"):
+    with pytest.raises(StoreError, match="was removed since the store was opened"):
         store.embeddings()
 
 
@@ -153,7 +153,7 @@ def test_a_folder_without_its_model_is_told(tmp_path, model, vectors):
 
 def test_a_shard_on_its_own_carries_no_model(tmp_path, model, vectors):
     save(tmp_path / "a.emb", model, vectors)
-    with pytest.raises(StoreError, match="carries no model"):
+    with pytest.raises(StoreError, match="contains no model"):
         open_store(shards_of(tmp_path / "a.emb")[0]).model()
 
 

@@ -12,7 +12,7 @@ from headstart.extract.inference.model import parse_model
 from headstart.extract.sources.items import Item
 from headstart.extract.store.rows import NO_DIGEST, Outcome, to_rows
 from headstart.extract.store.schema import Header
-from headstart.extract.store.shards import shards_of
+from headstart.extract.store.shards import next_number
 from headstart.extract.store.store import open_store
 from headstart.extract.store.writer import StoreWriter, is_folder_store, remove_unfinished_of, write_shard
 from headstart.files.atomic import write_all
@@ -192,7 +192,7 @@ def test_shards_are_listed_once_however_many_are_written(writer, monkeypatch):
     write(writer(), outcome(0))
     listed = []
     monkeypatch.setattr(
-        "headstart.extract.store.writer.shards_of", lambda folder: listed.append(folder) or shards_of(folder)
+        "headstart.extract.store.writer.next_number", lambda folder: listed.append(folder) or next_number(folder)
     )
     with writer() as one:
         listed.clear()
