@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from headstart.extract.errors import SourceError
 
@@ -14,22 +14,20 @@ COMPRESSED = (b".tgz", b".tar.gz", b".tar.bz2", b".tar.xz", b".tar.zst")
 
 
 def has_splits_at(where: str, paths: Sequence[bytes]) -> bool:
-    """Tell whether the top folders of a list of files are splits that hold classes."""
+    """Tell whether the top folders of a list of files are splits that hold classes.
+
+    Raises `SourceError` if other folders lie next to several splits.
+    """
     parts = [path.split(b"/", 2) for path in paths]
-    with_folders = {part[0] for part in parts if len(part) > 2}
-    return are_splits(where, sorted({part[0] for part in parts if len(part) > 1}), with_folders.__contains__)
-
-
-def are_splits(where: str, folders: list[bytes], holds_folder: Callable[[bytes], bool]) -> bool:
-    """Tell whether top folders are splits that hold classes; splits next to other folders raise `SourceError`."""
+    folders = sorted({part[0] for part in parts if len(part) > 1})
     splits = [name for name in folders if os.fsdecode(name).lower() in SPLIT_NAMES]
-    if not any(holds_folder(name) for name in splits):
+    if not {part[0] for part in parts if len(part) > 2} & set(splits):
         return False
     others = [os.fsdecode(name) for name in folders if name not in splits]
     if others and len(splits) > 1:
         names = ", ".join(os.fsdecode(name) for name in splits)
         raise SourceError(
-            f"{where}: expected only splits next to the splits {names}, found the folder {others[0]!r}; "
+            f"{where}: holds the splits {names}, but also the folder {others[0]!r}, which is no split; "
             "move it elsewhere, or rename the splits if they are classes"
         )
     return not others

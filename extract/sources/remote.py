@@ -82,12 +82,7 @@ class RemoteReader:
 def find_remote_images(url: str) -> Source:
     """List the images below a URL; names mean the same as in a folder.
 
-    Raises
-    ------
-    LocationError
-        If the URL cannot be listed.
-    SourceError
-        If there are no files.
+    Raises `LocationError` if the URL cannot be listed, and `SourceError` if there are no files.
     """
     files, root = open_filesystem(url)
     try:

@@ -23,12 +23,8 @@ def locked(lock: Path, store: Path | str) -> Iterator[None]:
 
     The lock file is never deleted: two runs could then hold two files of one name.
 
-    Raises
-    ------
-    BusyError
-        At once if another process holds it, naming that process.
-    OutputError
-        If the lock cannot be made.
+    Raises `BusyError` at once if another process holds it, naming that process, and `OutputError` if the lock
+    cannot be made.
     """
     kernel_lock = FileLock(lock, timeout=0, fallback_to_soft=False)
     try:

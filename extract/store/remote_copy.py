@@ -23,12 +23,7 @@ SECONDS_PER_UPLOAD = 30.0
 def local_copy(store: str | os.PathLike[str]) -> Path:
     """Give the path at which a store can be read: its own, or for a URL that of an up-to-date copy.
 
-    Raises
-    ------
-    StoreError
-        If there is no store.
-    LocationError
-        If it cannot be downloaded.
+    Raises `StoreError` if there is no store, and `LocationError` if it cannot be downloaded.
     """
     text = without_scheme(os.fspath(store))
     if not is_url(text):
@@ -51,14 +46,9 @@ def working_copy(output: str | os.PathLike[str], *, is_store: bool = True) -> It
 
     The finished shards of a folder are uploaded from time to time, and also if the block raises.
 
-    Raises
-    ------
-    BusyError
-        If another process of this machine writes it.
-    StoreError
-        If another machine has written it during the block.
-    OutputError
-        If it cannot be written; as far as possible this is found before the block.
+    Raises `BusyError` if another process of this machine writes it, and `StoreError` if another machine has written
+    it during the block, and `OutputError` if it cannot be written; as far as possible this is found before the
+    block.
     """
     text = without_scheme(os.fspath(output))
     if not is_url(text):
@@ -110,13 +100,12 @@ def _uploading(mirror: Mirror, begun: dict[str, RemoteFile]) -> Iterator[None]:
 
     thread = threading.Thread(target=upload_regularly, name="upload", daemon=True)
     thread.start()
+    has_failed = True
     try:
         yield
-    except BaseException:
-        ended.set()
-        thread.join()
-        upload()
-        raise
+        has_failed = False
     finally:
         ended.set()
         thread.join()
+        if has_failed:
+            upload()

@@ -51,13 +51,7 @@ class RemoteFiles:
         self._is_atomic = not ATOMIC.isdisjoint([protocol] if isinstance(protocol, str) else protocol)
 
     def list(self) -> dict[str, RemoteFile]:
-        """Give the files by name; none if nothing is there.
-
-        Raises
-        ------
-        LocationError
-            If they cannot be listed.
-        """
+        """Give the files by name; none if nothing is there; raises `LocationError` if they cannot be listed."""
         try:
             self._files.invalidate_cache()
             entries = self._entries()
@@ -80,12 +74,7 @@ class RemoteFiles:
     def download(self, name: str, path: Path, size: int) -> None:
         """Copy a file of so many bytes to a local path, whole or not at all.
 
-        Raises
-        ------
-        LocationError
-            If it cannot be read.
-        OutputError
-            If it cannot be written here.
+        Raises `LocationError` if it cannot be read, and `OutputError` if it cannot be written here.
         """
         with atomic_file(path) as file:
 
@@ -100,36 +89,21 @@ class RemoteFiles:
                 raise self._error(LocationError, "cannot be read", error) from None
 
     def has_content(self, name: str, data: bytes) -> bool:
-        """Tell whether a file has these bytes.
-
-        Raises
-        ------
-        LocationError
-            If it cannot be read.
-        """
+        """Tell whether a file has these bytes; raises `LocationError` if it cannot be read."""
         try:
             return bool(with_retries(lambda: self._files.cat_file(self._at(name))) == data)
         except Exception as error:
             raise self._error(LocationError, "cannot be read", error) from None
 
     def upload(self, path: Path, name: str) -> None:
-        """Copy a local file to the URL, whole or not at all.
-
-        Raises
-        ------
-        OutputError
-            If it cannot be written.
-        """
+        """Copy a local file to the URL, whole or not at all; raises `OutputError` if it cannot be written."""
         next_step = f"; your results are saved at {path}: run the same command again"
         self._write(name, lambda target: self._files.put_file(str(path), target), next_step)
 
     def check_writable(self) -> None:
         """Write an empty file and delete it, to find faults before any work is done.
 
-        Raises
-        ------
-        OutputError
-            If nothing can be written.
+        Raises `OutputError` if nothing can be written.
         """
         name = f".headstart-{uuid.uuid4().hex}"
         self._write(name, lambda target: self._files.pipe_file(target, b""))

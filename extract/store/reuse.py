@@ -70,10 +70,8 @@ class ReusableRows:
     def require_same_images(self, items: Sequence[Item]) -> None:
         """Refuse to replace the rows of one folder by those of another; a folder may have been moved.
 
-        Raises
-        ------
-        StoreError
-            If the rows have another root, and fewer than half of their paths are among the items.
+        Raises `StoreError` if the rows have another root, and fewer than half of their paths are among the
+        items.
         """
         if self._store is None or self._store.header.root == self._root:
             return

@@ -125,13 +125,7 @@ class Header:
 
     @classmethod
     def from_attributes(cls, attributes: Any) -> "Header":
-        """Read the attributes of a file.
-
-        Raises
-        ------
-        StoreError
-            If they have another schema.
-        """
+        """Read the attributes of a file; raises `StoreError` if they have another schema."""
         if attributes.get("format") != FORMAT or attributes.get("schema") != SCHEMA:
             raise StoreError(
                 f"expected {FORMAT} schema {SCHEMA}, found {attributes.get('format')} {attributes.get('schema')}"

@@ -42,13 +42,7 @@ class Span:
         return self.offset + math.prod(self.shape) * self.dtype.itemsize
 
     def read(self, file: BinaryIO, first: int = 0, rows: int | None = None) -> NDArray[Any]:
-        """Read rows, by default all, into an array of their own.
-
-        Raises
-        ------
-        ValueError
-            If the file ends before.
-        """
+        """Read rows, by default all, into an array of their own; raises `ValueError` if the file ends before."""
         values = np.empty((self.shape[0] if rows is None else rows, *self.shape[1:]), self.dtype)
         file.seek(self.offset + first * math.prod(self.shape[1:]) * self.dtype.itemsize)
         if file.readinto(values.reshape(-1).view(np.uint8).data) != values.nbytes:  # type: ignore[attr-defined]
@@ -87,10 +81,7 @@ class ShardReader:
     def read(self, path: Path) -> Shard:
         """Verify a file, and read its header and columns (except the vectors).
 
-        Raises
-        ------
-        StoreError
-            If it is damaged, gone, or not of this schema.
+        Raises `StoreError` if it is damaged, gone, or not of this schema.
         """
         name = SHARD.fullmatch(path.name)
         if name and not path.exists():

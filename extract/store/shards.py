@@ -52,10 +52,7 @@ def is_store(path: str | os.PathLike[str]) -> bool:
 def files_of(path: Path) -> list[Path]:
     """Give the files of a store: itself, or a folder's shards.
 
-    Raises
-    ------
-    StoreError
-        If there are no shards, or the run that writes the store has not finished.
+    Raises `StoreError` if there are no shards, or the run that writes the store has not finished.
     """
     if path.is_dir():
         if files := shards_of(path):
@@ -91,10 +88,7 @@ def only_used_classes(header: Header, rows: Rows) -> tuple[Header, Rows]:
 def joined(parts: Sequence[tuple[Header, Rows]], location: object) -> tuple[Header, Rows]:
     """Concatenate the rows of several files under one header.
 
-    Raises
-    ------
-    StoreError
-        If they were not made by one model.
+    Raises `StoreError` if they were not made by one model.
     """
     if len(parts) == 1:
         return parts[0]

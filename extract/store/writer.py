@@ -128,10 +128,7 @@ class StoreWriter:
 
         The last shard goes first: a reader meanwhile sees the first rows, or misses a shard that it has listed.
 
-        Raises
-        ------
-        OutputError
-            If the system refuses.
+        Raises `OutputError` if the system refuses.
         """
         try:
             for shard in reversed(shards_of(self.folder)):
@@ -216,10 +213,7 @@ def is_folder_store(output: Path) -> bool:
 def remove_unfinished_of(output: Path) -> None:
     """Delete temporary files that a killed run left next to a single output file.
 
-    Raises
-    ------
-    OutputError
-        If the system refuses.
+    Raises `OutputError` if the system refuses.
     """
     for leftover in output.parent.glob(f"{TEMPORARY}*"):
         process = leftover.name.removeprefix(TEMPORARY).removesuffix(f"-{output.name[-100:]}")

@@ -169,7 +169,7 @@ def test_an_image_is_tried_again_where_its_process_died(decoder, slow, number):
 @pytest.mark.parametrize(
     ("number", "kind", "reason"),
     [
-        (signal.SIGKILL, OutOfMemoryError, "the decoder was killed, probably for want of memory"),
+        (signal.SIGKILL, OutOfMemoryError, "the decoder was killed, probably for lack of memory"),
         (signal.SIGTERM, TryAgainError, "the decoder was ended from outside (signal 15)"),
         (signal.SIGSEGV, DecodeError, "the decoder crashed (SIGSEGV)"),
         (signal.SIGABRT, DecodeError, "the decoder crashed (SIGABRT)"),

@@ -84,7 +84,7 @@ def test_a_class_called_train_beside_other_classes_is_a_class(tmp_path):
 def test_splits_beside_another_folder_are_refused(tmp_path):
     fill(tmp_path, "train/cat/1.jpg", "val/cat/2.jpg", "models/old.onnx")
     message = refusal(tmp_path)
-    assert "but also the folder 'models', which is none; move it elsewhere" in message
+    assert "but also the folder 'models', which is no split; move it elsewhere" in message
     assert set(message.partition("the splits ")[2].partition(", but")[0].split(", ")) == {"train", "val"}
 
 
