@@ -74,13 +74,7 @@ class _Cursor:
 
 
 class RowReader:
-    """Reads images in rows of tables, in one thread that goes through them in order; another reader reads the files.
-
-    Parameters
-    ----------
-    files
-        Reads files, and parts of them.
-    """
+    """Reads images in rows of tables, in one thread that goes through them in order; `files` reads everything else."""
 
     def __init__(self, files: Reader) -> None:
         self._files, self._budget = files, Budget(BYTES_AHEAD)

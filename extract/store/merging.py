@@ -32,13 +32,7 @@ class Share:
 
     @classmethod
     def parse(cls, text: str) -> "Share":
-        """Read ``3/16``.
-
-        Raises
-        ------
-        OptionError
-            If the text is not of this form.
-        """
+        """Read ``3/16``; raises `OptionError` if the text is not of this form."""
         number, slash, of = text.partition("/")
         if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
             raise OptionError(f"expected a shard such as 3/16 (the third of sixteen), found {text!r}")

@@ -29,7 +29,7 @@ def cache_folder() -> Path:
 
 
 class Mirror:
-    """The copy of one URL, in a folder of the cache.
+    """The copy of one URL, in a folder of the cache; raises `OutputError` if the cache cannot be written.
 
     A local file that differs from the note was finished by a run and is not uploaded yet.
 
@@ -39,11 +39,6 @@ class Mirror:
         The copy: a file or a folder of shards, named as at the URL.
     lock
         Held by the process that changes the copy.
-
-    Raises
-    ------
-    OutputError
-        If the cache cannot be written.
     """
 
     def __init__(self, remote: RemoteFiles) -> None:
@@ -79,19 +74,9 @@ class Mirror:
         return there
 
     def upload(self, begun: dict[str, RemoteFile]) -> None:
-        """Upload what exists only here.
+        """Upload what exists only here, to a URL that had the files `begun` when the run began.
 
-        Parameters
-        ----------
-        begun
-            The files at the URL when the run began.
-
-        Raises
-        ------
-        StoreError
-            If another machine has written to the URL since.
-        OutputError
-            If it cannot be written.
+        Raises `StoreError` if another machine has written to the URL since, and `OutputError` if it cannot be written.
         """
         there, note = self.remote.list(), self._read_note()
         missing = [name for name in self._names() if not self._is_there(name, there.get(name), note)]

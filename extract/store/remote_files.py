@@ -31,12 +31,7 @@ class RemoteFile:
 class RemoteFiles:
     """The files behind one URL: a single file, or for a URL that ends in .emb a folder of shards and their model.
 
-    Raises
-    ------
-    LocationError, MissingExtraError
-        As `open_filesystem`.
-    OutputError
-        If the URL does not name a file.
+    Raises as `open_filesystem`, and `OutputError` if the URL does not name a file.
     """
 
     def __init__(self, url: str) -> None:

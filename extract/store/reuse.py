@@ -12,15 +12,7 @@ from headstart.extract.store.store import Store
 
 
 class ReusableRows:
-    """Stored rows by path and by content.
-
-    Parameters
-    ----------
-    store
-        The store so far, if there is one.
-    root
-        The folder of this run's images.
-    """
+    """The rows of the store so far, if there is one, by path and by content; `root` is that of this run's images."""
 
     def __init__(self, store: Store | None, root: str) -> None:
         self._store, self._root = store, root

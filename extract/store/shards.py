@@ -99,16 +99,8 @@ def joined(parts: Sequence[tuple[Header, Rows]], location: object) -> tuple[Head
 def in_order(parts: list[tuple[Header, Rows]], location: object) -> tuple[Header, Rows, NDArray[np.int64]]:
     """Give the latest row per path, in order of path, under one header with the classes that these rows have.
 
-    With many rows every copy of them counts: `parts` is emptied, and each column is freed once it is in order.
-
-    Returns
-    -------
-    The header, the rows, and the position of each row in the concatenated parts.
-
-    Raises
-    ------
-    StoreError
-        As `joined`.
+    To hold few copies of the rows, `parts` is emptied and each column is freed once it is in order. The third result is
+    the position of each row in the concatenated parts. Raises as `joined`.
     """
     header, columns = _under_one_header(parts, location)
     parts.clear()

@@ -29,22 +29,15 @@ SECONDS_A_SHARD = 5.0
 
 
 class StoreWriter:
-    """Adds rows to a store under its lock; a context manager.
-
-    Parameters
-    ----------
-    output
-        A single file, or a folder of shards (`is_folder`).
-    header
-        Of the rows that will be written.
-    model
-        The model that makes them; it is stored along with the rows.
+    """Adds rows of one header and their model to a store, under its lock; a context manager.
 
     Attributes
     ----------
-    known : ReusableRows
+    output
+        A single file, or a folder of shards (`is_folder`).
+    known
         The rows that are stored already.
-    removed : int
+    removed
         Rows that `finish` dropped.
     """
 
@@ -181,10 +174,7 @@ def write_shard(folder: Path, header: Header, number: int, rows: Rows, vectors: 
 def compact(output: Path, store: Store, model: Model, *, root: str | None = None, gone: Collection[bytes] = ()) -> None:
     """Write a store's rows, except those of the paths that are gone, into one file, in bounded memory.
 
-    Parameters
-    ----------
-    root
-        The folder of the images, if it has moved.
+    `root` is the folder of the images, if it has moved.
     """
     keep, rows = np.arange(len(store)), store.rows
     if gone:

@@ -77,12 +77,8 @@ def with_retries(request: Callable[[], Any], ended: threading.Event | None = Non
 def open_filesystem(url: str) -> tuple[Any, str]:
     """Give the file system of a URL, and the path in it.
 
-    Raises
-    ------
-    LocationError
-        If the URL contains a password, or no file system opens it.
-    MissingExtraError
-        If the package for this kind of URL is not installed.
+    Raises `LocationError` if the URL contains a password, or no file system opens it, and `MissingExtraError` if
+    the package for this kind of URL is not installed.
     """
     if "@" in url.partition("://")[2].partition("/")[0]:
         raise LocationError(

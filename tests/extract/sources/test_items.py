@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from headstart.extract.errors import SourceError
+from headstart.extract.sources import folders
 from headstart.extract.sources.find import find_images
 from headstart.extract.sources.items import Item
 
@@ -250,9 +251,14 @@ def test_an_unreadable_folder_beside_splits_leaves_them_splits(tmp_path, deny):
 
 def test_a_file_that_vanishes_while_it_is_listed_is_a_failed_item(tmp_path, monkeypatch):
     fill(tmp_path, "1.jpg")
-    monkeypatch.setattr(
-        "headstart.extract.sources.folders._walk", lambda top, prefix, paths, unreadable: paths.append(b"gone.jpg")
-    )
+    listed = folders._entries
+
+    def vanish(folder):
+        entries = listed(folder)
+        (tmp_path / "1.jpg").unlink()
+        return entries
+
+    monkeypatch.setattr(folders, "_entries", vanish)
     assert only_item(tmp_path).reason == "no such file"
 
 

@@ -58,7 +58,7 @@ def objects(url: str) -> dict[str, bytes]:
 def assert_same(one, other) -> None:
     for name in ROW_DTYPES:
         assert getattr(one.rows, name).tolist() == getattr(other.rows, name).tolist(), name
-    assert np.array_equal(one.embeddings(), other.embeddings(), equal_nan=True)
+    np.testing.assert_allclose(one.embeddings(), other.embeddings(), atol=1e-3)  # their batches may differ
 
 
 @pytest.mark.parametrize("name", ["photos.h5", "photos.emb"])
@@ -226,10 +226,12 @@ def test_of_two_writers_on_one_machine_one_is_told(bucket, photos, backbone):
 
 def test_stores_at_urls_are_merged_trained_on_and_scored(bucket, tiny_photos, tiny_backbone, tmp_path):
     boto3.client("s3").upload_file(str(tiny_backbone), bucket.removeprefix("s3://"), "backbone.onnx")
+    one_by_one = EngineOptions(batch_size=1)  # the numbers of an image may depend on the images beside it in a batch
     for number in (1, 2):
-        embed(tiny_photos, f"{bucket}/backbone.onnx", f"{bucket}/{number}.h5", share=Share(number, 2))
+        share = Share(number, 2)
+        embed(tiny_photos, f"{bucket}/backbone.onnx", f"{bucket}/{number}.h5", share=share, options=one_by_one)
     merged = merge([f"{bucket}/{number}.h5" for number in (1, 2)], f"{bucket}/photos.h5")
-    assert_same(merged, embed(tiny_photos, tiny_backbone, tmp_path / "local.h5")[0])
+    assert_same(merged, embed(tiny_photos, tiny_backbone, tmp_path / "local.h5", options=one_by_one)[0])
     assert objects(bucket)["photos.h5"] == (tmp_path / "local.h5").read_bytes()
     classifier = train(f"{bucket}/photos.h5", tmp_path / "c.onnx").path
     for images in (tiny_photos, f"{bucket}/photos.h5"):
