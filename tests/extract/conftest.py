@@ -156,9 +156,9 @@ def photos(tmp_path, picture) -> Path:
     """Give a folder of 3 classes with 7 pictures each, one of them without a label, and 3 that fail."""
     folder = tmp_path / "photos"
     for seed in range(21):
-        place = folder / ("cat", "dog", "owl")[seed % 3] / f"{seed:02}.png"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(picture(seed))
+        path = folder / ("cat", "dog", "owl")[seed % 3] / f"{seed:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture(seed))
     (folder / "stray.png").write_bytes(picture(99))
     (folder / "cat" / "broken.jpg").write_bytes(picture(5, "JPEG")[:200])
     (folder / "dog" / "empty.png").write_bytes(b"")

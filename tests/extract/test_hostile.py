@@ -228,9 +228,9 @@ def _wrong_type(proto):
 
 def _more_weights_than_there_are(proto):
     tensor = TensorProto(name="kernel", data_type=TensorProto.FLOAT, dims=[10**6, 10**6], raw_data=b"1234")
-    for place in proto.graph.initializer:
-        if place.name == "kernel":
-            place.CopyFrom(tensor)
+    for path in proto.graph.initializer:
+        if path.name == "kernel":
+            path.CopyFrom(tensor)
 
 
 @pytest.mark.parametrize(

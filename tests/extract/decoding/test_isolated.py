@@ -207,8 +207,8 @@ def test_memory_is_limited_and_the_process_goes_on(decoder, picture):
     for _ in range(3):
         fault = refusal(one, encoded((4000, 4000)))
         assert (type(fault), str(fault)) == (OutOfMemoryError, "not enough memory to decode it (24 MB were allowed)")
-    assert "VmHWM" in (said := Path(f"/proc/{one.pid}/status").read_text())
-    assert int(said.partition("VmHWM:")[2].split()[0]) < 60 << 10
+    assert "VmHWM" in (message := Path(f"/proc/{one.pid}/status").read_text())
+    assert int(message.partition("VmHWM:")[2].split()[0]) < 60 << 10
     np.testing.assert_array_equal(one.decode(picture(3)), decode(picture(3), RULE))
 
 

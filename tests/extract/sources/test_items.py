@@ -262,11 +262,11 @@ def test_a_file_that_vanishes_while_it_is_listed_is_a_failed_item(tmp_path, monk
     assert only_item(tmp_path).reason == "no such file"
 
 
-def refusal(place: Path) -> str:
+def refusal(path: Path) -> str:
     with pytest.raises(SourceError) as caught:
-        find_images(place)
+        find_images(path)
     message = str(caught.value)
-    assert message.startswith(f"{place}: ")
+    assert message.startswith(f"{path}: ")
     assert "\n" not in message
     return message
 

@@ -59,8 +59,8 @@ def test_a_run_is_one_piece_of_one_archive(items, lengths):
 def archive(tmp_path_factory):
     """Give an archive of photos of 50 KB in an order that is not that of their names."""
     rng = np.random.default_rng(0)
-    place = tmp_path_factory.mktemp("archive") / "x.tar"
-    with tarfile.open(place, "w") as packed:
+    path = tmp_path_factory.mktemp("archive") / "x.tar"
+    with tarfile.open(path, "w") as packed:
         for number in rng.permutation(IMAGES).tolist():
             held = io.BytesIO()
             Image.fromarray(rng.integers(0, 256, (130, 130, 3), np.uint8)).save(held, "PNG", compress_level=1)
@@ -68,7 +68,7 @@ def archive(tmp_path_factory):
                 info = tarfile.TarInfo(name)
                 info.size = len(data)
                 packed.addfile(info, io.BytesIO(data))
-    return place
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def url(door, archive, monkeypatch):
 def test_requests_and_bytes_of_an_archive_are_few(door, url, archive, here, backbone, tmp_path):
     store, _ = embed(url, backbone, tmp_path / "a.h5", options=QUICK)
     assert_same_rows(store, here)
-    asked = [place.rpartition("bytes=")[2].split("-") for place in door.seen.elements()]
+    asked = [path.rpartition("bytes=")[2].split("-") for path in door.seen.elements()]
     images = [(start, end) for start, end in asked if int(end) - int(start) >= WINDOW]
     assert len(images) <= -(-IMAGES // MOST_IMAGES) == 4
     assert len(asked) - len(images) <= IMAGES + 1
@@ -117,11 +117,11 @@ def memory(archive, monkeypatch):
 
     MemoryFileSystem().pipe("/spoilt/x.tar", archive.read_bytes())
     monkeypatch.setattr("headstart.files.filesystems.FIRST_WAIT", 0.0001)
-    known = MemoryFileSystem.cat_file
+    original = MemoryFileSystem.cat_file
 
     def spoil(answer) -> None:
         def cat_file(self, path, start=None, end=None, **options):
-            return answer(start, end, lambda *part: known(self, path, *part))
+            return answer(start, end, lambda *part: original(self, path, *part))
 
         monkeypatch.setattr(MemoryFileSystem, "cat_file", cat_file)
 

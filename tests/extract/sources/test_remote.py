@@ -94,12 +94,12 @@ def test_a_folder_that_cannot_be_listed_is_an_error_and_not_empty(photos, monkey
     from fsspec.implementations.memory import MemoryFileSystem
 
     MemoryFileSystem().put(str(photos), "/listed", recursive=True)
-    known = MemoryFileSystem.ls
+    original = MemoryFileSystem.ls
 
     def ls(self, path, detail=True, **options):
         if "oak" in path:
             raise TimeoutError("timed out")
-        return known(self, path, detail=detail, **options)
+        return original(self, path, detail=detail, **options)
 
     monkeypatch.setattr("headstart.files.filesystems.FIRST_WAIT", 0.001)
     monkeypatch.setattr(MemoryFileSystem, "ls", ls)
@@ -196,16 +196,16 @@ def test_memory_is_a_store_as_well(photos, backbone, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "message"),
     [
         ("s3://no-such-bucket-of-ours/photos", "cannot be listed|found no files"),
         ("nothing://a/b", "cannot be opened"),
         ("memory://empty", "found no files"),
     ],
 )
-def test_what_cannot_be_listed_is_told_in_one_line(door, monkeypatch, url, said):
+def test_what_cannot_be_listed_is_told_in_one_line(door, monkeypatch, url, message):
     monkeypatch.setattr("headstart.files.filesystems.FIRST_WAIT", 0.001)
-    with pytest.raises(HeadstartError, match=said) as caught:
+    with pytest.raises(HeadstartError, match=message) as caught:
         find_images(url)
     assert str(caught.value).startswith(f"{url}: ")
     assert "\n" not in str(caught.value)

@@ -54,10 +54,10 @@ def test_a_share_keeps_what_it_cannot_look_at(folder, backbone, tmp_path, monkey
     embed(folder, backbone, tmp_path / "all.h5")
     entries = folders._entries
 
-    def refuse(place):
-        if place.endswith(b"/oak"):
+    def refuse(path):
+        if path.endswith(b"/oak"):
             raise PermissionError(13, "Permission denied")
-        return entries(place)
+        return entries(path)
 
     monkeypatch.setattr(folders, "_entries", refuse)
     for number in (1, 2, 3):
@@ -128,8 +128,8 @@ def test_stores_that_do_not_fit_together_are_refused_by_name(folder, backbone, b
     embed(folder, backbone, tmp_path / "dtype.h5", dtype="float32")
     shutil.copytree(folder, tmp_path / "moved")
     embed(tmp_path / "moved", backbone, tmp_path / "root.h5")
-    for name, said in (("model", "another model"), ("dtype", "another dtype"), ("root", "not of")):
-        with pytest.raises(StoreError, match=said):
+    for name, message in (("model", "another model"), ("dtype", "another dtype"), ("root", "not of")):
+        with pytest.raises(StoreError, match=message):
             merge([tmp_path / "a.h5", tmp_path / f"{name}.h5"], tmp_path / "merged.h5")
         assert not (tmp_path / "merged.h5").exists()
 

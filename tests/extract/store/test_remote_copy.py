@@ -272,7 +272,7 @@ def test_a_url_of_this_machine_is_a_path(photos, backbone, tmp_path, machine):
 
 
 @pytest.mark.parametrize(
-    ("url", "kind", "said"),
+    ("url", "kind", "message"),
     [
         ("s3://no-such-bucket-of-ours/photos.h5", OutputError, "cannot be written: "),
         ("s3://no-such-bucket-of-ours", OutputError, "expected a name that ends in .h5|cannot be written"),
@@ -280,8 +280,8 @@ def test_a_url_of_this_machine_is_a_path(photos, backbone, tmp_path, machine):
         ("s3://me:secret@host/photos.h5", LocationError, "without a name or password"),
     ],
 )
-def test_what_cannot_be_written_is_told_before_any_work(door, photos, backbone, url, kind, said):
-    with pytest.raises(kind, match=said) as caught:
+def test_what_cannot_be_written_is_told_before_any_work(door, photos, backbone, url, kind, message):
+    with pytest.raises(kind, match=message) as caught:
         embed(photos, backbone, url, progress=lambda _: pytest.fail("worked"))
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -349,13 +349,13 @@ def test_what_fails_is_tried_again_and_never_half_there(photos, backbone, tmp_pa
     from fsspec.implementations.memory import MemoryFileSystem
 
     failing, url = Counter(), f"memory://{time.time_ns()}/photos.emb"
-    known = {name: getattr(MemoryFileSystem, name) for name in ("put_file", "get_file", "ls")}
+    original = {name: getattr(MemoryFileSystem, name) for name in ("put_file", "get_file", "ls")}
 
     def cut(name, most):
         def attempt(self, source, target=None, **options):
             failing[name, source] += 1
             if failing[name, source] > most:
-                return known[name](self, source, *([target] if target else []), **options)
+                return original[name](self, source, *([target] if target else []), **options)
             if name == "put_file":
                 self.pipe_file(target, Path(source).read_bytes()[:100])
             if name == "get_file":
@@ -365,7 +365,7 @@ def test_what_fails_is_tried_again_and_never_half_there(photos, backbone, tmp_pa
 
         monkeypatch.setattr(MemoryFileSystem, name, attempt)
 
-    for name in known:
+    for name in original:
         cut(name, most=2)
     local, _ = embed(photos, backbone, tmp_path / "local.h5")
     embed(photos, backbone, url)

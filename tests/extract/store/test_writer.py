@@ -30,7 +30,7 @@ def model(backbone_bytes):
 def writer(model, output):
     """Give a writer for a store in each form; the keywords change its header."""
 
-    def writer(model=model, place=output, **changes) -> StoreWriter:
+    def writer(model=model, path=output, **changes) -> StoreWriter:
         header = Header(
             model.metadata,
             model.sha256,
@@ -41,7 +41,7 @@ def writer(model, output):
             "/photos",
             ("CPUExecutionProvider",),
         )
-        return StoreWriter(place, replace(header, **changes), model)
+        return StoreWriter(path, replace(header, **changes), model)
 
     return writer
 
@@ -324,8 +324,8 @@ class Disk:
 @pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9, 0.999])
 def test_a_full_disk_ends_the_run_and_keeps_what_was_there(writer, output, monkeypatch, tmp_path, share):
     (tmp_path / "dry").mkdir()
-    for place in (output, tmp_path / "dry" / output.name):
-        write(writer(place=place), outcome(0))
+    for path in (output, tmp_path / "dry" / output.name):
+        write(writer(place=path), outcome(0))
     with monkeypatch.context() as patch:
         wide = Disk(1e9, patch)
         write(writer(place=tmp_path / "dry" / output.name), outcome(0), outcome(1))
