@@ -470,9 +470,11 @@ def test_a_store_is_the_same_with_and_without(photos, backbone, tmp_path):
 
 
 INTERRUPTED = """
+import signal
 import sys
 from headstart.extract import EngineOptions, embed
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started us with it ignored
 
 def listener(progress):
     if progress.done == 5:

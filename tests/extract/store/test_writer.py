@@ -325,10 +325,10 @@ class Disk:
 def test_a_full_disk_ends_the_run_and_keeps_what_was_there(writer, output, monkeypatch, tmp_path, share):
     (tmp_path / "dry").mkdir()
     for path in (output, tmp_path / "dry" / output.name):
-        write(writer(place=path), outcome(0))
+        write(writer(path=path), outcome(0))
     with monkeypatch.context() as patch:
         wide = Disk(1e9, patch)
-        write(writer(place=tmp_path / "dry" / output.name), outcome(0), outcome(1))
+        write(writer(path=tmp_path / "dry" / output.name), outcome(0), outcome(1))
     with monkeypatch.context() as patch:
         Disk(share * (1e9 - wide.free), patch)
         with pytest.raises(OutputError, match="No space left on device"):
@@ -343,7 +343,7 @@ def test_a_folder_is_a_store_by_its_name_or_by_what_it_holds(tmp_path, writer):
     assert is_folder_store(tmp_path / "new.emb")
     assert not is_folder_store(tmp_path / "new.h5")
     assert not is_folder_store(tmp_path / "photos")
-    write(writer(place=tmp_path / "photos.emb"), outcome(0))
+    write(writer(path=tmp_path / "photos.emb"), outcome(0))
     os.rename(tmp_path / "photos.emb", tmp_path / "renamed")
     assert is_folder_store(tmp_path / "renamed")
 
