@@ -107,4 +107,9 @@ def plain(error: Exception) -> str:
     return (getattr(error, "strerror", None) or str(error)).lower()
 
 
+def shown(path: bytes) -> str:
+    """Give a path as text for a message."""
+    return path.decode("utf-8", "backslashreplace")
+
+
 _KINDS = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}

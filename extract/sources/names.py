@@ -51,8 +51,3 @@ def is_hidden(name: bytes) -> bool:
 def is_packed(path: bytes) -> bool:
     """Tell by its name whether a file holds many images."""
     return path.lower().endswith((TAR, TABLE, *COMPRESSED))
-
-
-def shown(path: bytes) -> str:
-    """Give a path as text for a message."""
-    return path.decode("utf-8", "backslashreplace")

@@ -13,16 +13,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from headstart.extract.errors import SourceError
-from headstart.extract.sources.items import Item, Source, regular_item
-from headstart.extract.sources.names import (
-    COMPRESSED,
-    SPLIT_NAMES,
-    TAR,
-    has_splits_at,
-    is_packed,
-    label_and_split_of,
-    shown,
-)
+from headstart.extract.sources.items import Item, Source, regular_item, shown
+from headstart.extract.sources.names import COMPRESSED, SPLIT_NAMES, TAR, has_splits_at, is_packed, label_and_split_of
 from headstart.extract.sources.open import open_reader
 from headstart.extract.sources.tables import table_items
 from headstart.extract.sources.tars import compressed_archive, is_image_name, tar_items

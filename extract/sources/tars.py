@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from os.path import splitext
 
 from headstart.extract.errors import DecodeError, SourceError, TryAgainError
-from headstart.extract.sources.items import UNLISTED, Item
-from headstart.extract.sources.names import is_hidden, shown
+from headstart.extract.sources.items import UNLISTED, Item, shown
+from headstart.extract.sources.names import is_hidden
 from headstart.files.errors import one_line
 
 BLOCK = tarfile.BLOCKSIZE

@@ -35,10 +35,9 @@ class ReusableRows:
         if row is None or self._stored.root_of(row) != self._root:
             return None
         rows = self._stored.rows
-        if rows.size[row] != item.size or rows.mtime_ns[row] != item.mtime_ns:
-            return None
-        was_read = bool(rows.sha256[row].any())
-        return row if was_read or (item.reason and self._reason(row) == item.reason) else None
+        is_same_file = rows.size[row] == item.size and rows.mtime_ns[row] == item.mtime_ns
+        was_read = rows.sha256[row].any() or (item.reason and self._reason(row) == item.reason)
+        return row if is_same_file and was_read else None
 
     def find_content(self, sha256: bytes) -> int | None:
         """Give a row of the same content, embedded or failed, or None."""
