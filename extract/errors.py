@@ -1,29 +1,30 @@
-"""Everything that `extract` raises on purpose.
+"""The errors that `extract` raises on purpose, next to those of `headstart.files.errors`.
 
-ExtractError
-├── SourceError      the folder or manifest of images cannot be used
-├── ModelError       the ONNX file is not one that Headstart can run
-├── ProviderError    the execution provider is unknown, absent or does not run
-├── StoreError       the embedding store is damaged, unfinished or made otherwise
-│   └── BusyError    another run is writing it
-├── OutputError      the place to write to cannot be written
-├── IsolationError   the process that decodes cannot be started
-├── EngineError      the Ray cluster cannot be used
-└── DecodeError      one image cannot be read; kept as that row's reason, never raised to a caller
-    ├── NoImageError     there is nothing to read, now or later
-    └── TryAgainError    the machine is to blame, not the image; it is tried again at the next run
-        └── OutOfMemoryError  there was no memory for it
+::
+
+    ExtractError
+    ├── SourceError      the images cannot be listed, or there are none
+    ├── ModelError       the ONNX file is damaged, or not one that Headstart can run
+    ├── ProviderError    the execution provider is absent or does not run
+    ├── EngineError      Ray's cluster cannot be used
+    ├── IsolationError   the process that decodes cannot be started
+    ├── StoreError       the embedding store is damaged, unfinished, or does not fit
+    │   └── BusyError        another run is writing it
+    └── DecodeError      one image cannot be decoded; a failure row has the message as its reason
+        ├── NoImageError     there is no image; it is not read again
+        └── TryAgainError    not the image's fault; the next run reads it again
+            └── OutOfMemoryError  the memory did not suffice
 """
 
 from headstart.files.errors import HeadstartError
 
 
 class ExtractError(HeadstartError):
-    """A foreseeable fault; its message is one line that says what was found and what to do."""
+    """Any error of this part."""
 
 
 class SourceError(ExtractError):
-    """The folder or manifest of images cannot be used."""
+    """The folder, archive, table or manifest of images cannot be used."""
 
 
 class ModelError(ExtractError):
@@ -35,7 +36,7 @@ class ProviderError(ExtractError):
 
 
 class StoreError(ExtractError):
-    """The embedding store is damaged, unfinished, or was made in another way."""
+    """The embedding store is damaged or unfinished, or does not fit the model or the images."""
 
 
 class BusyError(StoreError):
@@ -47,20 +48,20 @@ class IsolationError(ExtractError):
 
 
 class EngineError(ExtractError):
-    """The Ray cluster cannot be reached, or does not see the files."""
+    """The engine is unknown or not installed, or its cluster cannot be reached or does not see the files."""
 
 
 class DecodeError(ExtractError):
-    """One image cannot be decoded; it becomes a failure row with this message as its reason."""
+    """One image cannot be decoded; the message is stored as the reason of its failure row."""
 
 
 class NoImageError(DecodeError):
-    """There is no image where one was to be, and reading again would not find one."""
+    """There is no image here, and reading again would not find one."""
 
 
 class TryAgainError(DecodeError):
-    """What happened says nothing of the image: it is tried again at the next run."""
+    """Something other than the image failed; the next run reads the image again."""
 
 
 class OutOfMemoryError(TryAgainError):
-    """There was not enough memory for one image."""
+    """The memory did not suffice for one image."""

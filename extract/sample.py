@@ -1,4 +1,4 @@
-"""A few decoded images of a source, for calibrating a model on what it will see."""
+"""A few decoded images of a source, for calibrating a model on realistic inputs."""
 
 import os
 
@@ -8,49 +8,35 @@ from numpy.typing import NDArray
 from headstart.extract.engines.local import open_decoder
 from headstart.extract.errors import DecodeError
 from headstart.extract.sources.find import find_images
-from headstart.extract.sources.items import Item
 from headstart.extract.sources.open import open_reader
 from headstart.files.resize import ResizeRule
 
 
 def decode_sample(images: str | os.PathLike[str], rule: ResizeRule, count: int) -> NDArray[np.uint8]:
-    """Decode images spread evenly over a folder or manifest; those that cannot be decoded are passed over.
+    """Decode at most `count` images spread evenly over a source, skipping images that fail.
 
     Parameters
     ----------
     images
-        As `headstart.extract.sources.find.find_images` takes them.
-    count
-        How many at most.
+        As in `headstart.extract.sources.find.find_images`, which also says what is raised.
 
     Returns
     -------
     uint8, (n, H, W, 3), RGB, 0-255; n may be smaller than `count`.
-
-    Raises
-    ------
-    SourceError
-        Where there is no such folder or manifest.
     """
     source = find_images(images)
-    chosen = [item for item in source.items if not item.reason]
-    pixels = np.empty((min(count, len(chosen)), rule.height, rule.width, 3), np.uint8)
-    filled = 0
+    items = [item for item in source.items if not item.reason]
+    step = max(1.0, len(items) / count)
+    pixels = []
     reader, decoder = open_reader(source.root), open_decoder(rule, isolate=os.name == "posix")
     try:
-        for item in _spread(chosen, count):
+        for number in range(min(count, len(items))):
             try:
-                data, _, _ = reader.read(item)
-                pixels[filled] = decoder.decode(data)
+                data, _, _ = reader.read(items[int(number * step)])
+                pixels.append(decoder.decode(data).copy())
             except DecodeError:
                 continue
-            filled += 1
     finally:
         decoder.close()
         reader.close()
-    return pixels[:filled]
-
-
-def _spread(items: list[Item], count: int) -> list[Item]:
-    step = max(1.0, len(items) / count)
-    return [items[int(number * step)] for number in range(min(count, len(items)))]
+    return np.array(pixels, np.uint8).reshape(-1, *rule.shape)

@@ -7,40 +7,36 @@ from pathlib import Path
 
 from PIL import Image
 
-from headstart.extract.decoding.decode import FORMATS, decode
-from headstart.extract.errors import DecodeError, ExtractError
+from headstart.extract.decoding.decode import FORMATS, TURNS_SIDEWAYS, decode, orientation_of
+from headstart.extract.errors import DecodeError
 from headstart.extract.sources.items import leads_below
 from headstart.extract.sources.packed import read_packed
 from headstart.extract.sources.readers import read_file
+from headstart.files.errors import HeadstartError
 from headstart.files.resize import ResizeRule
 
 QUALITY = 74
-"""Of the JPEG; below it the blocks show at this size."""
-_ORIENTATION, _TURNS_SIDEWAYS = 0x0112, frozenset({5, 6, 7, 8})
+"""Of the JPEG; with less, its blocks are visible at this size."""
 
 
 def thumbnail(
     root: str | os.PathLike[str], path: bytes, size: int = 96, *, sha256: bytes | None = None
 ) -> bytes | None:
-    """Make a thumbnail of one image below a folder.
-
-    The pixels are those of `decode`: upright, transparent parts over white, a JPEG decoded at a reduced
-    scale.
+    """Make a thumbnail of one image below a folder, with the pixels of `decode`.
 
     Parameters
     ----------
     root, path
-        The folder of the images, and the image's path in it, as a store has them. A link that leads out of the folder
-        is not followed.
+        The folder of the images, and the image's path in it, as stored. A link that leads out of the folder is not
+        followed.
     size
         Pixels of the longer side; a smaller image keeps its size.
     sha256
-        32 bytes: where given, the digest that the file's content must have, so that a photo that was replaced since is
-        not shown for the old one.
+        32 bytes: the digest that the content must have, so that a photo that was replaced is not shown.
 
     Returns
     -------
-    The bytes of an RGB JPEG file without metadata, or None where the image cannot be read or is another by now.
+    The bytes of an RGB JPEG file without metadata, or None if the image cannot be read or was replaced.
     """
     try:
         if not leads_below(Path(root), path):
@@ -53,28 +49,17 @@ def thumbnail(
         width, height = _upright_size(data)
         scale = min(1.0, size / max(width, height))
         rule = ResizeRule(max(1, round(height * scale)), max(1, round(width * scale)))
-        return _jpeg(Image.fromarray(decode(data, rule)))
-    except (ExtractError, ValueError):  # ValueError: a path with a zero byte
+        jpeg = io.BytesIO()
+        Image.fromarray(decode(data, rule)).save(jpeg, "JPEG", quality=QUALITY, optimize=True)
+        return jpeg.getvalue()
+    except (HeadstartError, ValueError):  # ValueError: a path with a zero byte
         return None
 
 
 def _upright_size(data: bytes) -> tuple[int, int]:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            turned = image.format != "TIFF" and _orientation(image) in _TURNS_SIDEWAYS
+            turned = image.format != "TIFF" and orientation_of(image) in TURNS_SIDEWAYS
             return (image.height, image.width) if turned else (image.width, image.height)
     except Exception as error:  # as in `decode`: on hostile bytes a decoder may raise anything
         raise DecodeError(str(error)) from None
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # a broken EXIF block is no reason to lose the picture
-        return 1
-
-
-def _jpeg(image: Image.Image) -> bytes:
-    held = io.BytesIO()
-    image.save(held, "JPEG", quality=QUALITY, optimize=True)
-    return held.getvalue()

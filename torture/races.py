@@ -149,7 +149,7 @@ def _shown(row: Any) -> str:
 def read_on(output: str, log: str, most: int) -> None:
     """Read a store over and over, and note what was seen; runs in a child."""
     from headstart.extract.errors import StoreError
-    from headstart.extract.store.shards import PARTS, shards_of
+    from headstart.extract.store.shards import PARTS, files_of, shards_of
     from headstart.extract.store.store import open_files, open_store
 
     place, count, looked = Path(output), 0, 0
@@ -159,12 +159,12 @@ def read_on(output: str, log: str, most: int) -> None:
             parts = place.with_name(place.name + PARTS)
             try:
                 in_parts = looked % 2 and place.suffix == ".h5" and shards_of(parts)
-                store = open_files(parts, shards_of(parts)) if in_parts else open_store(place)
+                store = open_files(parts, files_of(parts)) if in_parts else open_store(place)
                 rows = {path: _shown(row) for path, row in rows_of(store).items()}
                 seen: list[Any] = ["rows", {"paths": list(rows), "rows": rows}]
             except StoreError as error:
                 text = str(error)
-                clear = ("not finished", "without finished shards", "no such store", "is gone since", "was replaced")
+                clear = ("not finished", "without finished shards", "no such store", "was removed", "has replaced")
                 seen = ["unfinished" if any(words in text for words in clear) else "unclear", text]
             except BaseException as error:  # whatever it is, a reader would see it
                 seen = ["not caught", f"{type(error).__name__}: {error}"]

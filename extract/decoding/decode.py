@@ -1,6 +1,6 @@
-"""Bytes of an image file -> pixels. The one place where pixels are made, for training and for scoring alike.
+"""Bytes of an image file -> pixels, for training and scoring alike.
 
-numpy is imported where it is used: without it, a worker process (`isolated`) starts in a third of the time.
+numpy is imported in the functions that use it: a worker process (`isolated`) starts three times as fast without it.
 """
 
 import io
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from headstart.extract.errors import DecodeError, OutOfMemoryError
+from headstart.files.errors import one_line
 from headstart.files.resize import ResizeRule
 
 if TYPE_CHECKING:
@@ -18,28 +19,28 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO")
-"""What is accepted, by content. Formats that need another program (EPS) or hold no photos are not."""
+"""Accepted formats, recognised by content. Formats that need another program (EPS) or hold no photos are left out."""
 
 MAX_PIXELS = 100_000_000
-"""Pixels that an image may have once decoded: about 400 MB, and twice that while one is made from another."""
+"""Of a decoded image: about 400 MB, and twice that while it is converted."""
 STRIP_PIXELS = 1 << 22
 NO_MEMORY = "not enough memory to decode it"
 
 LEAST_SCALE = 1.5
-"""A JPEG may be decoded at a reduced scale that leaves at least this many times the target: for 12-megapixel photos a
-quarter of the time, at a mean cosine of 0.999 to the embedding of the full decode."""
+"""A JPEG is decoded at the smallest scale that leaves at least this multiple of the target: for 12-megapixel photos in
+a quarter of the time, with a mean cosine of 0.999 to the embedding of the full decode."""
 
-# Sizes are checked against MAX_PIXELS below, and a broken EXIF block is passed over; Pillow's warnings name no file.
+# MAX_PIXELS is checked below and broken EXIF blocks are ignored; Pillow's warnings name no file.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def decode(data: bytes, rule: ResizeRule) -> "NDArray[np.uint8]":
-    """Decode one image and bring it to the rule's size.
+    """Decode one image and resize it by the rule.
 
     Parameters
     ----------
     data
-        The bytes of an image file of one of `FORMATS`; the first frame of several is taken.
+        The bytes of an image file of one of `FORMATS`; of several frames the first is taken.
 
     Returns
     -------
@@ -61,7 +62,7 @@ def decode_bytes(data: bytes, rule: ResizeRule) -> bytes:
         raise DecodeError("empty file")
     image = None
     try:
-        _check_webp_pixels(data)
+        _check_size(*_webp_size(data))  # its decoder takes memory for all pixels when it opens the file
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             return _fit(image, rule).tobytes()
     except DecodeError:
@@ -72,28 +73,24 @@ def decode_bytes(data: bytes, rule: ResizeRule) -> bytes:
         raise DecodeError(f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels") from None
     except MemoryError:
         raise OutOfMemoryError(NO_MEMORY) from None
-    except Exception as error:  # a decoder may raise anything on hostile bytes; every one is this image's failure
+    except Exception as error:  # on hostile bytes a decoder may raise anything
         if "out of memory" in str(error).lower() or _lacks_memory(data, image):
             raise OutOfMemoryError(NO_MEMORY) from None
-        raise DecodeError(f"damaged image: {_one_line(error)}") from None
+        raise DecodeError(f"damaged image: {one_line(error, 200)}") from None
 
 
 def _fit(image: ImageFile.ImageFile, rule: ResizeRule) -> Image.Image:
     if image.format not in _REDUCED_WHILE_DECODED:
-        _check_pixels(image)  # before anything may load them
-        image.load()  # a TIFF turns itself upright here, and then has no orientation any more
-    orientation = _orientation(image)
-    turned = orientation in _TURNS_SIDEWAYS
+        _check_size(*image.size)  # before anything may load its pixels
+        image.load()  # a TIFF turns itself upright here, and loses its orientation
+    orientation = orientation_of(image)
+    turned = orientation in TURNS_SIDEWAYS
     width, height = (rule.height, rule.width) if turned else (rule.width, rule.height)
     _reduce_while_decoding(image, rule.fit, width, height)
-    _check_pixels(image)
+    _check_size(*image.size)
     box = _centred_box(image, width / height) if rule.fit == "crop" else None
     fitted = _to_rgb(image).resize((width, height), Image.Resampling.BILINEAR, box=box)
     return fitted.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else fitted
-
-
-def _check_pixels(image: Image.Image) -> None:
-    _check_size(image.width, image.height)
 
 
 def _check_size(width: int, height: int) -> None:
@@ -101,13 +98,8 @@ def _check_size(width: int, height: int) -> None:
         raise DecodeError(f"{width} x {height} is more than {MAX_PIXELS:,} pixels")
 
 
-def _check_webp_pixels(data: bytes) -> None:
-    """Look at a WebP file's size before its decoder does, which takes memory for all pixels when it is opened."""
-    _check_size(*_webp_size(data))
-
-
 def _webp_size(data: bytes) -> tuple[int, int]:
-    """Give width and height as the header has them (RFC 9649); 0 where this is no WebP file."""
+    """Give width and height from a WebP header (RFC 9649); 0, 0 for another format."""
     if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
         return 0, 0
     if data[12:16] == b"VP8X":
@@ -119,13 +111,13 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 
 
 def _lacks_memory(data: bytes, image: Image.Image | None) -> bool:
-    """Tell whether it was for want of memory that a decoder failed which does not say why."""
+    """Tell whether a decoder that gives no reason failed for lack of memory."""
     width, height = _webp_size(data)
     needed = _BYTES["WEBP"] * width * height
     if image is not None and image.format in _BYTES:
         needed = _BYTES[image.format] * image.width * image.height
     try:
-        bytearray(needed)  # never touched, so that it costs nothing
+        bytearray(needed)  # never touched, so it costs nothing
     except MemoryError:
         return True
     return False
@@ -157,7 +149,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _over_white(image: Image.Image) -> Image.Image:
     result = Image.new("RGB", image.size)
     rows = max(1, STRIP_PIXELS // image.width)
-    for top in range(0, image.height, rows):  # by strips: of the whole there would be four more copies at a time
+    for top in range(0, image.height, rows):  # by strips: the whole image would need four copies
         strip = image.crop((0, top, image.width, min(top + rows, image.height))).convert("RGBA")
         white = Image.new("RGBA", strip.size, "white")
         result.paste(Image.alpha_composite(white, strip).convert("RGB"), (0, top))
@@ -172,24 +164,25 @@ def _grey16(image: Image.Image) -> Image.Image:
         raise DecodeError("32-bit pixels beyond 0-65535 have no stated range; save it with 8 or 16 bits")
     to_8_bits = ((np.arange(65536) + 128) // 257).astype(np.uint8)
     grey = np.empty(values.shape, np.uint8)
-    # By rows: an index array of the whole would be eight times its size.
+    # By rows: the index array of a whole image would be eight times its size.
     for row, out in zip(values, grey, strict=True):
         out[:] = to_8_bits[row]
     return Image.fromarray(grey)
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
+    """Give the EXIF orientation, 1-8; 1 (upright) if there is none."""
     try:
         return int(image.getexif().get(0x0112, 1))
-    except Exception:  # a broken EXIF block is no reason to lose the picture: it is taken as upright
+    except Exception:  # a broken EXIF block is no reason to lose the picture
         return 1
 
 
 _BYTES = {"WEBP": 8, "JPEG2000": 12, "AVIF": 6}
-"""Bytes a pixel that a decoder takes at once, of the formats whose decoders do not say that they lacked memory."""
+"""Bytes per pixel that a decoder allocates at once, for the formats whose decoders do not report lack of memory."""
 _REDUCED_WHILE_DECODED = frozenset({"JPEG", "MPO"})
 _T = Image.Transpose
-_TURNS_SIDEWAYS = frozenset({5, 6, 7, 8})
+TURNS_SIDEWAYS = frozenset({5, 6, 7, 8})
 _UPRIGHT = {
     2: _T.FLIP_LEFT_RIGHT,
     3: _T.ROTATE_180,
@@ -199,7 +192,3 @@ _UPRIGHT = {
     7: _T.TRANSVERSE,
     8: _T.ROTATE_90,
 }
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

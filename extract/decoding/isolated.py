@@ -1,8 +1,8 @@
-"""Decoding in a process of its own, so that bytes which crash a decoder, or take all memory, cost one image.
+"""Decodes in a process of its own, so that bytes which crash a decoder, or take all memory, cost one image.
 
-The process is started at the first image and kept. The kernel holds it to `Limits`. Where it dies, a fresh one tries
-the image once more, and then the image has failed: a crash is the image's own fault, while one that was killed from
-outside, as the kernel does for want of memory, is tried again at the next run.
+The process starts with the first image and is kept; the kernel enforces `Limits` on it. If it dies, a new process tries
+the image once more, and then the image has failed. A crash is the image's fault; if the process was killed from
+outside, as the kernel does when memory is short, the next run reads the image again.
 """
 
 import math
@@ -26,11 +26,11 @@ from headstart.files.resize import ResizeRule
 
 START_SECONDS = 60.0
 _CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGSYS})
-_ADVICE = "to decode in this process instead: --no-isolate"
+_ADVICE = "use --no-isolate to decode in this process"
 
 
-class _DecoderDied(Exception):
-    """The process is gone; `fault` says what that makes of the image."""
+class _WorkerDied(Exception):
+    """The process has ended; `fault` is what this means for the image."""
 
     def __init__(self, fault: DecodeError, is_certain: bool = False) -> None:
         self.fault, self.is_certain = fault, is_certain
@@ -38,17 +38,17 @@ class _DecoderDied(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one image may take.
+    """Limits per image.
 
     Attributes
     ----------
     memory
-        Bytes, beyond what the process has when it starts. Enough for 100 megapixels of every format (JPEG 2000 takes
-        most, 19 bytes a pixel).
+        Bytes beyond those of the process at its start. Enough for 100 megapixels of every format (JPEG 2000 takes most,
+        19 bytes per pixel).
     seconds
-        Of a processor; and one more for each megabyte of the file.
+        Of processor time, plus one second per megabyte of the file.
     patience
-        Seconds without an answer (the process was stopped, or the machine is overrun) after which it is given up.
+        Seconds to wait for a process that does not answer (it was stopped, or the machine is overloaded).
     """
 
     memory: int = 1 << 31
@@ -59,7 +59,7 @@ class Limits:
 class IsolatedDecoder:
     """Decodes to the same pixels as `decode`, in another process; for one thread at a time.
 
-    Where the thread that first decoded ends, Linux ends the process with it.
+    On Linux the process ends with the thread that first decoded.
     """
 
     def __init__(self, rule: ResizeRule, limits: Limits | None = None) -> None:
@@ -70,7 +70,7 @@ class IsolatedDecoder:
 
     @property
     def pid(self) -> int | None:
-        """Number of the process, while there is one."""
+        """Number of the process, if one is running."""
         return self._process.pid if self._process else None
 
     def decode(self, data: bytes) -> NDArray[np.uint8]:
@@ -78,23 +78,23 @@ class IsolatedDecoder:
 
         Returns
         -------
-        uint8, (H, W, 3), RGB, 0-255, until the next call.
+        uint8, (H, W, 3), RGB, 0-255, valid until the next call.
 
         Raises
         ------
         DecodeError
-            With the reason, whatever is wrong with the bytes; a crash of the process is one.
+            With the reason, whatever is wrong with the bytes, including a crash of the process.
         IsolationError
-            Where no process can be started.
+            If no process can be started.
         """
         try:
-            return self._ask(data)
-        except _DecoderDied as death:
+            return self._decode_once(data)
+        except _WorkerDied as death:
             if death.is_certain:
                 raise death.fault from None
-        try:  # once more: it may have been killed for what others took
-            return self._ask(data)
-        except _DecoderDied as death:
+        try:  # the kernel may have killed it for the memory of others
+            return self._decode_once(data)
+        except _WorkerDied as death:
             raise death.fault from None
 
     def close(self) -> None:
@@ -104,14 +104,14 @@ class IsolatedDecoder:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _ask(self, data: bytes) -> NDArray[np.uint8]:
+    def _decode_once(self, data: bytes) -> NDArray[np.uint8]:
         if not self._process:
-            if self._descriptor < 0:  # a thread that goes on after the run was given up starts nothing
+            if self._descriptor < 0:  # a thread that outlives its run starts nothing
                 raise IsolationError("the decoder is closed")
             self._process = _Process(self._descriptor, self._rule, self._limits)
         try:
-            kind, reason = self._process.ask(data)
-        except _DecoderDied:
+            kind, reason = self._process.decode(data)
+        except _WorkerDied:
             self._end()
             raise
         if kind == NO_MEMORY:
@@ -127,22 +127,22 @@ class IsolatedDecoder:
 
 
 class _Process:
-    """One process of `headstart.extract.decoding.worker`, started and ready."""
+    """A running process of `headstart.extract.decoding.worker`."""
 
     def __init__(self, descriptor: int, rule: ResizeRule, limits: Limits) -> None:
         self._limits = limits
         self._connection, theirs = socket.socketpair()
-        numbers = descriptor, rule.height, rule.width, rule.fit, limits.memory, limits.seconds
+        arguments = descriptor, rule.height, rule.width, rule.fit, limits.memory, limits.seconds
         try:
             with theirs:
                 self._popen = subprocess.Popen(  # noqa: S603  (this Python, a module of ours, numbers)
-                    [sys.executable, "-P", "-m", "headstart.extract.decoding.worker", *map(str, numbers)],
+                    [sys.executable, "-P", "-m", "headstart.extract.decoding.worker", *map(str, arguments)],
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
                     pass_fds=(descriptor,),
                     env=_environment(),
-                    process_group=0,  # a terminal sends Ctrl-C to all of a group
+                    process_group=0,  # a terminal sends Ctrl-C to a whole group
                 )
         except (OSError, TypeError) as error:
             self._connection.close()
@@ -150,56 +150,56 @@ class _Process:
         self.pid = self._popen.pid
         self._await_start(cast(IO[bytes], self._popen.stderr))
 
-    def _await_start(self, said: IO[bytes]) -> None:
+    def _await_start(self, stderr: IO[bytes]) -> None:
         self._connection.settimeout(START_SECONDS)
-        with said:
+        with stderr:
             try:
                 _read_reply(self._connection)
             except (OSError, EOFError):
                 code = self.end()
-                lines = said.read().decode("utf-8", "replace").split("\n")
+                lines = stderr.read().decode("utf-8", "replace").split("\n")
                 why = next((line for line in reversed(lines) if line.strip()), f"ended with code {code}")
                 raise IsolationError(f"the process that decodes does not start: {why[:300]}; {_ADVICE}") from None
         self._connection.settimeout(self._limits.patience)
 
-    def ask(self, data: bytes) -> tuple[int, str]:
-        """Have one image decoded; give the kind of the answer, and a reason."""
+    def decode(self, data: bytes) -> tuple[int, str]:
+        """Have one image decoded; give the kind of the reply, and a reason."""
         try:
             _send(self._connection, REQUEST.pack(len(data)), data)
             return _read_reply(self._connection)
         except TimeoutError:
-            raise _DecoderDied(TryAgainError(f"no answer from the decoder for {self._limits.patience:g} s")) from None
+            raise _WorkerDied(TryAgainError(f"no answer from the decoder for {self._limits.patience:g} s")) from None
         except (OSError, EOFError):
             raise self._death() from None
 
-    def _death(self) -> _DecoderDied:
+    def _death(self) -> _WorkerDied:
         try:
             code = self._popen.wait(timeout=5)
         except subprocess.TimeoutExpired:
             self.end()
-            return _DecoderDied(DecodeError("the decoder crashed (what it answers makes no sense)"))
+            return _WorkerDied(DecodeError("the decoder crashed (its reply makes no sense)"))
         if -code == signal.SIGXCPU:
             fault = DecodeError(f"it takes more than {self._limits.seconds:g} s of processor time to decode")
-            return _DecoderDied(fault, is_certain=True)
+            return _WorkerDied(fault, is_certain=True)
         if -code == signal.SIGKILL:
-            return _DecoderDied(OutOfMemoryError("the decoder was killed, probably for want of memory"))
+            return _WorkerDied(OutOfMemoryError("the decoder was killed, probably for lack of memory"))
         if code == NO_MEMORY:
-            return _DecoderDied(OutOfMemoryError("not enough memory to read it"))
+            return _WorkerDied(OutOfMemoryError("not enough memory to read it"))
         if -code in _CRASHES:
-            return _DecoderDied(DecodeError(f"the decoder crashed ({signal.Signals(-code).name})"))
+            return _WorkerDied(DecodeError(f"the decoder crashed ({signal.Signals(-code).name})"))
         if code >= 0:
-            return _DecoderDied(DecodeError(f"the decoder crashed (it ended with code {code})"))
-        return _DecoderDied(TryAgainError(f"the decoder was ended from outside (signal {-code})"))
+            return _WorkerDied(DecodeError(f"the decoder crashed (it ended with code {code})"))
+        return _WorkerDied(TryAgainError(f"the decoder was ended from outside (signal {-code})"))
 
     def end(self) -> int:
-        """End it, if it has not ended by itself; give the code that it ended with."""
+        """End the process, if it still runs, and give its exit code."""
         self._connection.close()
         self._popen.kill()
         return self._popen.wait()
 
 
 def _shared_memory(size: int) -> int:
-    """Give the descriptor of memory that has no name."""
+    """Give the descriptor of anonymous memory."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("headstart-pixels")
     else:
@@ -210,29 +210,29 @@ def _shared_memory(size: int) -> int:
 
 
 def _environment() -> dict[str, str]:
-    """Let the process find what this one has found; and no library start threads for sums it will not do."""
-    ours = str(Path(__file__).resolve().parents[1])
+    """Let the process import the same modules, and start no threads for linear algebra."""
+    ours = str(Path(sys.modules["headstart"].__path__[0]).parent)
     return os.environ | {"PYTHONPATH": os.pathsep.join([*filter(None, sys.path), ours]), "OPENBLAS_NUM_THREADS": "1"}
 
 
 def _send(connection: socket.socket, head: bytes, data: bytes) -> None:
-    sent = connection.sendmsg([head, data])  # at once, so that the other process wakes once
+    sent = connection.sendmsg([head, data])  # in one call, so that the other process wakes once
     if sent < len(head) + len(data):
         connection.sendall(memoryview(head + data)[sent:])
 
 
 def _read_reply(connection: socket.socket) -> tuple[int, str]:
     kind, size = REPLY.unpack(_read(connection, REPLY.size))
-    if kind not in KINDS:  # its memory was overwritten
+    if kind not in KINDS:  # the memory of the process was overwritten
         raise EOFError
     return kind, _read(connection, size).decode("utf-8", "replace")
 
 
 def _read(connection: socket.socket, size: int) -> bytes:
-    held = b""
-    while len(held) < size:
-        part = connection.recv(size - len(held))
+    data = b""
+    while len(data) < size:
+        part = connection.recv(size - len(data))
         if not part:
             raise EOFError
-        held += part
-    return held
+        data += part
+    return data

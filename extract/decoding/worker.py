@@ -1,7 +1,7 @@
-"""The worker process of `isolated`: it starts ``python -m headstart.extract.decoding.worker`` and ends it.
+"""The worker process of `isolated`, started as ``python -m headstart.extract.decoding.worker``.
 
-On standard input, a socket, come a length and the bytes of an image file; back go a kind, a length and a reason in
-UTF-8. The pixels lie in memory that both processes see. It opens no files, and a limit is set to all that it may use.
+On standard input, a socket, it receives a length and the bytes of an image file; it replies with a kind, a length and a
+reason in UTF-8. The pixels are written to shared memory. It opens no files, and its resources are limited.
 """
 
 import math
@@ -28,7 +28,7 @@ _DIES_WITH_PARENT = 1
 
 
 def main() -> None:
-    """Serve requests until the other end is closed."""
+    """Serve requests until the socket is closed."""
     descriptor, height, width, fit, memory, seconds = sys.argv[1:]
     rule = ResizeRule(int(height), int(width), fit)
     with mmap.mmap(int(descriptor), math.prod(rule.shape)) as block:
@@ -42,7 +42,7 @@ def main() -> None:
             try:
                 data = sys.stdin.buffer.read(size)
             except MemoryError:
-                sys.exit(NO_MEMORY)  # what was not read would be taken for the next request
+                sys.exit(NO_MEMORY)  # the rest of the data would be taken for the next request
             _reply(*_answer(data, rule, block))
 
 
@@ -62,14 +62,14 @@ def _reply(kind: int, reason: str = "") -> None:
 
 
 def _limit(memory: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which then ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the run, which ends this process
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_NOFILE, OPEN_FILES)
     if sys.platform == "linux":
         import ctypes
 
         ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
-        with suppress(OSError):  # where /proc is not mounted
+        with suppress(OSError):  # /proc is not mounted
             _lower(resource.RLIMIT_DATA, _data_in_use() + memory)
 
 
@@ -85,17 +85,17 @@ def _data_in_use() -> int:
 
 
 def _allow(seconds: float) -> None:
-    """Let the kernel end this process (SIGXCPU) once it has used so much more of a processor."""
+    """Let the kernel end this process (SIGXCPU) after so many more seconds of processor time."""
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     soft = math.ceil(time.process_time() + seconds)
     resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
 def _be_silent() -> None:
-    # What a start that fails says is read by the other process; libraries that warn on hostile bytes are not.
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
+    # Errors at the start are reported by the parent; warnings of libraries about hostile bytes are not.
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    os.close(null)
 
 
 if __name__ == "__main__":

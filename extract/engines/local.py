@@ -24,7 +24,7 @@ from headstart.extract.errors import DecodeError, IsolationError, NoImageError, 
 from headstart.extract.inference.sessions import Session
 from headstart.extract.sources.items import Item
 from headstart.extract.sources.open import open_reader
-from headstart.extract.sources.readers import Begun, Reader
+from headstart.extract.sources.readers import Pending
 from headstart.extract.store.rows import NO_CONTENT, NO_DIGEST, Outcome
 from headstart.files.cores import cores
 from headstart.files.resize import ResizeRule
@@ -134,9 +134,9 @@ class Engine:
         """Embed the items, reading ahead only as far as the threads need."""
         workers, size = self.workers or cores(), self.batch_size or self.session.batch_size
         reader = open_reader(self.root)
-        begun = reader.begin(items)
-        batches = ([*zip(batch, islice(begun, len(batch)), strict=True)] for batch in _batches(items, size))
-        embedder = _Embedder(self, reader, size)
+        fetched = reader.fetch(items)
+        batches = ([*zip(batch, islice(fetched, len(batch)), strict=True)] for batch in _batches(items, size))
+        embedder = _Embedder(self, size)
         ahead = workers + max(workers, AHEAD // size)
         try:
             # The reader closes before the threads are waited for, because they wait for it.
@@ -154,8 +154,8 @@ def _batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
 class _Embedder:
     """Embeds batches for the threads of one run, each with its own pixels and decoder."""
 
-    def __init__(self, engine: Engine, reader: Reader, size: int) -> None:
-        self._engine, self._reader, self._size = engine, reader, size
+    def __init__(self, engine: Engine, size: int) -> None:
+        self._engine, self._size = engine, size
         self._turn = threading.Lock() if engine.session.exclusive else nullcontext()
         self._own = threading.local()
         self._decoders: list[InProcessDecoder | IsolatedDecoder] = []
@@ -164,7 +164,7 @@ class _Embedder:
         for decoder in self._decoders:
             decoder.close()
 
-    def embed(self, batch: Sequence[tuple[Item, Begun | None]]) -> list[Outcome]:
+    def embed(self, batch: Sequence[tuple[Item, Pending]]) -> list[Outcome]:
         engine, own = self._engine, self._own
         if not hasattr(own, "pixels"):  # allocated once per thread: fresh pages cost as much as a copy
             own.pixels = np.empty((self._size, *engine.rule.shape), np.uint8)
@@ -173,8 +173,8 @@ class _Embedder:
         pixels: NDArray[np.uint8] = own.pixels
         outcomes: list[Outcome] = []
         loaded: list[int] = []
-        for item, reading in batch:
-            outcome, is_loaded = self._load(item, reading, pixels[len(loaded)])
+        for item, read in batch:
+            outcome, is_loaded = self._load(item, read, pixels[len(loaded)])
             loaded += [len(outcomes)] if is_loaded else []
             outcomes.append(outcome)
         if loaded:
@@ -184,7 +184,7 @@ class _Embedder:
                 outcomes[number] = replace(outcomes[number], vector=vector)
         return outcomes
 
-    def _load(self, item: Item, reading: Begun | None, pixels: NDArray[np.uint8]) -> tuple[Outcome, bool]:
+    def _load(self, item: Item, read: Pending, pixels: NDArray[np.uint8]) -> tuple[Outcome, bool]:
         """Fill `pixels`, (H, W, 3), from an item; tell whether it did, and its outcome lacks but the vector."""
         clock = self._engine.clock
         failure = Outcome(item, NO_DIGEST, item.size, item.mtime_ns, None)
@@ -192,11 +192,7 @@ class _Embedder:
             return replace(failure, reason=item.reason), False
         try:
             with clock.stage("read"):
-                try:
-                    data, size, mtime_ns = reading() if reading else self._reader.read(item)
-                finally:
-                    if reading:
-                        self._reader.taken(item)
+                data, size, mtime_ns = read()
                 digest = hashlib.sha256(data).digest()
         except DecodeError as error:
             digest = NO_CONTENT if isinstance(error, NoImageError) else NO_DIGEST

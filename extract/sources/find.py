@@ -1,4 +1,4 @@
-"""The listing of a source: the dispatcher over folders, URLs, lists, archives and tables of images."""
+"""Lists the images of a folder, URL, manifest, archive or table."""
 
 import os
 from pathlib import Path
@@ -16,19 +16,21 @@ from headstart.files.urls import is_url, without_scheme
 def find_images(images: str | os.PathLike[str]) -> Source:
     """List the images in a folder, below a URL, or named by a manifest (.csv, .jsonl, .parquet).
 
-    Images packed in tar archives or Parquet tables are listed one by one (see `headstart.extract.sources.packed`).
+    Images in tar archives or Parquet tables are listed one by one (see `headstart.extract.sources.packed`).
 
     Raises
     ------
     SourceError
         If there is no such folder or manifest, or it names no file.
+    LocationError, MissingExtraError
+        If a URL cannot be listed, or its package is not installed.
     """
     images = without_scheme(os.fspath(images))
     if is_url(images):
         return unpacked(find_remote_images(images))
     path = Path(images)
     if os.path.isdir(path):
-        source = unpacked(Source(path, list(folder_items(path))))
+        source = unpacked(Source(path, folder_items(path)))
     elif is_packed(os.fsencode(path)) and os.path.isfile(path) and not names_files(path):
         source = unpacked(Source(path.parent, [regular_item(path.parent, os.fsencode(path.name))]))
     elif path.suffix.lower() in MANIFESTS and os.path.isfile(path):

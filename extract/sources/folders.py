@@ -1,62 +1,39 @@
 """A local folder of images, walked into a sorted list of items."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from headstart.extract.errors import SourceError
 from headstart.extract.sources.items import UNLISTED, Item, plain, regular_item
-from headstart.extract.sources.names import are_splits, is_hidden, label_and_split_of
+from headstart.extract.sources.names import has_splits_at, is_hidden, label_and_split_of
 
 
-def folder_items(root: Path) -> Iterator[Item]:
-    """Walk a folder into items, sorted by path.
-
-    Raises
-    ------
-    SourceError
-        If the folder itself cannot be listed.
-    """
-    top = os.fsencode(root)
-    try:
-        has_splits = _has_splits(top)
-    except OSError as error:
-        raise SourceError(f"{root}: cannot be listed: {plain(error)}; give a folder that you may read") from None
+def folder_items(root: Path) -> list[Item]:
+    """Walk a folder into items, sorted by path; raises `SourceError` if the folder itself cannot be listed."""
     paths: list[bytes] = []
-    unreadable: list[Item] = []
-    _walk(top, b"", paths, unreadable)
-    items = [regular_item(root, path, *label_and_split_of(path, has_splits)) for path in paths]
-    yield from sorted(items + unreadable, key=lambda item: item.path)
-
-
-def _walk(folder: bytes, prefix: bytes, paths: list[bytes], unreadable: list[Item]) -> None:
-    pending = [(folder, prefix)]
+    unlisted: list[Item] = []
+    pending = [(os.fsencode(root), b"")]
     while pending:
         folder, prefix = pending.pop()
         try:
             entries = _entries(folder)
         except OSError as error:
-            unreadable.append(Item(prefix.rstrip(b"/"), -1, 0, None, "", f"{UNLISTED}: {plain(error)}"))
+            if not prefix:
+                raise SourceError(
+                    f"{root}: cannot be listed: {plain(error)}; give a folder that you may read"
+                ) from None
+            unlisted.append(Item(prefix.rstrip(b"/"), -1, 0, None, "", f"{UNLISTED}: {plain(error)}"))
             continue
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 pending.append((entry.path, prefix + entry.name + b"/"))
             else:
                 paths.append(prefix + entry.name)
+    has_splits = has_splits_at(str(root), paths)
+    items = [regular_item(root, path, *label_and_split_of(path, has_splits)) for path in paths]
+    return sorted(items + unlisted, key=lambda item: item.path)
 
 
 def _entries(folder: bytes) -> list[os.DirEntry[bytes]]:
     with os.scandir(folder) as entries:
         return [entry for entry in entries if not is_hidden(entry.name)]
-
-
-def _has_splits(top: bytes) -> bool:
-    folders = {e.name: e.path for e in _entries(top) if e.is_dir(follow_symlinks=False)}
-    return are_splits(os.fsdecode(top), list(folders), lambda name: _holds_folder(folders[name]))
-
-
-def _holds_folder(folder: bytes) -> bool:
-    try:
-        return any(e.is_dir(follow_symlinks=False) for e in _entries(folder))
-    except OSError:
-        return False

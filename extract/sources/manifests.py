@@ -1,4 +1,4 @@
-"""A table of images (CSV, JSON lines or Parquet) with the columns path, label and split, as a source."""
+"""A manifest (CSV, JSON lines or Parquet) with the columns path, label and split, as a source."""
 
 import csv
 import json
@@ -20,26 +20,24 @@ def read_manifest(manifest: Path) -> Source:
     Parameters
     ----------
     manifest
-        A table with the columns ``path`` (relative to the manifest, or absolute below its folder), and if wanted
+        A file with the columns ``path`` (relative to the manifest, or absolute below its folder), and optionally
         ``label`` and ``split`` (train, val or test). A row whose file is missing becomes a failure row.
 
     Raises
     ------
     SourceError
-        Where the table cannot be read, has no column ``path``, names a path twice, or names an unknown split.
+        If it cannot be read, has no column ``path``, names a path twice, or names an unknown split.
     """
     root = manifest.parent
     items: dict[bytes, Item] = {}
     try:
         for number, row in enumerate(MANIFESTS[manifest.suffix.lower()](manifest), start=1):
-            item = _item(manifest, root, number, row)
+            item = _item(root, row, f"{manifest}: row {number}")
             if item.path in items:
                 raise SourceError(
-                    f"{manifest}: row {number} names {os.fsdecode(item.path)!r} again; keep one row a file"
+                    f"{manifest}: row {number} names {os.fsdecode(item.path)!r} again; keep one row per file"
                 )
             items[item.path] = item
-    except SourceError:
-        raise
     except (OSError, ValueError, csv.Error, RecursionError) as error:
         message = str(error).splitlines()[0]
         raise SourceError(f"{manifest}: expected a {manifest.suffix} table, but it cannot be read: {message}") from None
@@ -58,41 +56,29 @@ def names_files(table: Path) -> bool:
         return True
 
 
-def _item(manifest: Path, root: Path, number: int, row: Row) -> Item:
+def _item(root: Path, row: Row, where: str) -> Item:
     name = row.get("path")
     if not isinstance(name, str) or not name:
-        found = ", ".join(str(key) for key in row) or "nothing"
-        raise SourceError(f"{manifest}: row {number}: expected text in a column 'path', found the columns {found}")
-    label, split = label_and_split_in(row, f"{manifest}: row {number}")
-    path, outside = _relative(root, name)
-    if outside or not leads_below(root, path):
+        columns = ", ".join(str(key) for key in row) or "nothing"
+        raise SourceError(f"{where}: expected text in a column 'path', found the columns {columns}")
+    label, split = label_and_split_in(row, where)
+    relative = os.path.normpath(os.path.relpath(name, os.path.abspath(root)) if os.path.isabs(name) else name)
+    path = os.fsencode(relative.replace("\0", "?"))
+    if relative == ".." or relative.startswith("../") or "\0" in relative or not leads_below(root, path):
         return Item(path, -1, 0, label, split, "outside the manifest's folder; not read")
     return regular_item(root, path, label, split)
 
 
 def label_and_split_in(row: Row, where: str) -> tuple[str | None, str]:
-    """Give the label and the split that a row of a table says.
-
-    Raises
-    ------
-    SourceError
-        Where the split is unknown, or the label cannot be one.
-    """
+    """Give the label and split of a row of a table; raises `SourceError` if the values are not allowed."""
     label, split = row.get("label"), str(row.get("split") or "").lower()
     if split and split not in SPLIT_NAMES:
         raise SourceError(f"{where}: unknown split {split!r}; expected one of {', '.join(SPLIT_NAMES)}")
     label = None if label is None or label == "" or label != label else str(label)  # NaN is no label
     if label and "\0" in label:
         raise SourceError(f"{where}: expected a label without the zero character, found {label!r}")
-    os.fsencode(label or "")  # a half of a surrogate pair cannot be stored: told as a table that cannot be read
+    os.fsencode(label or "")  # ValueError for half a surrogate pair, which cannot be stored
     return label, SPLIT_NAMES.get(split, "")
-
-
-def _relative(root: Path, name: str) -> tuple[bytes, bool]:
-    """Give the normal form of a path below the root, and whether it leads out of it."""
-    relative = os.path.normpath(os.path.relpath(name, os.path.abspath(root)) if os.path.isabs(name) else name)
-    outside = relative == ".." or relative.startswith("../") or "\0" in relative
-    return os.fsencode(relative.replace("\0", "?")), outside
 
 
 def _csv(manifest: Path) -> Iterator[Row]:

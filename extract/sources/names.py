@@ -1,66 +1,51 @@
-"""What names say: labels and splits from folders, files to skip, archives and tables."""
+"""What names mean: labels and splits of folders, hidden files, archives and tables."""
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from headstart.extract.errors import SourceError
 
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-
-
+SPLIT_NAMES = dict.fromkeys(("train", "training"), "train")
+SPLIT_NAMES |= dict.fromkeys(("val", "valid", "validation"), "val") | dict.fromkeys(("test", "testing"), "test")
 LEFT_BY_DESKTOPS = frozenset({b"Thumbs.db", b"desktop.ini", b"__MACOSX"})
+TAR, TABLE = b".tar", b".parquet"
+COMPRESSED = (b".tgz", b".tar.gz", b".tar.bz2", b".tar.xz", b".tar.zst")
 
 
 def has_splits_at(where: str, paths: Sequence[bytes]) -> bool:
-    """Tell of a list of files whether the folders at its top are splits that hold classes."""
+    """Tell whether the top folders of a list of files are splits that hold classes.
+
+    Raises `SourceError` if other folders lie next to several splits.
+    """
     parts = [path.split(b"/", 2) for path in paths]
-    holding = {part[0] for part in parts if len(part) > 2}
-    return are_splits(where, sorted({part[0] for part in parts if len(part) > 1}), holding.__contains__)
-
-
-def are_splits(where: str, folders: list[bytes], holds_folder: Callable[[bytes], bool]) -> bool:
-    """Tell whether top folders are splits that hold classes; splits next to other folders are an error."""
+    folders = sorted({part[0] for part in parts if len(part) > 1})
     splits = [name for name in folders if os.fsdecode(name).lower() in SPLIT_NAMES]
-    if not any(holds_folder(name) for name in splits):
+    if not {part[0] for part in parts if len(part) > 2} & set(splits):
         return False
     others = [os.fsdecode(name) for name in folders if name not in splits]
     if others and len(splits) > 1:
         names = ", ".join(os.fsdecode(name) for name in splits)
         raise SourceError(
-            f"{where}: holds the splits {names}, but also the folder {others[0]!r}, which is none; "
+            f"{where}: holds the splits {names}, but also the folder {others[0]!r}, which is no split; "
             "move it elsewhere, or rename the splits if they are classes"
         )
     return not others
 
 
 def label_and_split_of(path: bytes, has_splits: bool) -> tuple[str | None, str]:
-    """Give the label and the split that a path says."""
+    """Give the label and split of a path."""
     parts = path.split(b"/")
     split = ""
     if has_splits and len(parts) > 1:
         split = SPLIT_NAMES[os.fsdecode(parts.pop(0)).lower()]
-    # One text for all images of a class: there may be millions.
+    # All images of a class share one string: there may be millions.
     return (sys.intern(os.fsdecode(parts[0])) if len(parts) > 1 else None), split
 
 
 def is_hidden(name: bytes) -> bool:
-    """Tell whether files and folders of this name are passed over."""
+    """Tell whether files and folders of this name are ignored."""
     return name.startswith(b".") or name in LEFT_BY_DESKTOPS
-
-
-TAR, TABLE = b".tar", b".parquet"
-
-
-COMPRESSED = (b".tgz", b".tar.gz", b".tar.bz2", b".tar.xz", b".tar.zst")
 
 
 def is_packed(path: bytes) -> bool:

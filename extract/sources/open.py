@@ -1,4 +1,4 @@
-"""The reader of a source: the dispatcher over local files, URLs, and the archives and tables in either."""
+"""Opens the reader of a folder or URL."""
 
 import os
 
@@ -9,13 +9,5 @@ from headstart.files.urls import is_url
 
 
 def open_reader(root: str | os.PathLike[str]) -> Reader:
-    """Open the reader for images below a folder or URL.
-
-    Raises
-    ------
-    LocationError
-        If the URL cannot be opened.
-    MissingExtraError
-        If the package for this kind of URL is not installed.
-    """
+    """Open a reader for images below a folder or URL, also in archives and tables; raises as `open_filesystem`."""
     return RowReader(RemoteReader(os.fspath(root)) if is_url(root) else LocalReader(root))

@@ -1,4 +1,4 @@
-"""Images behind a URL (s3://, gs://, hdfs://, memory://, by fsspec): found, and read many at a time."""
+"""Images at a URL (s3://, gs://, hdfs://, memory://, by fsspec): listed, and read many at a time."""
 
 import os
 import re
@@ -6,51 +6,43 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import count
 from typing import Any
 
 from headstart.extract.errors import DecodeError, SourceError, TryAgainError
 from headstart.extract.sources.items import Item, Source
 from headstart.extract.sources.names import has_splits_at, is_hidden, is_packed, label_and_split_of
-from headstart.extract.sources.range_reads import one_of, read_run, runs
-from headstart.extract.sources.readers import MAX_FILE_BYTES, Begun, Budget, File, check_size
-from headstart.files.errors import one_line
+from headstart.extract.sources.range_reads import read_run, runs
+from headstart.extract.sources.readers import MAX_FILE_BYTES, Budget, File, Pending, ReadAhead, check_size
+from headstart.files.errors import LocationError, one_line
 from headstart.files.filesystems import REQUESTS_AT_ONCE, list_files, open_filesystem, version_of, with_retries
 
 BYTES_AHEAD = 256 << 20
 
 
 class RemoteReader:
-    """Reads objects below a URL, many at a time, each again and again while the other side is out of order.
-
-    Neighbours in an archive are asked for together, and one by one where that fails.
-    """
+    """Reads objects below a URL, many at a time, and retries each request that fails."""
 
     def __init__(self, root: str) -> None:
         self._files, self._root = open_filesystem(root)
-        self._budget, self._numbers = Budget(BYTES_AHEAD), count()
+        self._budget = Budget(BYTES_AHEAD)
         self._ended = threading.Event()
         self._pool = ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="fetch")
 
-    def begin(self, items: Iterable[Item]) -> Iterator[Begun | None]:
-        """Begin to read items, and all of a run as soon as its first is asked for."""
+    def fetch(self, items: Iterable[Item]) -> Iterator[Pending]:
+        """Start to read each item, and all of a run as soon as its first item is asked for."""
         for run in runs(items):
             if run[0].reason:
-                yield None
+                yield partial(self.read, run[0])  # nothing to read ahead
                 continue
-            begun = self._pool.submit(self._read_ahead, next(self._numbers), run)
-            yield from (partial(one_of, begun, place) for place in range(len(run)))
+            reading = self._pool.submit(self._read_ahead, self._budget.turn(), run)
+            yield from (ReadAhead(reading, number, self._budget) for number in range(len(run)))
 
-    def _read_ahead(self, number: int, run: Sequence[Item]) -> list[File | DecodeError]:
-        self._budget.take(number, sum(item.size for item in run))
-        return read_run(self, run)
-
-    def taken(self, item: Item) -> None:
-        """Note that what was begun for an item is used."""
-        self._budget.give(item.size)
+    def _read_ahead(self, turn: int, run: Sequence[Item]) -> list[tuple[File | DecodeError, int]]:
+        self._budget.take(turn, sum(item.size for item in run))
+        return [(file, item.size) for file, item in zip(read_run(self, run), run, strict=True)]
 
     def read(self, item: Item) -> File:
-        """Read an object, or the part of an archive that is one."""
+        """Read an object, or an image in an archive."""
         check_size(item.size)
         if item.container:
             data = self.part(item.container, item.start, item.start + item.size)
@@ -58,14 +50,14 @@ class RemoteReader:
                 raise TryAgainError("the archive was changed meanwhile")
         elif item.size:
             data = self._fetch(item.path)
-        else:  # nobody said how long it is
+        else:  # of unknown length
             data = self._fetch(item.path, start=0, end=MAX_FILE_BYTES + 1)
         if len(data) > MAX_FILE_BYTES:
             raise DecodeError(f"more than {MAX_FILE_BYTES:,} bytes are not read")
         return data, len(data), item.mtime_ns
 
     def part(self, path: bytes, start: int, end: int) -> bytes:
-        """Read some bytes of an object, with one request."""
+        """Read a range of bytes of an object, with one request."""
         return self._fetch(path, start=start, end=end) if start < end else b""
 
     def _fetch(self, path: bytes, **part: int) -> bytes:
@@ -76,44 +68,41 @@ class RemoteReader:
             data: bytes = with_retries(lambda: self._files.cat_file(name, **part), self._ended)
         except FileNotFoundError:
             raise DecodeError("no such file") from None
-        except Exception as error:  # each kind of store raises its own
+        except Exception as error:  # each file system raises its own
             raise TryAgainError(f"cannot be read: {one_line(error)}") from None
         return data
 
     def close(self) -> None:
-        """End its threads; what is under way is not begun again."""
+        """Stop reading; no request is retried."""
         self._ended.set()
         self._budget.end()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 def find_remote_images(url: str) -> Source:
-    """List the images below a URL; names are read as those in a folder are.
+    """List the images below a URL; names mean the same as in a folder.
 
-    Raises
-    ------
-    SourceError
-        Where it cannot be listed, or nothing is there.
+    Raises `LocationError` if the URL cannot be listed, and `SourceError` if there are no files.
     """
     files, root = open_filesystem(url)
     try:
         files.invalidate_cache()
         if is_packed(os.fsencode(url)) and with_retries(lambda: files.isfile(root)):
-            url, (root, _, name) = url.rstrip("/").rpartition("/")[0], root.rpartition("/")
-            found = {f"{root}/{name}": with_retries(lambda: files.info(f"{root}/{name}"))}
+            entries = {root: with_retries(lambda: files.info(root))}
+            url, root = url.rstrip("/").rpartition("/")[0], root.rpartition("/")[0]
         else:
-            found = list_files(files, root)
-    except Exception as error:  # each kind of store raises its own
-        raise SourceError(
-            f"{url}: cannot be listed: {one_line(error)}; credentials are taken from where its own tools find them"
+            entries = list_files(files, root)
+    except Exception as error:  # each file system raises its own
+        raise LocationError(
+            f"{url}: cannot be listed: {one_line(error)}; check the URL, and the credentials that its own tools use"
         ) from None
-    paths = {os.fsencode(name[len(root) :].strip("/")): entry for name, entry in found.items()}
-    folders = {path[: at.start()] for path in paths for at in re.finditer(b"/", path)}  # some leave an object for each
-    shown = sorted(path for path in paths.keys() - folders if path and not any(map(is_hidden, path.split(b"/"))))
-    if not shown:
+    by_path = {os.fsencode(name[len(root) :].strip("/")): entry for name, entry in entries.items()}
+    folders = {path[: at.start()] for path in by_path for at in re.finditer(b"/", path)}  # may be objects too
+    paths = sorted(path for path in by_path.keys() - folders if path and not any(map(is_hidden, path.split(b"/"))))
+    if not paths:
         raise SourceError(f"{url}: expected images, found no files at all; give the URL that holds your images")
-    has_splits = has_splits_at(url, shown)
-    return Source(url.rstrip("/"), [_item(path, paths[path], has_splits) for path in shown])
+    has_splits = has_splits_at(url, paths)
+    return Source(url.rstrip("/"), [_item(path, by_path[path], has_splits) for path in paths])
 
 
 def _item(path: bytes, entry: dict[str, Any], has_splits: bool) -> Item:

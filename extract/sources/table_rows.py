@@ -4,24 +4,24 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import count, groupby
+from itertools import groupby
 from typing import Any
 
 from headstart.extract.errors import DecodeError, NoImageError
 from headstart.extract.sources.items import Item
-from headstart.extract.sources.readers import Begun, Budget, File, Reader, check_size
+from headstart.extract.sources.readers import Budget, File, Pending, ReadAhead, Reader, check_size
 from headstart.extract.sources.tables import image_column, open_table
 from headstart.extract.sources.tars import Fetch
 from headstart.files.errors import one_line
 
 BYTES_AHEAD, BATCH_BYTES = 256 << 20, 16 << 20
-"""Read ahead of what is being embedded, and decoded at once."""
+"""The budget for reading ahead, and the size of a decoded batch of rows."""
 
 
 class _Cursor:
-    """Goes through the images of a table's row groups, forward, and from a group's beginning to go back.
+    """Reads the images of a table's row groups in order; going back starts the row group again.
 
-    A row that cannot be read leaves those after it in its group unread as well, for the same reason.
+    If a row cannot be read, the later rows of its group fail for the same reason.
     """
 
     def __init__(self, fetch: Fetch, size: int) -> None:
@@ -32,11 +32,8 @@ class _Cursor:
             self._starts.append(self._starts[-1] + self._table.metadata.row_group(group).num_rows)
         self._group, self._first = -1, 0
         self._images: Any = ()
-        self._images_at_once: Iterator[Any] = iter(())
+        self._batches: Iterator[Any] = iter(())
         self._error: DecodeError | None = None
-
-    def close(self) -> None:
-        self._table.close()
 
     def image(self, row: int) -> bytes:
         if not self._starts[self._group] <= row < self._starts[self._group + 1] or row < self._first:
@@ -46,13 +43,13 @@ class _Cursor:
         try:
             while row >= self._first + len(self._images):
                 self._first += len(self._images)
-                self._images = next(self._images_at_once)
+                self._images = next(self._batches)
         except DecodeError as error:
             self._error = error
             raise
         except Exception as error:  # pyarrow raises its own
-            said = "it ends before this row" if isinstance(error, StopIteration) else one_line(error)
-            self._error = DecodeError(f"damaged table: {said}")
+            fault = "it ends before this row" if isinstance(error, StopIteration) else one_line(error)
+            self._error = DecodeError(f"damaged table: {fault}")
             raise self._error from None
         image = self._images[row - self._first]
         if not image.is_valid:
@@ -64,7 +61,7 @@ class _Cursor:
     def _open_group_of(self, row: int) -> None:
         self._group = group = bisect_right(self._starts, row) - 1
         self._first, self._images, self._error = self._starts[group], (), None
-        self._images_at_once = self._images_of(group)
+        self._batches = self._images_of(group)
 
     def _images_of(self, group: int) -> Iterator[Any]:
         rows = self._table.metadata.row_group(group)
@@ -77,68 +74,49 @@ class _Cursor:
 
 
 class RowReader:
-    """Reads images in rows of tables, in one thread that goes through them in order; all else it leaves to another.
-
-    Parameters
-    ----------
-    files
-        What reads files, and parts of them.
-    """
+    """Reads images in rows of tables, in one thread that goes through them in order; `files` reads everything else."""
 
     def __init__(self, files: Reader) -> None:
-        self._files, self._budget, self._numbers = files, Budget(BYTES_AHEAD), count()
+        self._files, self._budget = files, Budget(BYTES_AHEAD)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="rows")
-        self._held: dict[bytes, int] = {}
         self._open: tuple[bytes, _Cursor] | None = None
 
-    def begin(self, items: Iterable[Item]) -> Iterator[Begun | None]:
-        """Begin to read items, as far as they are asked for."""
-        for are_rows, some in groupby(items, _is_row):
-            begin = self._begin_rows if are_rows else self._files.begin
-            yield from begin(some)
+    def fetch(self, items: Iterable[Item]) -> Iterator[Pending]:
+        """Start to read each item as it is asked for."""
+        for are_rows, group in groupby(items, lambda item: _is_row(item) and not item.reason):
+            fetch = partial(map, self._fetch_row) if are_rows else self._files.fetch
+            yield from fetch(group)
+
+    def _fetch_row(self, item: Item) -> Pending:
+        return ReadAhead(self._pool.submit(self._read_ahead, self._budget.turn(), item), 0, self._budget)
+
+    def _read_ahead(self, turn: int, item: Item) -> list[tuple[File | DecodeError, int]]:
+        file: File | DecodeError
+        try:
+            file = self._row(item)
+        except DecodeError as error:
+            file = error
+        size = 0 if isinstance(file, DecodeError) else len(file[0])  # only known once the row is read
+        self._budget.take(turn, size)
+        return [(file, size)]
 
     def read(self, item: Item) -> File:
         """Read an item now."""
-        if not _is_row(item):
-            return self._files.read(item)
-        return self._pool.submit(self._row, item).result()
+        return self._pool.submit(self._row, item).result() if _is_row(item) else self._files.read(item)
 
     def part(self, path: bytes, start: int, end: int) -> bytes:
-        """Read some bytes of a file."""
+        """Read a range of bytes of a file."""
         return self._files.part(path, start, end)
 
-    def taken(self, item: Item) -> None:
-        """Note that what was begun for an item is used."""
-        if _is_row(item):
-            self._budget.give(self._held.pop(item.path, 0))
-        else:
-            self._files.taken(item)
-
     def close(self) -> None:
-        """End the thread, and close what is open."""
+        """Stop reading."""
         self._budget.end()
         self._pool.shutdown(cancel_futures=True)
-        if self._open:
-            self._open[1].close()
         self._files.close()
-
-    def _begin_rows(self, items: Iterable[Item]) -> Iterator[Begun]:
-        return (self._pool.submit(self._read_ahead, next(self._numbers), item).result for item in items)
-
-    def _read_ahead(self, number: int, item: Item) -> File:
-        file: File | None = None
-        try:
-            file = self._row(item)
-            return file
-        finally:
-            self._held[item.path] = len(file[0]) if file else 0
-            self._budget.take(number, self._held[item.path])
 
     def _row(self, item: Item) -> File:
         if self._open is None or self._open[0] != item.container:
-            if self._open:
-                self._open[1].close()
-            self._open = None
+            self._open = None  # lets go of the table before the next one is opened
             self._open = item.container, self._cursor(item)
         return self._open[1].image(item.start), item.size, item.mtime_ns
 

@@ -15,78 +15,60 @@ from headstart.files.errors import one_line
 
 COLUMN = "image"
 REQUEST_BYTES = 8 << 20
-"""Of one request, or a page of the table where that is longer: a row group may be larger than the memory."""
+"""Per request, or one page of the table if that is longer: a row group may be larger than the memory."""
 
 
-def table_items(container: Item, fetch: Fetch, shown: str) -> list[Item]:
-    """List the rows of a table, with the labels and splits that its columns say; no image is read.
+def table_items(container: Item, fetch: Fetch, name: str) -> list[Item]:
+    """List the rows of a table, with the labels and splits of its columns, without reading any image.
 
-    Labels that are numbers get the names of Hugging Face's metadata, where the file has them.
-
-    Raises
-    ------
-    SourceError
-        Where the table cannot be read, has no column of images, or an unknown split.
+    Integer labels get the class names of Hugging Face's metadata, if the file has them. Raises `SourceError` if the
+    table cannot be read, has no column of images, or an unknown split.
     """
     try:
         with open_table(fetch, container.size) as table:
-            image_column(table.schema_arrow, shown)
+            image_column(table.schema_arrow, name)
             if table.metadata.num_rows > container.size:
-                raise SourceError(f"{shown}: says that it has {table.metadata.num_rows:,} rows, more than it has bytes")
-            places = list(_places(table, shown))
+                raise SourceError(f"{name}: claims {table.metadata.num_rows:,} rows, more than it has bytes")
+            rows = list(_labels_and_splits(table, name))
     except SourceError:
         raise
     except DecodeError as error:
         return [Item(container.path, container.size, container.mtime_ns, reason=f"{UNLISTED}: {one_line(error)}")]
     except Exception as error:  # pyarrow raises its own, and those of others
-        raise SourceError(f"{shown}: expected a .parquet table, but it cannot be read: {one_line(error)}") from None
+        raise SourceError(f"{name}: expected a .parquet table, but it cannot be read: {one_line(error)}") from None
+    path, size, mtime_ns = container.path, container.size, container.mtime_ns
     return [
-        Item(
-            b"%s/%09d" % (container.path, row),
-            container.size,
-            container.mtime_ns,
-            label,
-            split,
-            "",
-            container.path,
-            row,
-        )
-        for row, (label, split) in enumerate(places)
+        Item(b"%s/%09d" % (path, row), size, mtime_ns, label, split, "", path, row)
+        for row, (label, split) in enumerate(rows)
     ]
 
 
 def open_table(fetch: Fetch, size: int) -> Any:
-    """Open a table as a `pyarrow.parquet.ParquetFile` that reads what is asked for, and no more."""
+    """Open a table as a `pyarrow.parquet.ParquetFile` that reads only what is asked for."""
     import pyarrow.parquet
 
     # With pre_buffer, pyarrow's default, the whole column of a row group would be held at once.
-    return pyarrow.parquet.ParquetFile(_Parts(fetch, size), buffer_size=REQUEST_BYTES, pre_buffer=False)
+    return pyarrow.parquet.ParquetFile(_FetchedFile(fetch, size), buffer_size=REQUEST_BYTES, pre_buffer=False)
 
 
-def image_column(schema: Any, shown: str) -> str:
-    """Give the name of the column of images, as Parquet says it: `image`, or the only one of bytes.
-
-    Raises
-    ------
-    SourceError
-        Where there is none, or several.
-    """
-    found = {column.name: name for column in schema if (name := _bytes_in(column))}
-    if COLUMN in found:
-        return found[COLUMN]
-    if len(found) != 1:
-        if "path" in schema.names:
-            raise SourceError(f"{shown}: names files and holds none; give a list by itself, as a file of this machine")
-        columns = ", ".join(f"{column.name} ({column.type})"[:80] for column in schema) or "none"
-        raise SourceError(
-            f"{shown}: expected the bytes of images in one column (or in one called '{COLUMN}'), or names of "
-            f"files as text in a column 'path', found the columns {columns}"
-        )
-    return next(iter(found.values()))
+def image_column(schema: Any, table: str) -> str:
+    """Give Parquet's name of the image column: `image`, or the only one of bytes; `SourceError` if there is none."""
+    columns = {column.name: name for column in schema if (name := _bytes_in(column))}
+    if COLUMN in columns:
+        return columns[COLUMN]
+    if len(columns) == 1:
+        return next(iter(columns.values()))
+    if "path" in schema.names:
+        raise SourceError(f"{table}: names files instead of containing images; give this local file by itself")
+    listed = ", ".join(f"{column.name} ({column.type})"[:80] for column in schema) or "none"
+    raise SourceError(
+        f"{table}: expected the bytes of images in one column (or in one called '{COLUMN}'), or names of "
+        f"files as text in a column 'path', found the columns {listed}"
+    )
 
 
 def _bytes_in(column: Any) -> str:
-    """Give where in a column bytes are: in itself, or in the field `bytes` that Hugging Face's tables have."""
+    """Name the bytes of a column: the column itself, or the field `bytes` that Hugging Face's tables have."""
     import pyarrow.types as types
 
     def holds_bytes(kind: Any) -> bool:
@@ -98,28 +80,27 @@ def _bytes_in(column: Any) -> str:
     return f"{column.name}.bytes" if is_struct and holds_bytes(column.type.field("bytes").type) else ""
 
 
-def _places(table: Any, shown: str) -> Iterator[tuple[str | None, str]]:
+def _labels_and_splits(table: Any, name: str) -> Iterator[tuple[str | None, str]]:
     schema = table.schema_arrow
-    wanted = [name for name in ("label", "split") if name in schema.names]
+    wanted = [column for column in ("label", "split") if column in schema.names]
     if not wanted:
         yield from ((None, "") for _ in range(table.metadata.num_rows))
         return
-    names = _class_names(schema.metadata or {})
+    classes = _class_names(schema.metadata or {})
     row = count(1)
     for batch in table.iter_batches(columns=wanted, use_threads=False):
         for values in batch.to_pylist():
-            number = next(row)
-            code = values.get("label")
-            if names and isinstance(code, int):
-                if not -1 <= code < len(names):
-                    raise SourceError(f"{shown}: row {number}: the label {code} is none of the {len(names)} classes")
-                values["label"] = names[code] if code >= 0 else None  # -1: not labelled
-            label, split = label_and_split_in(values, f"{shown}: row {number}")
+            where, code = f"{name}: row {next(row)}", values.get("label")
+            if classes and isinstance(code, int):
+                if not -1 <= code < len(classes):
+                    raise SourceError(f"{where}: the label {code} is none of the {len(classes)} classes")
+                values["label"] = classes[code] if code >= 0 else None  # -1: not labelled
+            label, split = label_and_split_in(values, where)
             yield sys.intern(label) if label else None, split
 
 
 def _class_names(metadata: dict[bytes, bytes]) -> list[str]:
-    """Give the names of the classes as Hugging Face's `datasets` writes them; none where it did not."""
+    """Give the class names that Hugging Face's `datasets` writes, if there are any."""
     try:
         names = json.loads(metadata[b"huggingface"])["info"]["features"]["label"]["names"]
     except (KeyError, TypeError, ValueError, RecursionError):
@@ -127,8 +108,8 @@ def _class_names(metadata: dict[bytes, bytes]) -> list[str]:
     return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else []
 
 
-class _Parts(io.RawIOBase):
-    """A file to pyarrow, of which each read is one request."""
+class _FetchedFile(io.RawIOBase):
+    """A file for pyarrow, whose every read is one request."""
 
     def __init__(self, fetch: Fetch, size: int) -> None:
         self._fetch, self._size, self._at = fetch, size, 0

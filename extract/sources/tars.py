@@ -1,8 +1,8 @@
 """The images of a tar archive, listed from its headers alone; nothing is ever unpacked.
 
-A header says how long its member is, so that a listing reads some 2 KB a member wherever the archive lies; members that
-are hardly longer than that it reads through, with few requests. Names are grouped as WebDataset does: `a/7.jpg`,
-`a/7.cls` and `a/7.json` are one sample, of which the `.cls` is the label.
+A header gives the length of its member, so that listing reads about 2 KB per member; small members are read through,
+with few requests. Names are grouped as in WebDataset: `a/7.jpg`, `a/7.cls` and `a/7.json` are one sample, whose label
+is in the `.cls` file.
 """
 
 import sys
@@ -12,26 +12,25 @@ from dataclasses import dataclass
 from os.path import splitext
 
 from headstart.extract.errors import DecodeError, SourceError, TryAgainError
-from headstart.extract.sources.items import UNLISTED, Item
+from headstart.extract.sources.items import UNLISTED, Item, shown
 from headstart.extract.sources.names import is_hidden
 from headstart.files.errors import one_line
 
 BLOCK = tarfile.BLOCKSIZE
 WINDOW, LARGEST_WINDOW = 4 * BLOCK, 512 * BLOCK
-"""Bytes of one request: a header, and mostly those of the small members after it; twice as many again each time that
-what is wanted next lies right behind."""
+"""Bytes per request: a header, and often the small members after it; doubled while the next header is near."""
 MAX_NAME, MAX_EXTENDED, MAX_LABEL = 4096, 1 << 20, 256
-"""Bytes of a name (as systems have it), of a header of names and numbers, and of a label. What is longer is refused."""
+"""Largest accepted sizes, in bytes, of a name (the limit of most systems), of an extended header, and of a label."""
 
 IMAGE_SUFFIXES = frozenset(
     b".apng .avif .avifs .bmp .dib .gif .ico .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpo .pbm .pfm .pgm "
     b".png .pnm .ppm .tif .tiff .webp".split()
 )
 OTHER_IMAGES = frozenset(b".arw .cr2 .cr3 .dng .heic .heif .jxl .nef .orf .psd .raf .rw2 .svg .tga".split())
-"""Of images that are not accepted: each is a failure row, and never taken for a companion of an image."""
+"""Image formats that are not accepted: they become failure rows, and are never sidecar files of an image."""
 
 Fetch = Callable[[int, int], bytes]
-"""Gives the bytes of a file from one place to another, fewer where it ends before."""
+"""Gives the bytes of a file from a start to an end offset, fewer if the file ends before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +43,23 @@ class _Member:
 
 
 class _Damage(Exception):
-    """The archive cannot be followed any further."""
+    """The archive cannot be read any further."""
 
 
-def tar_items(container: Item, fetch: Fetch, shown: str) -> list[Item]:
-    """List the images of an archive, with labels where a `.cls` gives them.
+def compressed_archive(name: str) -> SourceError:
+    """Give the error for a compressed archive."""
+    return SourceError(
+        f"{name}: expected an uncompressed .tar archive, found a compressed one; unpack it with gunzip or the like "
+        "(photos hardly compress)"
+    )
 
-    Every member counts, as every file of a folder does, but folders, hidden names, and what stands beside an image of
-    the same key. An archive that is cut off or damaged has one more item, of its own path, that says so.
 
-    Raises
-    ------
-    SourceError
-        Where the archive is compressed, or a label is none.
+def tar_items(container: Item, fetch: Fetch, name: str) -> list[Item]:
+    """List the images of an archive, with the labels of `.cls` files.
+
+    Every member becomes an item, except folders, hidden names, and sidecar files of an image with the same key. If the
+    archive is cut off or damaged, a failed item with the archive's own path says so. Raises `SourceError` if the
+    archive is compressed, or a `.cls` file holds no label.
     """
     members: list[_Member] = []
     problem = ""
@@ -67,14 +70,11 @@ def tar_items(container: Item, fetch: Fetch, shown: str) -> list[Item]:
     except _Damage as damage:
         problem = str(damage)
         if problem.startswith(COMPRESSED):
-            raise SourceError(
-                f"{shown}: expected an uncompressed tar archive, found a compressed one; unpack it "
-                "with gunzip or the like (photos gain nothing by it)"
-            ) from None
+            raise compressed_archive(name) from None
     except DecodeError as error:
         problem = f"{UNLISTED}: {one_line(error)}"
     keys = {_key(member.name) for member in members if is_image_name(member.name)}
-    labels = {_key(m.name): _label(m, shown) for m in members if m.name.endswith(b".cls") and _key(m.name) in keys}
+    labels = {_key(m.name): _label(m, name) for m in members if m.name.endswith(b".cls") and _key(m.name) in keys}
     images = [m for m in members if is_image_name(m.name) or _key(m.name) not in keys]
     items = _distinct(container, images, labels)
     return items + [Item(container.path, container.size, container.mtime_ns, reason=problem)] * bool(problem)
@@ -91,33 +91,25 @@ def _key(name: bytes) -> bytes:
     return folder + slash + base.partition(b".")[0]
 
 
-def _label(member: _Member, shown: str) -> str | None:
+def _label(member: _Member, archive: str) -> str | None:
     text = member.text.decode("utf-8", "surrogateescape").strip()
     if member.reason or member.size > MAX_LABEL or "\0" in text:
         raise SourceError(
-            f"{shown}: expected a class of at most {MAX_LABEL} bytes in the member {shown_path(member.name)!r}, found "
-            "something else; write the archive anew, or leave its .cls out"
+            f"{archive}: expected a class of at most {MAX_LABEL} bytes in the member {shown(member.name)!r}, found "
+            "something else; correct the member, or remove it from the archive"
         )
     return sys.intern(text) or None
 
 
 def _distinct(container: Item, members: list[_Member], labels: dict[bytes, str | None]) -> list[Item]:
-    """Make items, no path twice: of one name the last member counts, as when unpacking, and the others have failed."""
+    """Make items with unique paths: of members with one name the last one counts, as with tar, and the others fail."""
     items: dict[bytes, Item] = {}
     for member in reversed(members):
         path, reason = container.path + b"/" + member.name, member.reason
         while path in items:
             path, reason = path + b"~", "a later member of the archive has the same name"
-        items[path] = Item(
-            path,
-            member.size,
-            container.mtime_ns,
-            labels.get(_key(member.name)),
-            "",
-            reason,
-            container.path,
-            member.start,
-        )
+        label = labels.get(_key(member.name))
+        items[path] = Item(path, member.size, container.mtime_ns, label, "", reason, container.path, member.start)
     return list(items.values())
 
 
@@ -126,30 +118,30 @@ _BEGINNINGS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 
 
 class _Window:
-    """Bytes of the archive; each request brings a little more than was asked for."""
+    """Bytes of the archive; each request reads a little more than was asked for."""
 
     def __init__(self, fetch: Fetch, size: int) -> None:
         self._fetch, self._size = fetch, size
-        self._start, self._held, self._ahead = 0, b"", WINDOW // 2
+        self._start, self._data, self._ahead = 0, b"", WINDOW // 2
 
     def read(self, start: int, size: int) -> bytes:
         if start + size > self._size:
-            raise _Damage(f"the archive is cut off at byte {self._size:,}; what came after is lost")
+            raise _Damage(f"the archive is cut off at byte {self._size:,}; the rest is lost")
         at = start - self._start
-        if at < 0 or at + size > len(self._held):
-            is_near = 0 <= at <= len(self._held) + WINDOW
+        if at < 0 or at + size > len(self._data):
+            is_near = 0 <= at <= len(self._data) + WINDOW
             self._ahead = min(2 * self._ahead, LARGEST_WINDOW) if is_near else WINDOW // 2
             self._start, at = start, 0
-            self._held = self._fetch(start, min(self._size, start + max(size, WINDOW, self._ahead)))
-        if len(self._held) < at + size:
-            raise TryAgainError("it was cut off meanwhile")
-        return self._held[at : at + size]
+            self._data = self._fetch(start, min(self._size, start + max(size, WINDOW, self._ahead)))
+        if len(self._data) < at + size:
+            raise TryAgainError("the archive was cut off meanwhile")
+        return self._data[at : at + size]
 
 
 def _members(fetch: Fetch, size: int) -> Iterator[_Member]:
     """Follow the headers (POSIX.1-2001, and GNU's for long names) to the end mark."""
     window = _Window(fetch, size)
-    at, said = 0, dict[bytes, bytes]()
+    at, extended = 0, dict[bytes, bytes]()
     while any(block := window.read(at, BLOCK)):
         header = _header(block, at)
         start, length = at + BLOCK, header.size
@@ -158,19 +150,19 @@ def _members(fetch: Fetch, size: int) -> Iterator[_Member]:
                 raise _Damage(f"the archive is damaged: a header of {length:,} bytes at byte {at:,}")
             data = window.read(start, length)
             if header.type == tarfile.GNUTYPE_LONGNAME:
-                said[b"path"] = data.rstrip(b"\0")
-            elif header.type != tarfile.XGLTYPE:  # what a global header says is of no single member
-                said |= _records(data, at)
+                extended[b"path"] = data.rstrip(b"\0")
+            elif header.type != tarfile.XGLTYPE:  # a global header concerns no single member
+                extended |= _records(data, at)
         elif header.type != tarfile.GNUTYPE_LONGLINK:
-            if said.get(b"size", b"").isdigit():
-                length = int(said[b"size"][:20])
+            if extended.get(b"size", b"").isdigit():
+                length = int(extended[b"size"][:20])
             while header.type == tarfile.GNUTYPE_SPARSE and block[-BLOCK:][482 if start == at + BLOCK else 504]:
                 block, start = window.read(start, BLOCK), start + BLOCK
             if not header.isreg() and header.type in tarfile.SUPPORTED_TYPES:
-                length = 0  # links and devices have none, whatever the header says
+                length = 0  # links and devices have no content, whatever the header says
             if not header.isdir():
-                yield _member(window, header, said, start, length, size)
-            said = {}
+                yield _member(window, header, extended, start, length, size)
+            extended = {}
         at = start + -(-length // BLOCK) * BLOCK
 
 
@@ -182,14 +174,14 @@ def _header(block: bytes, at: int) -> tarfile.TarInfo:
             raise _Damage(COMPRESSED) from None
         if not at:
             raise _Damage(f"not a tar archive (begins with {block[:12]!r})") from None
-        raise _Damage(f"the archive is damaged at byte {at:,} ({error}); what comes after is not read") from None
+        raise _Damage(f"the archive is damaged at byte {at:,} ({error}); the rest is not read") from None
     if header.size < 0:
-        raise _Damage(f"the archive is damaged at byte {at:,} (a size below 0); what comes after is not read")
+        raise _Damage(f"the archive is damaged at byte {at:,} (a size below 0); the rest is not read")
     return header
 
 
 def _records(data: bytes, at: int) -> dict[bytes, bytes]:
-    """Read the records of an extended header: `27 path=…` and a line's end, the number being the length of it all."""
+    """Parse the records of an extended header: `27 path=…` and a newline, the number being the record's length."""
     records: dict[bytes, bytes] = {}
     begin = 0
     while begin < len(data):
@@ -205,10 +197,10 @@ def _records(data: bytes, at: int) -> dict[bytes, bytes]:
 
 
 def _member(
-    window: _Window, header: tarfile.TarInfo, said: dict[bytes, bytes], start: int, length: int, end: int
+    window: _Window, header: tarfile.TarInfo, extended: dict[bytes, bytes], start: int, length: int, end: int
 ) -> _Member:
-    sparse = header.type == tarfile.GNUTYPE_SPARSE or any(name.startswith(b"GNU.sparse.") for name in said)
-    name = said.get(b"GNU.sparse.name", said.get(b"path", header.name.encode("utf-8", "surrogateescape")))
+    sparse = header.type == tarfile.GNUTYPE_SPARSE or any(name.startswith(b"GNU.sparse.") for name in extended)
+    name = extended.get(b"GNU.sparse.name", extended.get(b"path", header.name.encode("utf-8", "surrogateescape")))
     while name.startswith(b"./"):
         name = name[2:].lstrip(b"/")
     reason = ""
@@ -221,13 +213,8 @@ def _member(
     elif sparse or not (header.isreg() or header.type not in tarfile.SUPPORTED_TYPES):
         reason = "a sparse file inside an archive; not read" if sparse else "not a regular file but a device or pipe"
     elif start + length > end:
-        reason = f"cut off: the archive ends {start + length - end:,} bytes before it does"
+        reason = f"cut off: the archive ends {start + length - end:,} bytes too early"
     text = b""
     if name.endswith(b".cls") and not reason and length <= MAX_LABEL:
         text = window.read(start, length)
     return _Member(name, start, min(length, 1 << 62), reason, text)
-
-
-def shown_path(path: bytes) -> str:
-    """Give a path as text for a message."""
-    return path.decode("utf-8", "backslashreplace")

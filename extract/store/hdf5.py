@@ -1,9 +1,8 @@
-"""The file of an embedding store: HDF5 that is laid out in memory, written by us, and verifies itself.
+"""HDF5 files that verify themselves: the format of embedding stores and checkpoints.
 
-The HDF5 library never writes to disk here (on a full one it can end the process). It lays out an empty file whose
-datasets are contiguous and notes where each one's values belong; the metadata it produced and the values are then
-written in one pass by a checked loop, and digested on the way. The digest stands in the file's first 512 bytes, HDF5's
-user block, as one line of text:
+The HDF5 library never writes to disk here (on a full disk it can end the process). It lays out an empty file with
+contiguous datasets in memory; its metadata and the values are then written in one checked pass, and hashed. The
+digest is in the file's first 512 bytes, HDF5's user block, as one line of text:
 
     headstart-store 1 sha256 <64 hexadecimal digits of everything after these 512 bytes>
 """
@@ -31,7 +30,7 @@ _MAGIC = b"headstart-store 1 sha256 "
 
 @dataclass(frozen=True)
 class Column:
-    """One dataset to be written: its dtype, its shape, and its values in row order, in any number of pieces."""
+    """A dataset to write: its dtype, its shape, and its values in row order, in any number of pieces."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -39,28 +38,21 @@ class Column:
 
     @classmethod
     def of(cls, values: NDArray[Any], dtype: np.dtype[Any] | None = None) -> "Column":
-        """Make a column of one array; `dtype` may add a meaning to the same bytes (an enumeration)."""
+        """Make a column of one array; `dtype` may be an enumeration of the same bytes."""
         return cls(dtype or values.dtype, values.shape, [values])
 
 
 def write_hdf5(path: Path, attributes: Mapping[str, Any], columns: Mapping[str, Column]) -> str:
-    """Write a self-verifying HDF5 file, whole or not at all.
+    """Write a self-verifying HDF5 file, whole or not at all, and give its hexadecimal digest.
 
-    Returns
-    -------
-    The digest in its user block, in hexadecimal.
-
-    Raises
-    ------
-    OutputError
-        Where the system refuses a write.
+    Raises `OutputError` if the system refuses a write.
     """
     with atomic_file(path) as file:
         return write_into(file, attributes, columns)
 
 
 def write_into(file: BinaryIO, attributes: Mapping[str, Any], columns: Mapping[str, Column]) -> str:
-    """Write the same bytes into a raw file that is open and empty, and give the digest."""
+    """Write the same bytes into an empty raw file, and give the digest."""
     digest = hashlib.sha256()
     at = USER_BLOCK
     write_all(file, bytes(USER_BLOCK))
@@ -76,14 +68,11 @@ def write_into(file: BinaryIO, attributes: Mapping[str, Any], columns: Mapping[s
 
 @contextmanager
 def verified(path: Path) -> Iterator[tuple[BinaryIO, str]]:
-    """Open a file whose bytes match its digest, and give it with the digest, in hexadecimal, before HDF5 parses it.
+    """Open a file, compare its bytes with its digest, and give both, before HDF5 parses anything.
 
-    What is read from it is what was compared, whatever takes its name meanwhile.
+    Reading from the open file gives the verified bytes, even if another file takes its name.
 
-    Raises
-    ------
-    StoreError
-        Where the file is missing, of another kind, cut off or altered.
+    Raises `StoreError` if the file is missing, of another kind, cut off or altered.
     """
     with ExitStack() as opened:
         try:
@@ -104,38 +93,33 @@ def verified(path: Path) -> Iterator[tuple[BinaryIO, str]]:
 
 
 def verify(path: Path) -> str:
-    """Compare a file's bytes with its digest, and give that; see `verified`."""
+    """Compare a file's bytes with its digest, and give the digest; see `verified`."""
     with verified(path) as (_, digest):
         return digest
 
 
-def own_dataset(table: h5py.File, name: str) -> h5py.Dataset:
-    """Give a dataset whose values are bytes of this very file, laid out as `write_hdf5` does.
+def own_dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    """Give a dataset whose values are bytes of this file, laid out as by `write_hdf5`; raises `StoreError` otherwise.
 
-    HDF5 can also have values in other files, behind links, in filters that are loaded as plug-ins or unpack a hundred
-    bytes into a hundred gigabytes; a digest, which anybody can compute, says nothing of that.
-
-    Raises
-    ------
-    StoreError
-        Where it is laid out otherwise.
+    HDF5 can also keep values in other files, behind links, or in filters that load plug-ins or unpack a hundred bytes
+    into a hundred gigabytes. A digest, which anybody can compute, does not prevent that.
     """
-    # HDF5's own calls: there may be ten thousand shards, and h5py's take a fifth of a millisecond a dataset.
+    # Low-level calls: there may be ten thousand shards, and h5py's own take 0.2 ms per dataset.
     try:
-        is_inside = table.id.links.get_info(name.encode()).type == h5py.h5l.TYPE_HARD
-        found = h5py.h5o.open(table.id, name.encode()) if is_inside else None
+        is_inside = file.id.links.get_info(name.encode()).type == h5py.h5l.TYPE_HARD
+        dataset = h5py.h5o.open(file.id, name.encode()) if is_inside else None
     except (KeyError, RuntimeError):
-        found = None
-    if not isinstance(found, h5py.h5d.DatasetID):
+        dataset = None
+    if not isinstance(dataset, h5py.h5d.DatasetID):
         raise StoreError(f"expected a dataset {name!r} inside the file, found something else")
-    plan, dtype = found.get_create_plist(), found.dtype
-    size = math.prod(found.shape) * dtype.itemsize
+    plan, dtype = dataset.get_create_plist(), dataset.dtype
+    size = math.prod(dataset.shape) * dtype.itemsize
     plain = dtype.kind in "iufS" and not dtype.hasobject
     if not plain or plan.get_layout() != h5py.h5d.CONTIGUOUS or plan.get_external_count() or plan.get_nfilters():
         raise StoreError(f"expected {name!r} as plain numbers or text in one piece of the file, found another layout")
-    if size and ((offset := found.get_offset()) is None or offset + size > table.id.get_filesize()):
-        raise StoreError(f"{name!r} claims {found.shape} values, more than the file holds")
-    return h5py.Dataset(found)
+    if size and ((offset := dataset.get_offset()) is None or offset + size > file.id.get_filesize()):
+        raise StoreError(f"{name!r} claims {dataset.shape} values, more than the file holds")
+    return h5py.Dataset(dataset)
 
 
 def states_digest(file: BinaryIO, digest: str) -> bool:
@@ -149,7 +133,7 @@ def _user_block(digest: str) -> bytes:
 
 
 def _pieces(attributes: Mapping[str, Any], columns: Mapping[str, Column]) -> Iterator[tuple[int, Any]]:
-    """Give everything after the user block as (offset, bytes), in order of offset."""
+    """Give the content after the user block as (offset, bytes), in order of offset."""
     layout = _Recorder()
     starts: dict[int, Column] = {}
     with _empty_file(layout) as file:
@@ -168,7 +152,7 @@ def _pieces(attributes: Mapping[str, Any], columns: Mapping[str, Column]) -> Ite
 
 
 def _empty_file(layout: "_Recorder") -> h5py.File:
-    """Begin a file that notes no times, so that the same content gives the same bytes at any hour."""
+    """Begin a file without timestamps, so that the same content gives the same bytes."""
     creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
     creation.set_userblock(USER_BLOCK)
     creation.set_obj_track_times(False)
@@ -180,7 +164,7 @@ def _empty_file(layout: "_Recorder") -> h5py.File:
 
 
 def _allocate(file: h5py.File, name: str, column: Column) -> int | None:
-    """Create an empty contiguous dataset and give the offset of its values (None where it has none)."""
+    """Create an empty contiguous dataset and give the offset of its values (None if it has none)."""
     plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plan.set_layout(h5py.h5d.CONTIGUOUS)
     plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -206,7 +190,7 @@ def _values(start: int, column: Column) -> Iterator[tuple[int, Any]]:
 
 
 class _Recorder(io.RawIOBase):
-    """A file that keeps what is written to it, by offset; HDF5 writes only metadata to it."""
+    """A file in memory that keeps each write by offset; HDF5 writes only metadata to it."""
 
     def __init__(self) -> None:
         self.writes: dict[int, bytes] = {}
@@ -230,7 +214,7 @@ class _Recorder(io.RawIOBase):
         return self._end
 
     def readinto(self, buffer: Any) -> int:
-        """Give back metadata; HDF5 asks for an attribute beyond 64 KiB (thousands of class names)."""
+        """Read metadata back; HDF5 does so for an attribute beyond 64 KiB (thousands of class names)."""
         view = memoryview(buffer).cast("B")
         view[:] = bytes(len(view))
         for offset, data in self.writes.items():

@@ -1,4 +1,4 @@
-"""One writer at a time: a kernel lock, which dies with its holder, and a note of who holds it."""
+"""One writer at a time: a kernel lock, which ends with its process, and a note that names this process."""
 
 import os
 import re
@@ -14,21 +14,17 @@ from headstart.extract.errors import BusyError
 from headstart.files.errors import OutputError
 
 PATIENCE = 0.5
-"""Seconds that a run which finds the lock taken waits to learn by whom."""
+"""Seconds to wait for the note of a process that has just taken the lock."""
 
 
 @contextmanager
 def locked(lock: Path, store: Path | str) -> Iterator[None]:
     """Hold `lock` for the block.
 
-    The lock file stays behind, empty of meaning: to delete it would let two runs hold two files of one name.
+    The lock file is never deleted: two runs could then hold two files of one name.
 
-    Raises
-    ------
-    BusyError
-        At once, where another process holds it, naming that process.
-    OutputError
-        Where the lock cannot be made.
+    Raises `BusyError` at once if another process holds it, naming that process, and `OutputError` if the lock
+    cannot be made.
     """
     kernel_lock = FileLock(lock, timeout=0, fallback_to_soft=False)
     try:
@@ -38,7 +34,7 @@ def locked(lock: Path, store: Path | str) -> Iterator[None]:
     except OSError as error:
         raise OutputError(f"{store}: cannot be locked: {error.strerror or error}") from None
     try:
-        with suppress(OSError):  # a note, no more; Windows allows no writing to a locked file
+        with suppress(OSError):  # the note is optional; Windows forbids writing to a locked file
             lock.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
         yield
     finally:
@@ -46,28 +42,27 @@ def locked(lock: Path, store: Path | str) -> Iterator[None]:
 
 
 def _holder(lock: Path) -> str:
-    """Read who holds the lock; a holder that has only just taken it may not have noted it yet."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         with suppress(OSError):
             note = lock.read_text(errors="replace").strip()
-            if _is_of_the_living(note):
+            if _is_current(note):
                 return note
         time.sleep(0.01)
     return "another run"
 
 
-def _is_of_the_living(note: str) -> bool:
-    """Tell whether a note is not what a killed run left; only where its process could be looked up."""
-    found = re.fullmatch(r"process (\d+) on (.+)", note)
-    if found is None:
+def _is_current(note: str) -> bool:
+    """Tell whether the process of a note may still run; a killed run leaves its note behind."""
+    match = re.fullmatch(r"process (\d+) on (.+)", note)
+    if match is None:
         return False
-    if os.name == "nt" or found[2] != socket.gethostname():
+    if os.name == "nt" or match[2] != socket.gethostname():
         return True
     try:
-        os.kill(int(found[1]), 0)
+        os.kill(int(match[1]), 0)
     except ProcessLookupError:
         return False
     except (OSError, OverflowError):
-        return True
+        pass
     return True

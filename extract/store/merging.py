@@ -1,4 +1,4 @@
-"""Many stores -> one: what several runs embedded, each its share of one folder of images, side by side."""
+"""Shares of one folder of images, embedded by several runs, and the merge of their stores."""
 
 import os
 import zlib
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.extract.errors import SourceError, StoreError
+from headstart.extract.errors import StoreError
 from headstart.extract.sources.items import Source
 from headstart.extract.store.lock import locked
 from headstart.extract.store.remote_copy import local_copy, working_copy
@@ -17,14 +17,14 @@ from headstart.extract.store.shards import files_of
 from headstart.extract.store.store import Store, open_files, open_store
 from headstart.extract.store.writer import compact, lock_of
 from headstart.files.atomic import check_output
-from headstart.files.errors import OutputError
+from headstart.files.errors import OptionError, OutputError
 
 
 @dataclass(frozen=True)
 class Share:
     """One of several runs over the same images: number 1 to `of`.
 
-    Which run an image belongs to depends on its path alone, so that it stays there whatever is added.
+    An image belongs to a run by its path alone, so that adding images moves none to another run.
     """
 
     number: int
@@ -32,16 +32,10 @@ class Share:
 
     @classmethod
     def parse(cls, text: str) -> "Share":
-        """Read ``3/16``.
-
-        Raises
-        ------
-        SourceError
-            Where the text says nothing of the kind.
-        """
+        """Read ``3/16``; raises `OptionError` if the text is not of this form."""
         number, slash, of = text.partition("/")
         if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-            raise SourceError(f"expected a shard as 3/16, the third of sixteen, found {text!r}")
+            raise OptionError(f"expected a shard such as 3/16 (the third of sixteen), found {text!r}")
         return cls(int(number), int(of))
 
     def holds(self, path: bytes) -> bool:
@@ -53,59 +47,53 @@ class Share:
         return Source(source.root, [item for item in source.items if self.holds(item.path)])
 
     def of_store(self, store: Store) -> NDArray[np.int64]:
-        """Give the numbers of this run's rows."""
+        """Give the row numbers of this run."""
         return np.array([row for row, path in enumerate(store.rows.path.tolist()) if self.holds(path)], np.int64)
 
 
 def merge(stores: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str]) -> Store:
-    """Write the rows of several stores into one file.
+    """Write the rows of several stores, made from one folder of images by one model, into one file.
 
-    They must be of one folder of images, by one model, of one dtype. Of a path that several have, the row of the last
-    one named is taken.
+    If several stores have a row for a path, the last store's is taken.
 
     Parameters
     ----------
     stores
         Files, or folders of shards, here or at URLs.
     output
-        A single file, ``*.h5``, here or at a URL; a store that is there is replaced, once the new one is whole.
+        A single file, ``*.h5``, here or at a URL; it replaces a store of that name once it is complete.
 
     Raises
     ------
+    OptionError
+        If there are no stores.
     StoreError
-        Where a store cannot be read, or two do not fit together.
+        If a store cannot be read, or two do not fit together.
     OutputError
-        Where the output cannot be written, or is no store now.
+        If the output cannot be written, or is a file other than a store.
     """
     if not stores:
-        raise StoreError("expected stores to merge, found none")
-    places = [local_copy(store) for store in stores]
-    with working_copy(output) as place:
-        return _merge(places, place)
+        raise OptionError("expected stores to merge, found none; name at least one")
+    paths = [local_copy(store) for store in stores]
+    with working_copy(output) as path:
+        return _merge(paths, path)
 
 
-def _merge(stores: Sequence[Path], place: Path) -> Store:
-    if place.suffix not in (".h5", ".hdf5"):
-        raise OutputError(f"{place}: expected a name that ends in .h5")
-    check_output(place)
-    with locked(lock_of(place), place):
-        if place.exists():
-            open_store(place)  # or it is no store, and not ours to replace
-        files = [file for store in stores for file in _files_of(store)]
-        joined = open_files(place, files)
+def _merge(stores: Sequence[Path], output: Path) -> Store:
+    if output.suffix not in (".h5", ".hdf5"):
+        raise OutputError(f"{output}: expected a name that ends in .h5")
+    check_output(output)
+    with locked(lock_of(output), output):
+        if output.exists():
+            open_store(output)  # only a store may be replaced
+        files = [file for store in stores for file in files_of(store)]
+        joined = open_files(output, files)
         for file, root in zip(files, joined.roots, strict=True):
             if root != joined.roots[0]:
                 raise StoreError(
-                    f"{file}: holds the images of {root}, not of {joined.roots[0]} as {files[0]}; "
-                    "merge joins what several runs made of one folder"
+                    f"{file}: holds the images of {root}, not of {joined.roots[0]} as {files[0]} does; "
+                    "merge only stores of one folder"
                 )
-        compact(place, joined, replace(joined, location=stores[0]).model())
+        compact(output, joined, replace(joined, location=stores[0]).model())
         del joined
-    return open_store(place)
-
-
-def _files_of(store: Path) -> list[Path]:
-    files = files_of(store)
-    if not files:
-        raise StoreError(f"{store}: expected an embedding store, found a folder without finished shards")
-    return files
+    return open_store(output)

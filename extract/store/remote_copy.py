@@ -1,6 +1,6 @@
-"""Stores and tables at URLs: worked on as copies of this machine, fetched before and put back after.
+"""Stores and tables at URLs: a local copy is downloaded before the work and uploaded after it.
 
-Nothing else knows of URLs: stores are written and read, and tables written, at the places that this gives.
+No other module knows URLs: they read and write the local paths that these functions give.
 """
 
 import os
@@ -9,111 +9,103 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from headstart.extract.errors import BusyError, ExtractError, StoreError
+from headstart.extract.errors import BusyError, StoreError
 from headstart.extract.store.lock import locked
 from headstart.extract.store.mirror import Mirror
-from headstart.extract.store.remote_files import Found, Objects
+from headstart.extract.store.remote_files import RemoteFile, RemoteFiles
+from headstart.files.errors import HeadstartError
 from headstart.files.urls import is_url, without_scheme
 
-SECONDS_A_PUT = 30.0
-"""How often what a run has finished of a folder of shards is put at its URL: the loss of a machine costs no more."""
+SECONDS_PER_UPLOAD = 30.0
+"""How often the finished shards of a folder are uploaded: the loss of a machine costs no more than this."""
 
 
 def local_copy(store: str | os.PathLike[str]) -> Path:
-    """Give where a store can be read here: its own place, or for a URL that of a copy, fetched if it is not there yet.
+    """Give the path at which a store can be read: its own, or for a URL that of an up-to-date copy.
 
-    Raises
-    ------
-    StoreError
-        Where there is none, or it cannot be read.
+    Raises `StoreError` if there is no store, and `LocationError` if it cannot be downloaded.
     """
     text = without_scheme(os.fspath(store))
     if not is_url(text):
         return Path(text)
-    mirror = Mirror(Objects(text))
-    with mirror.fetching():
+    mirror = Mirror(RemoteFiles(text))
+    with mirror.updating():
         try:
             with locked(mirror.lock, text):
-                if not mirror.fetch():
-                    raise StoreError(f"{text}: no embedding store is there; run `headstart embed`")
-        except BusyError:  # a run of this machine is at work on it: what it has is read
-            if not mirror.place.exists():
+                if not mirror.update():
+                    raise StoreError(f"{text}: there is no embedding store; run `headstart embed`")
+        except BusyError:  # a run of this machine writes the copy: read what it has so far
+            if not mirror.path.exists():
                 raise
-    return mirror.place
+    return mirror.path
 
 
 @contextmanager
 def working_copy(output: str | os.PathLike[str], *, is_store: bool = True) -> Iterator[Path]:
-    """Give where to write a store or table: its own place, or for a URL that of a copy, put there when the block ends.
+    """Give the path at which to write a store or table: its own, or for a URL that of a copy, uploaded after the block.
 
-    Of a folder of shards, what is finished is put there from time to time, and also when the block ends in an error.
+    The finished shards of a folder are uploaded from time to time, and also if the block raises.
 
-    Raises
-    ------
-    BusyError
-        Where another process of this machine writes it.
-    StoreError
-        Where another machine has written it meanwhile.
-    OutputError
-        Where it cannot be written; as far as possible that is found out before the block.
+    Raises `BusyError` if another process of this machine writes it, and `StoreError` if another machine has written
+    it during the block, and `OutputError` if it cannot be written; as far as possible this is found before the
+    block.
     """
     text = without_scheme(os.fspath(output))
     if not is_url(text):
         yield Path(text)
         return
-    mirror = Mirror(Objects(text))
+    mirror = Mirror(RemoteFiles(text))
     with ExitStack() as stack:
-        with mirror.fetching():
+        with mirror.updating():
             stack.enter_context(locked(mirror.lock, text))
-            mirror.objects.check_writable()
-            begun = mirror.fetch() if is_store else mirror.objects.found()
-        with named(mirror.place, text), _shards_put(mirror, begun):
-            yield mirror.place
-        mirror.put(begun)
+            mirror.remote.check_writable()
+            begun = mirror.update() if is_store else mirror.remote.list()
+        with naming_url(mirror.path, text), _uploading(mirror, begun):
+            yield mirror.path
+        mirror.upload(begun)
         if not is_store:
             mirror.forget()
 
 
 @contextmanager
-def named(place: Path, given: str | os.PathLike[str]) -> Iterator[None]:
-    """Let the errors of a block that name the place of a copy name what was given too."""
+def naming_url(path: Path, url: str | os.PathLike[str]) -> Iterator[None]:
+    """Add the URL to errors of the block that name the path of its copy."""
     try:
         yield
     except Exception as error:
-        if is_url(given):
-            said = f"{os.fspath(given)} (here as {place})"
-            error.args = tuple(a.replace(str(place), said, 1) if isinstance(a, str) else a for a in error.args)
+        if is_url(url):
+            both = f"{os.fspath(url)} (here as {path})"
+            error.args = tuple(a.replace(str(path), both, 1) if isinstance(a, str) else a for a in error.args)
         raise
 
 
 @contextmanager
-def _shards_put(mirror: Mirror, begun: dict[str, Found]) -> Iterator[None]:
-    """Put the shards of a folder at its URL as they are finished, beside the block and in whatever way it ends.
+def _uploading(mirror: Mirror, begun: dict[str, RemoteFile]) -> Iterator[None]:
+    """Upload the finished shards of a folder during the block, and once more if it raises.
 
-    What fails here is said, or done, at the end of the run.
+    What fails here is tried, and reported, again at the end of the run.
     """
-    if not mirror.objects.is_folder:
+    if not mirror.remote.is_folder:
         yield
         return
     ended = threading.Event()
 
-    def put() -> None:
-        with suppress(ExtractError):
-            mirror.put(begun)
+    def upload() -> None:
+        with suppress(HeadstartError):
+            mirror.upload(begun)
 
-    def put_on() -> None:
-        while not ended.wait(SECONDS_A_PUT):
-            put()
+    def upload_regularly() -> None:
+        while not ended.wait(SECONDS_PER_UPLOAD):
+            upload()
 
-    thread = threading.Thread(target=put_on, name="put", daemon=True)
+    thread = threading.Thread(target=upload_regularly, name="upload", daemon=True)
     thread.start()
+    has_failed = True
     try:
         yield
-    except BaseException:
-        ended.set()
-        thread.join()
-        put()
-        raise
+        has_failed = False
     finally:
         ended.set()
         thread.join()
+        if has_failed:
+            upload()

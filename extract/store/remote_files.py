@@ -1,4 +1,4 @@
-"""The files of a store or table at a URL: looked at, fetched and put, each again and again while that fails."""
+"""The files of a store or table at a URL: listed, downloaded and uploaded, with retries."""
 
 import os
 import uuid
@@ -8,19 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from headstart.extract.errors import StoreError
 from headstart.extract.store.shards import MODEL_FILE, SHARD
 from headstart.files.atomic import TEMPORARY, atomic_file
-from headstart.files.errors import HeadstartError, OutputError, one_line
-from headstart.files.filesystems import list_files, open_filesystem, read_url, version_of, with_retries
+from headstart.files.errors import HeadstartError, LocationError, OutputError, one_line
+from headstart.files.filesystems import list_files, open_filesystem, version_of, with_retries
 
-WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci"})
-"""Where an object appears whole or not at all; elsewhere a file has another name while it is being put."""
+ATOMIC = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci"})
+"""Protocols whose objects appear whole or not at all; elsewhere a file is uploaded under another name first."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """A file at a URL: its size in bytes, and a text that is another once its content is."""
+class RemoteFile:
+    """A file at a URL: its size in bytes, and a text that changes with its content."""
 
     size: int
     stamp: str
@@ -29,15 +28,10 @@ class Found:
         return f"{self.size:,} bytes ({self.stamp})"
 
 
-class Objects:
-    """What a URL stands for: one file, or where it ends in .emb a folder of shards with their model.
+class RemoteFiles:
+    """The files behind one URL: a single file, or for a URL that ends in .emb a folder of shards and their model.
 
-    Raises
-    ------
-    SourceError
-        Where fsspec, or what it needs for this kind of URL, is not installed.
-    OutputError
-        Where it names no file.
+    Raises as `open_filesystem`, and `OutputError` if the URL does not name a file.
     """
 
     def __init__(self, url: str) -> None:
@@ -49,128 +43,96 @@ class Objects:
         self.is_folder = self.name.endswith(".emb")
         self._folder = self._root if self.is_folder else self._root.rpartition("/")[0]
         protocol = self._files.protocol
-        self._is_whole = not WHOLE.isdisjoint([protocol] if isinstance(protocol, str) else protocol)
+        self._is_atomic = not ATOMIC.isdisjoint([protocol] if isinstance(protocol, str) else protocol)
 
-    def found(self) -> dict[str, Found]:
-        """Give the files that are there, by name; nothing where there is nothing.
-
-        Raises
-        ------
-        StoreError
-            Where that cannot be found out.
-        """
+    def list(self) -> dict[str, RemoteFile]:
+        """Give the files by name; none if nothing is there; raises `LocationError` if they cannot be listed."""
         try:
             self._files.invalidate_cache()
             entries = self._entries()
         except FileNotFoundError:
             return {}
-        except Exception as error:  # each kind of store raises its own
-            raise self._told(StoreError, "cannot be looked at", error) from None
-        return {name: Found(int(entry.get("size") or 0), _stamp(entry)) for name, entry in entries.items()}
+        except Exception as error:  # each file system raises its own
+            raise self._error(LocationError, "cannot be listed", error) from None
+        return {name: RemoteFile(int(entry.get("size") or 0), _stamp(entry)) for name, entry in entries.items()}
 
     def _entries(self) -> dict[str, dict[str, Any]]:
         if self.is_folder:
-            below = {PurePosixPath(name): entry for name, entry in list_files(self._files, self._root).items()}
-            ours = {path: entry for path, entry in below.items() if path.parent.name == self.name}
-            return {p.name: entry for p, entry in ours.items() if p.name == MODEL_FILE or SHARD.fullmatch(p.name)}
+            paths = {PurePosixPath(name): entry for name, entry in list_files(self._files, self._root).items()}
+            direct = {path.name: entry for path, entry in paths.items() if path.parent.name == self.name}
+            return {name: entry for name, entry in direct.items() if name == MODEL_FILE or SHARD.fullmatch(name)}
         entry = with_retries(lambda: self._files.info(self._root))
         if entry.get("type") == "directory":
-            raise IsADirectoryError("expected a file, found a folder; add a file name, or a folder's that ends in .emb")
+            raise IsADirectoryError("expected a file, found a folder; add a file name, or name a folder that ends .emb")
         return {self.name: entry}
 
-    def fetch(self, name: str, place: Path, size: int) -> None:
-        """Copy a file of so many bytes to a place here, whole or not at all.
+    def download(self, name: str, path: Path, size: int) -> None:
+        """Copy a file of so many bytes to a local path, whole or not at all.
 
-        Raises
-        ------
-        StoreError
-            Where it cannot be read.
-        OutputError
-            Where it cannot be written here.
+        Raises `LocationError` if it cannot be read, and `OutputError` if it cannot be written here.
         """
-        with atomic_file(place) as file:
+        with atomic_file(path) as file:
 
-            def get() -> None:
+            def attempt() -> None:
                 self._files.get_file(self._at(name), file.name)
-                length = os.fstat(file.fileno()).st_size
-                if length != size:
+                if (length := os.fstat(file.fileno()).st_size) != size:
                     raise OSError(f"{name}: expected {size:,} bytes, found {length:,}")
 
             try:
-                with_retries(get)
+                with_retries(attempt)
             except Exception as error:
-                raise self._told(StoreError, "cannot be read", error) from None
+                raise self._error(LocationError, "cannot be read", error) from None
 
-    def holds(self, name: str, data: bytes) -> bool:
-        """Tell whether a file is there with these bytes.
-
-        Raises
-        ------
-        StoreError
-            Where it cannot be read.
-        """
+    def has_content(self, name: str, data: bytes) -> bool:
+        """Tell whether a file has these bytes; raises `LocationError` if it cannot be read."""
         try:
-            return read_url(f"{self.url}/{name}" if self.is_folder else self.url) == data
-        except OSError as error:
-            raise self._told(StoreError, "cannot be read", error) from None
+            return bool(with_retries(lambda: self._files.cat_file(self._at(name))) == data)
+        except Exception as error:
+            raise self._error(LocationError, "cannot be read", error) from None
 
-    def put(self, place: Path, name: str) -> None:
-        """Copy a file from here, whole or not at all.
-
-        Raises
-        ------
-        OutputError
-            Where it cannot be written.
-        """
-        self._write(
-            name,
-            lambda target: self._files.put_file(str(place), target),
-            f"; it is kept as {place}: run the same command again",
-        )
+    def upload(self, path: Path, name: str) -> None:
+        """Copy a local file to the URL, whole or not at all; raises `OutputError` if it cannot be written."""
+        next_step = f"; your results are saved at {path}: run the same command again"
+        self._write(name, lambda target: self._files.put_file(str(path), target), next_step)
 
     def check_writable(self) -> None:
-        """Write an empty file and delete it, so that what could not be written is known before any work is done.
+        """Write an empty file and delete it, to find faults before any work is done.
 
-        Raises
-        ------
-        OutputError
-            Where it cannot be written.
+        Raises `OutputError` if nothing can be written.
         """
         name = f".headstart-{uuid.uuid4().hex}"
         self._write(name, lambda target: self._files.pipe_file(target, b""))
-        with suppress(Exception):  # some may write, and not delete
+        with suppress(Exception):  # some users may write and not delete
             self._files.rm_file(self._at(name))
 
-    def _write(self, name: str, write: Callable[[str], Any], hint: str = "") -> None:
-        target = self._at(name)
-        aside = target if self._is_whole else self._at(f"{TEMPORARY}{uuid.uuid4().hex}-{name}")
+    def _write(self, name: str, write: Callable[[str], Any], next_step: str = "") -> None:
+        target, aside = self._at(name), self._at(f"{TEMPORARY}{uuid.uuid4().hex}-{name}")
 
         def attempt() -> None:
-            if self._is_whole:
+            if self._is_atomic:
                 write(target)
                 return
             if self._folder:
                 self._files.makedirs(self._folder, exist_ok=True)
             write(aside)
-            if self._files.exists(target):  # not every kind of store moves a file over another
+            if self._files.exists(target):  # not every file system moves a file over another
                 self._files.rm_file(target)
             self._files.mv(aside, target)
 
         try:
             with_retries(attempt)
         except Exception as error:
-            if not self._is_whole:
-                with suppress(Exception):
-                    self._files.rm_file(aside)
-            raise self._told(OutputError, "cannot be written", error, hint) from None
+            with suppress(Exception):
+                self._files.rm_file(aside)
+            raise self._error(OutputError, "cannot be written", error, next_step) from None
 
     def _at(self, name: str) -> str:
         return f"{self._folder}/{name}"
 
-    def _told(self, kind: type[HeadstartError], what: str, error: Exception, hint: str = "") -> HeadstartError:
+    def _error(self, kind: type[HeadstartError], what: str, error: Exception, next_step: str = "") -> HeadstartError:
         if isinstance(error, PermissionError) or "credential" in str(error).lower():
-            hint = f"; credentials are taken from where its own tools find them{hint}"
-        return kind(f"{self.url}: {what}: {one_line(error)}{hint}")
+            next_step = f"; check the credentials that its own tools use{next_step}"
+        return kind(f"{self.url}: {what}: {one_line(error)}{next_step}")
 
 
 def _stamp(entry: dict[str, Any]) -> str:

@@ -12,15 +12,7 @@ from headstart.extract.store.store import Store
 
 
 class ReusableRows:
-    """What is stored already, by path and by content.
-
-    Parameters
-    ----------
-    store
-        The store so far; None where there is none yet.
-    root
-        The folder that the items of this run lie in.
-    """
+    """The rows of the store so far, if there is one, by path and by content; `root` is that of this run's images."""
 
     def __init__(self, store: Store | None, root: str) -> None:
         self._store, self._root = store, root
@@ -37,16 +29,15 @@ class ReusableRows:
     def find(self, item: Item) -> int | None:
         """Give the row of an item that has not changed since it was stored, or None.
 
-        In another root a path of the same name is another file: there, only content tells.
+        Below another root the same path is another file: there, only content counts.
         """
         row = self._by_path.get(item.path)
         if row is None or self._stored.root_of(row) != self._root:
             return None
         rows = self._stored.rows
-        same_file = rows.size[row] == item.size and rows.mtime_ns[row] == item.mtime_ns
-        was_read = bool(rows.sha256[row].any())
-        same_reason = rows.reason[row].decode("utf-8", "replace") == item.reason
-        return row if same_file and (was_read or (bool(item.reason) and same_reason)) else None
+        is_same_file = rows.size[row] == item.size and rows.mtime_ns[row] == item.mtime_ns
+        was_read = rows.sha256[row].any() or (item.reason and self._reason(row) == item.reason)
+        return row if is_same_file and was_read else None
 
     def find_content(self, sha256: bytes) -> int | None:
         """Give a row of the same content, embedded or failed, or None."""
@@ -58,50 +49,46 @@ class ReusableRows:
 
     def has_same_place(self, row: int, item: Item) -> bool:
         """Tell whether a row has the item's label and split."""
-        store = self._stored
-        code = int(store.rows.label[row])
-        label = store.header.classes[code] if code >= 0 else None
-        return label == item.label and SPLITS[store.rows.split[row]] == item.split
+        code = int(self._stored.rows.label[row])
+        label = self._stored.header.classes[code] if code >= 0 else None
+        return label == item.label and SPLITS[self._stored.rows.split[row]] == item.split
 
     def copied(self, row: int, item: Item, size: int, mtime_ns: int) -> Outcome:
         """Make an outcome for an item from a row of the same content."""
-        store = self._stored
-        vector = None if self.has_failed(row) else store.embeddings(np.array([row]))[0]
-        reason = store.rows.reason[row].decode("utf-8", "replace")
-        return Outcome(item, store.rows.sha256[row].tobytes(), size, mtime_ns, vector, reason, computed=False)
+        vector = None if self.has_failed(row) else self._stored.embeddings(np.array([row]))[0]
+        return Outcome(item, self._stored.rows.sha256[row].tobytes(), size, mtime_ns, vector, self._reason(row), False)
 
     def by_content(self, sha256: bytes, item: Item, size: int, mtime_ns: int) -> Outcome | None:
         """Make an outcome for an item from a row of this content, or return None if there is none."""
-        row = self._by_content.get(sha256)
+        row = self.find_content(sha256)
         return None if row is None else self.copied(row, item, size, mtime_ns)
 
     def require_same_images(self, items: Sequence[Item]) -> None:
         """Refuse to replace the rows of one folder by those of another; a folder may have been moved.
 
-        Raises
-        ------
-        StoreError
-            Where the rows are of another root, and less than half of their paths are among the items.
+        Raises `StoreError` if the rows have another root, and fewer than half of their paths are among the
+        items.
         """
         if self._store is None or self._store.header.root == self._root:
             return
-        there = {item.path for item in items}
-        if 2 * sum(path in there for path in self._by_path) < len(self._by_path):
+        paths = {item.path for item in items}
+        if 2 * sum(path in paths for path in self._by_path) < len(self._by_path):
             raise StoreError(
                 f"{self._store.location}: holds the images of {self._store.header.root}, not of {self._root}; "
-                "write to another place with -o, or delete it"
+                "choose another output with -o, or delete the store"
             )
 
     def gone(self, items: Sequence[Item]) -> list[bytes]:
-        """Give the paths that are no longer among the items.
-
-        What lies below a folder that could not be listed is not gone: nobody looked.
-        """
+        """Give the stored paths that are no longer among the items, except below folders that could not be listed."""
         if not self._by_path:
             return []
-        there = {item.path for item in items}
+        paths = {item.path for item in items}
         unlisted = tuple(item.path + b"/" for item in items if item.reason.startswith(UNLISTED))
-        return [path for path in self._by_path if path not in there and not (unlisted and path.startswith(unlisted))]
+        return [path for path in self._by_path if path not in paths and not (unlisted and path.startswith(unlisted))]
+
+    def _reason(self, row: int) -> str:
+        reason: bytes = self._stored.rows.reason[row]
+        return reason.decode("utf-8", "replace")
 
     @property
     def _stored(self) -> Store:

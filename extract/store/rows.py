@@ -1,4 +1,4 @@
-"""What became of one image, and many of these as the columns of a store."""
+"""The outcome of one image, and many outcomes as the columns of a store."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,21 +12,21 @@ from headstart.extract.store.hdf5 import Column
 from headstart.extract.store.schema import EMBEDDED, FAILED, REMOVED, ROW_DTYPES, SPLIT, STATUS, Header, Rows
 
 NO_DIGEST = bytes(32)
-"""Stands for the content of a file that could not be read; it is tried again at the next run."""
+"""The digest of a file that could not be read; the next run tries again."""
 NO_CONTENT = hashlib.sha256(b"").digest()
-"""Stands for an image that is not there, of which a later run would read no more."""
+"""The digest of an image that does not exist; the next run does not try again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one item: a vector, or the reason why there is none.
+    """The result for one item: a vector, or the reason why there is none.
 
     Attributes
     ----------
     item
         The input.
     sha256
-        32 bytes: digest of its content; zeros where it could not be read.
+        32 bytes: digest of its content; zeros if it could not be read.
     size, mtime_ns
         Of the file that was really read.
     vector
@@ -53,7 +53,7 @@ def columns_of(rows: Rows) -> dict[str, Column]:
 
 
 def to_rows(outcomes: Sequence[Outcome], classes: Sequence[str]) -> Rows:
-    """Put outcomes under one another; `classes` are those that the label codes point into."""
+    """Make columns of outcomes; label codes point into `classes`."""
     code = {name: number for number, name in enumerate(classes)} | {None: -1}
     return Rows(
         path=np.array([o.item.path for o in outcomes], np.bytes_),
@@ -77,15 +77,7 @@ def to_vectors(outcomes: Sequence[Outcome], header: Header) -> NDArray[np.float3
 
 
 def removed_rows(paths: Sequence[bytes]) -> Rows:
-    """Give rows which say that these paths are gone."""
-    n = len(paths)
-    return Rows(
-        path=np.array(paths, np.bytes_),
-        sha256=np.zeros((n, 32), np.uint8),
-        size=np.zeros(n, np.int64),
-        mtime_ns=np.zeros(n, np.int64),
-        label=np.full(n, -1, np.int32),
-        split=np.zeros(n, np.int8),
-        status=np.full(n, REMOVED, np.int8),
-        reason=np.zeros(n, "S1"),
-    )
+    """Give rows that mark these paths as removed."""
+    rows = to_rows([Outcome(Item(path, 0, 0), NO_DIGEST, 0, 0, None) for path in paths], ())
+    rows.status[:] = REMOVED
+    return rows

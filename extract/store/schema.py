@@ -1,9 +1,10 @@
-"""The columns and attributes of an embedding store, schema version 1 (described for users in the README)."""
+"""The columns and attributes of an embedding store, schema version 1."""
 
 import json
 import math
 import os
 import platform
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -25,14 +26,14 @@ DTYPES: dict[str, np.dtype[Any]] = {"float16": np.dtype("<f2"), "float32": np.dt
 
 @dataclass(frozen=True)
 class Rows:
-    """Everything about n rows but their embeddings, as arrays of length n.
+    """All columns of n rows except the vectors.
 
     Attributes
     ----------
     path
         Bytes, relative to the root of the images.
     sha256
-        uint8, (n, 32): digest of the file's content; zeros where it could not be read.
+        uint8, (n, 32): digest of the file's content; zeros if it could not be read.
     size, mtime_ns
         int64: bytes, and nanoseconds since the epoch, as read.
     label
@@ -70,7 +71,7 @@ ROW_DTYPES: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Header:
-    """What holds for every row of a file.
+    """The properties that all rows of a file share.
 
     Attributes
     ----------
@@ -79,17 +80,16 @@ class Header:
     model_sha256
         Its digest, in hexadecimal.
     output
-        The output of it that is stored: ``"embedding"``, ``"tensor"`` of a network that is cut, or ``"probabilities"``
-        while a folder is being scored.
+        The model's output that is stored: ``"embedding"``, ``"tensor"`` at a cut, or ``"probabilities"`` while a
+        folder is scored.
     shape, dtype
-        Of one row of it: ``(d,)``, ``(h, w, c)`` of a cut, or ``(v, h, w, c)`` of v views; ``"float16"`` or
-        ``"float32"``.
+        Of one row: ``(d,)``, or at a cut ``(h, w, c)``, with v views ``(v, h, w, c)``; ``"float16"`` or ``"float32"``.
     classes
         Class names, in the order of the label codes.
     root
-        The folder that paths are relative to, as it was given.
+        The folder that paths are relative to.
     providers
-        onnxruntime's names of the execution providers that really ran.
+        onnxruntime's names of the execution providers that ran.
     """
 
     model: dict[str, Any]
@@ -103,7 +103,7 @@ class Header:
 
     @property
     def dim(self) -> int:
-        """Numbers in a row: the length of a vector."""
+        """Numbers per row: the length of a vector."""
         return math.prod(self.shape)
 
     def to_attributes(self) -> dict[str, Any]:
@@ -125,13 +125,7 @@ class Header:
 
     @classmethod
     def from_attributes(cls, attributes: Any) -> "Header":
-        """Read the attributes of a file.
-
-        Raises
-        ------
-        StoreError
-            Where they are of another schema.
-        """
+        """Read the attributes of a file; raises `StoreError` if they have another schema."""
         if attributes.get("format") != FORMAT or attributes.get("schema") != SCHEMA:
             raise StoreError(
                 f"expected {FORMAT} schema {SCHEMA}, found {attributes.get('format')} {attributes.get('schema')}"
@@ -150,26 +144,26 @@ class Header:
             providers=tuple(str(attributes["providers"]).split()),
         )
 
-    def require_same_origin(self, other: "Header", place: object) -> None:
+    def require_same_origin(self, other: "Header", location: object) -> None:
         """Refuse to mix rows of another model, output or dtype with these.
 
         Raises
         ------
         StoreError
-            Naming the first thing that differs.
+            Naming the first difference.
         """
         for name, what in (("model_sha256", "model"), ("output", "output"), ("dtype", "dtype")):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
                 has_own = what == "model" and self.output != "probabilities"
-                own = f"continue with its own (--model {place}), " if has_own else ""
+                own = f"continue with its own (--model {location}), " if has_own else ""
                 raise StoreError(
-                    f"{place}: holds rows of another {what} ({theirs[:16]}, not {mine[:16]}); "
-                    f"{own}write to another file with -o, or delete it"
+                    f"{location}: holds rows of another {what} ({theirs[:16]}, not {mine[:16]}); "
+                    f"{own}choose another output with -o, or delete the store"
                 )
 
     def merged(self, other: "Header") -> "Header":
-        """Give the header of both files' rows together; `other` is the later."""
+        """Give one header for the rows of both files; `other` is the later."""
         return replace(
             self,
             root=other.root,
@@ -181,10 +175,8 @@ class Header:
 @cache
 def _versions() -> dict[str, str]:
     names = ("headstart", "onnxruntime", "onnxruntime-gpu", "pillow", "numpy", "h5py")
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions

@@ -1,4 +1,4 @@
-"""The files that a store consists of, and how the rows of several become one table."""
+"""The files that a store consists of, their names, and how the rows of several files are joined."""
 
 import os
 import re
@@ -15,50 +15,61 @@ from headstart.extract.errors import StoreError
 from headstart.extract.store.schema import REMOVED, ROW_DTYPES, Header, Rows
 from headstart.files.urls import is_url, without_scheme
 
-SHARD = re.compile(r"part-\d{8,}-([0-9a-f]{16})\.h5")
+SHARD = re.compile(r"part-(?P<number>\d{8,})-(?P<digest>[0-9a-f]{16})\.h5")
 PARTS = ".parts"
-"""What is added to a single file's name for the folder of its shards, while a run is under way."""
+"""Ends the name of the folder of shards that a run keeps next to a single-file store."""
 MODEL_FILE = "model.onnx"
 """The model's name in a folder of shards; in a single file it is the dataset ``model``."""
 
 
-def is_store(place: str | os.PathLike[str]) -> bool:
-    """Tell an embedding store from a folder of images: by its name, or a folder by what lies in it."""
-    found = Path(without_scheme(os.fspath(place)))
-    if is_url(place) and not found.is_absolute():
-        return found.suffix in (".h5", ".hdf5", ".emb")
-    return bool(shards_of(found)) if found.is_dir() else found.suffix in (".h5", ".hdf5")
+def shard_name(number: int, digest: str) -> str:
+    """Name a shard by its number, which orders the shards of a folder, and its digest."""
+    return f"part-{number:08d}-{digest[:16]}.h5"
 
 
-def files_of(path: str | os.PathLike[str]) -> list[Path]:
-    """Give the files that a store consists of: itself, or a folder's shards.
-
-    Raises
-    ------
-    StoreError
-        Where its run has not finished.
-    """
-    place = Path(path)
-    if place.is_dir():
-        return shards_of(place)
-    parts = place.with_name(place.name + PARTS)
-    if not place.exists() and parts.is_dir():
-        raise StoreError(
-            f"{place}: its run has not finished; run the same embed command again, or read the rows so far from {parts}"
-        )
-    return [place]
+def next_number(folder: Path) -> int:
+    """Give the number after those of all shards in a folder; the first is 1."""
+    last = [SHARD.fullmatch(path.name) for path in shards_of(folder)[-1:]]
+    return max((int(match["number"]) + 1 for match in last if match), default=1)
 
 
 def shards_of(folder: Path) -> list[Path]:
     """List a folder's finished shards, in the order in which they were written."""
     try:
         return sorted(path for path in folder.iterdir() if SHARD.fullmatch(path.name))
-    except FileNotFoundError:  # a run that finishes deletes it
+    except FileNotFoundError:  # a run that finishes deletes the folder
         return []
 
 
+def is_store(path: str | os.PathLike[str]) -> bool:
+    """Tell an embedding store from a folder of images: a folder by its content, anything else by its name."""
+    local = Path(without_scheme(os.fspath(path)))
+    if is_url(path) and not local.is_absolute():
+        return local.suffix in (".h5", ".hdf5", ".emb")
+    return bool(shards_of(local)) if local.is_dir() else local.suffix in (".h5", ".hdf5")
+
+
+def files_of(path: Path) -> list[Path]:
+    """Give the files of a store: itself, or a folder's shards.
+
+    Raises `StoreError` if there are no shards, or the run that writes the store has not finished.
+    """
+    if path.is_dir():
+        if files := shards_of(path):
+            return files
+        raise StoreError(
+            f"{path}: expected an embedding store, found a folder without finished shards; run `headstart embed`"
+        )
+    parts = path.with_name(path.name + PARTS)
+    if not path.exists() and parts.is_dir():
+        raise StoreError(
+            f"{path}: its run has not finished; run the same embed command again, or read the rows so far from {parts}"
+        )
+    return [path]
+
+
 def relabelled(labels: NDArray[np.int32], own: tuple[str, ...], classes: tuple[str, ...]) -> NDArray[np.int32]:
-    """Give label codes into `classes` for codes into `own`; -1 for a class that is not there."""
+    """Turn codes into `own` into codes into `classes`; -1 for a class that is not among them."""
     if own == classes:
         return labels
     code = {name: number for number, name in enumerate(classes)}
@@ -68,81 +79,70 @@ def relabelled(labels: NDArray[np.int32], own: tuple[str, ...], classes: tuple[s
 
 
 def only_used_classes(header: Header, rows: Rows) -> tuple[Header, Rows]:
-    """Drop the classes that no row has, and number the others anew."""
+    """Drop the classes that no row has, and renumber the others."""
     used = set(np.unique(rows.label).tolist())
     classes = tuple(name for code, name in enumerate(header.classes) if code in used)
     return replace(header, classes=classes), replace(rows, label=relabelled(rows.label, header.classes, classes))
 
 
-def joined(parts: Sequence[tuple[Header, Rows]], place: object) -> tuple[Header, Rows]:
-    """Give the rows of several files one after the other, under one header.
+def joined(parts: Sequence[tuple[Header, Rows]], location: object) -> tuple[Header, Rows]:
+    """Concatenate the rows of several files under one header.
 
-    Raises
-    ------
-    StoreError
-        Where they were not made by one model.
+    Raises `StoreError` if they were not made by one model.
     """
     if len(parts) == 1:
         return parts[0]
-    header, columns = _under_one_header(parts, place)
+    header, columns = _under_one_header(parts, location)
     return header, Rows(**{name: np.concatenate(columns[name]) for name in ROW_DTYPES})
 
 
-def in_order(parts: list[tuple[Header, Rows]], place: object) -> tuple[Header, Rows, NDArray[np.int64]]:
-    """Give the rows to be seen, in order of path, under one header with the classes that they have.
+def in_order(parts: list[tuple[Header, Rows]], location: object) -> tuple[Header, Rows, NDArray[np.int64]]:
+    """Give the latest row per path, in order of path, under one header with the classes that these rows have.
 
-    With many rows every copy of them counts: `parts` is emptied, and each column of it let go once it is in order.
-
-    Returns
-    -------
-    The header, the rows, and the number that each of them has, the parts one after the other.
-
-    Raises
-    ------
-    StoreError
-        As `joined`.
+    To hold few copies of the rows, `parts` is emptied and each column is freed once it is in order. The third result is
+    the position of each row in the concatenated parts. Raises as `joined`.
     """
-    header, columns = _under_one_header(parts, place)
+    header, columns = _under_one_header(parts, location)
     parts.clear()
-    numbers = latest_rows(*(np.concatenate(columns[name]) for name in ("path", "status")))
-    place_of = np.full(sum(map(len, columns["path"])), -1)
-    place_of[numbers] = np.arange(len(numbers))
-    rows = Rows(**{name: _placed(columns.pop(name), place_of, len(numbers)) for name in ROW_DTYPES})
-    return *only_used_classes(header, rows), numbers
+    positions = latest_rows(*(np.concatenate(columns[name]) for name in ("path", "status")))
+    rank = np.full(sum(map(len, columns["path"])), -1)
+    rank[positions] = np.arange(len(positions))
+    rows = Rows(**{name: _by_rank(columns.pop(name), rank, len(positions)) for name in ROW_DTYPES})
+    return *only_used_classes(header, rows), positions
 
 
 def _under_one_header(
-    parts: Sequence[tuple[Header, Rows]], place: object
+    parts: Sequence[tuple[Header, Rows]], location: object
 ) -> tuple[Header, dict[str, list[NDArray[Any]]]]:
     header = reduce(Header.merged, [own for own, _ in parts])
     for own, _ in parts:
-        header.require_same_origin(own, place)
+        header.require_same_origin(own, location)
     columns = {name: [getattr(rows, name) for _, rows in parts] for name in ROW_DTYPES}
     columns["label"] = [relabelled(rows.label, own.classes, header.classes) for own, rows in parts]
     return header, columns
 
 
-def _placed(parts: list[NDArray[Any]], place_of: NDArray[np.int64], n: int) -> NDArray[Any]:
-    """Put each value of the parts, one after the other, at its place among n; those of place -1 are left out."""
-    if len(parts) == 1 and n == len(place_of) and bool((place_of == np.arange(n)).all()):
+def _by_rank(parts: list[NDArray[Any]], rank: NDArray[np.int64], n: int) -> NDArray[Any]:
+    """Sort the concatenated values of the parts by their rank among n; values of rank -1 are left out."""
+    if len(parts) == 1 and n == len(rank) and bool((rank == np.arange(n)).all()):
         return parts[0]
     result = np.empty((n, *parts[0].shape[1:]), np.result_type(*{part.dtype for part in parts}))
     start = 0
     while parts:
         part = parts.pop(0)
-        places = place_of[start : start + len(part)]
-        result[places[places >= 0]] = part[places >= 0]
+        ranks = rank[start : start + len(part)]
+        result[ranks[ranks >= 0]] = part[ranks >= 0]
         start += len(part)
     return result
 
 
 def latest_rows(path: NDArray[np.bytes_], status: NDArray[np.int8]) -> NDArray[np.int64]:
-    """Pick the rows to be seen: in order of path, the last of each, without the removed."""
-    if bool((path[1:] > path[:-1]).all()):  # as one finished file has them
+    """Give the positions, in order of path, of the last row per path, unless that row is `REMOVED`."""
+    if bool((path[1:] > path[:-1]).all()):  # true of a finished single file
         return np.flatnonzero(status != REMOVED)
     order = np.argsort(path, kind="stable")
     paths = path[order]
     is_last = np.append(paths[1:] != paths[:-1], True) if len(paths) else np.zeros(0, bool)
-    del paths  # as large as what it was taken from
+    del paths  # as large as `path` itself
     present: NDArray[np.int64] = order[is_last & (status[order] != REMOVED)]
     return present

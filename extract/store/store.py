@@ -1,4 +1,4 @@
-"""Reading an embedding store: one HDF5 file, or a folder of them, seen as one table in order of path."""
+"""Reading an embedding store: one HDF5 file, or a folder of them, as one sequence of rows in order of path."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from headstart.extract.errors import StoreError
 from headstart.extract.inference.model import Model, parse_model
 from headstart.extract.sources.items import SPLITS
 from headstart.extract.store.hdf5 import own_dataset, states_digest
-from headstart.extract.store.remote_copy import local_copy, named
+from headstart.extract.store.remote_copy import local_copy, naming_url
 from headstart.extract.store.schema import EMBEDDED, FAILED, Header, Rows
 from headstart.extract.store.shard_reader import ShardReader, Span
 from headstart.extract.store.shards import MODEL_FILE, files_of, in_order, joined
@@ -22,14 +22,14 @@ from headstart.files.errors import one_line
 
 BLOCK_ROWS, BLOCK_BYTES, SCATTERED_BYTES = 1024, 64 << 20, 256 << 20
 FILES_AT_ONCE = 512
-"""Files whose columns are joined at once: ten thousand times eight small arrays leave memory in pieces."""
+"""Files whose columns are joined at once: ten thousand times eight small arrays would fragment the memory."""
 
 
 @dataclass(frozen=True)
 class Store:
-    """An embedding store that has been opened for reading: all of its rows but the vectors are in memory.
+    """An embedding store that is open for reading: all but the vectors are in memory.
 
-    Rows are in order of path. A later row for a path takes the place of an earlier one.
+    Rows are in order of path. A later row for a path replaces an earlier one.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Store:
     rows
         The columns, `Rows`, of length n.
     files, roots
-        What it consists of, and the folder of images that each file was written for.
+        The files of the store, and the folder of images that each file was written for.
     """
 
     location: Path
@@ -78,7 +78,7 @@ class Store:
 
     @property
     def is_embedded(self) -> NDArray[np.bool_]:
-        """bool, (n,): False where the image failed."""
+        """bool, (n,): False if the image failed."""
         embedded: NDArray[np.bool_] = self.rows.status == EMBEDDED
         return embedded
 
@@ -89,7 +89,7 @@ class Store:
         return {os.fsdecode(self.rows.path[i]): self.rows.reason[i].decode("utf-8", "replace") for i in failed}
 
     def root_of(self, row: int) -> str:
-        """Give the root that a row was written for; after a run that was cut off it may differ from the header's."""
+        """Give the root that a row was written for; after an interrupted run it may differ from the header's."""
         return self.roots[int(self._file[row])]
 
     def embeddings(self, which: NDArray[Any] | None = None) -> NDArray[np.float32]:
@@ -102,19 +102,19 @@ class Store:
 
         Returns
         -------
-        float32, (m, d), or (m, h, w, c) of a network that is cut, in the order asked for; NaN for a row that failed.
+        float32, (m, d), or (m, h, w, c) for tensors at a cut, in the order asked for; NaN for a failure.
 
         Raises
         ------
         StoreError
-            Where another run has replaced the store since it was opened.
+            If another run has replaced the store since it was opened.
         """
         chosen = np.arange(len(self)) if which is None else np.asarray(which)
         if chosen.dtype == bool:
             chosen = np.flatnonzero(chosen)
         result = np.empty((len(chosen), *self.header.shape), np.float32)
         files = self._file[chosen]
-        order = np.argsort(files, kind="stable")  # one file after the other, each looked at once
+        order = np.argsort(files, kind="stable")  # file by file, so that each is opened once
         for mine in np.split(order, np.flatnonzero(np.diff(files[order])) + 1) if len(order) else ():
             number = int(files[mine[0]])
             file, digest, vectors = self.files[number], self._digests[number], self._vectors[number]
@@ -131,10 +131,10 @@ class Store:
             yield chosen, self.embeddings(chosen)
 
     def blocks(self, which: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
-        """Give the vectors of rows a block at a time.
+        """Give the vectors of rows in blocks that fit in memory.
 
-        Of `BLOCK_ROWS`, less where rows are long, or of `SCATTERED_BYTES` where neighbours lie in many files: each is
-        opened for every block.
+        A block has `BLOCK_ROWS`, fewer if rows are long; or `SCATTERED_BYTES` if adjacent rows lie in many files, each
+        of which is opened per block.
         """
         changes = np.count_nonzero(np.diff(self._file[which]))
         few, many = (max(1, size // (4 * self.header.dim)) for size in (BLOCK_BYTES, SCATTERED_BYTES))
@@ -148,74 +148,68 @@ class Store:
         return replace(self, header=header, rows=rows, _file=self._file[which], _position=self._position[which])
 
     def model(self) -> Model:
-        """Give the model that made this store, which it carries.
+        """Give the model that made the rows, which the store contains.
 
         Raises
         ------
         StoreError
-            Where it is not there, or not the one that the rows were made with.
+            If it is missing, or is another one.
         """
         model = parse_model(_model_bytes(self.location), f"{self.location} (the model inside)")
         if model.sha256 != self.header.model_sha256:
-            raise StoreError(
-                f"{self.location}: the model that it carries is not the one that made its rows; embed again"
-            )
+            raise StoreError(f"{self.location}: its model is not the one that made its rows; embed again")
         return model
 
 
 def open_store(path: str | os.PathLike[str]) -> Store:
-    """Open a store: a file, or a folder of shards, here or at a URL, of which a copy is fetched first.
+    """Open a store: a file or a folder of shards, here or at a URL, which is downloaded first.
 
     Every file is compared with its digest before it is parsed.
 
     Raises
     ------
     StoreError
-        Where there is none, or a file is damaged, unfinished or of another schema.
+        If there is none, or a file is damaged, unfinished or of another schema.
     """
-    place = local_copy(path)
-    with named(place, path):
-        return open_files(place, files_of(place))
+    local = local_copy(path)
+    with naming_url(local, path):
+        return open_files(local, files_of(local))
 
 
-def open_files(place: Path, files: Sequence[Path]) -> Store:
-    """Open store files as one, the later before the earlier where both have a path.
+def open_files(location: Path, files: Sequence[Path]) -> Store:
+    """Open at least one file as one store; rows of later files replace those of earlier ones.
 
     Raises
     ------
     StoreError
-        As `open_store`; also where they were not made by one model.
+        As `open_store`; also if the files were not made by one model.
     """
-    if not files:
-        raise StoreError(
-            f"{place}: expected an embedding store, found a folder without finished shards; run `headstart embed`"
-        )
     digests, vectors, roots, counts, parts = [], [], [], [], []
     reader = ShardReader()
     for start in range(0, len(files), FILES_AT_ONCE):
-        tables = [reader.read(file) for file in files[start : start + FILES_AT_ONCE]]
-        for table in tables:
-            digests.append(table.digest)
-            vectors.append(table.vectors)
-            roots.append(table.header.root)
-            counts.append(len(table.rows))
-        parts.append(joined([(table.header, table.rows) for table in tables], place))
-        del tables, table
-    header, rows, row_of = in_order(parts, place)
-    files_of_rows = np.repeat(np.arange(len(files), dtype=np.int32), counts)[row_of]
+        shards = [reader.read(file) for file in files[start : start + FILES_AT_ONCE]]
+        for shard in shards:
+            digests.append(shard.digest)
+            vectors.append(shard.vectors)
+            roots.append(shard.header.root)
+            counts.append(len(shard.rows))
+        parts.append(joined([(shard.header, shard.rows) for shard in shards], location))
+        del shards, shard
+    header, rows, row_of = in_order(parts, location)
+    file_of = np.repeat(np.arange(len(files), dtype=np.int32), counts)[row_of]
     positions = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])[row_of]
-    held = tuple(files), tuple(digests), tuple(vectors), tuple(roots)
-    return Store(place, header, rows, *held, files_of_rows, positions)
+    of_files = tuple(files), tuple(digests), tuple(vectors), tuple(roots)
+    return Store(location, header, rows, *of_files, file_of, positions)
 
 
 def _read_vectors(file: Path, digest: str, vectors: Span, positions: NDArray[np.int32]) -> NDArray[Any]:
     try:
         with open(file, "rb") as opened:
-            if not states_digest(opened, digest):  # asked of the open file: a later replacement does not reach it
-                raise StoreError(f"{file}: was replaced by another run since it was opened; open it again")
+            if not states_digest(opened, digest):  # of the open file: a later replacement does not affect it
+                raise StoreError(f"{file}: another run has replaced it since it was opened; reopen the store")
             return _at_positions(opened, vectors, positions)
     except FileNotFoundError:
-        raise StoreError(f"{file}: is gone since the store was opened; open it again") from None
+        raise StoreError(f"{file}: was removed since the store was opened; reopen the store") from None
     except (OSError, ValueError) as error:
         raise StoreError(f"{file}: cannot be read: {one_line(error)}") from None
 
@@ -225,22 +219,20 @@ def _at_positions(file: BinaryIO, vectors: Span, positions: NDArray[np.int32]) -
     if last - first < 4 * len(positions):
         return vectors.read(file, first, last + 1 - first)[positions - first]
     rising, where = np.unique(positions, return_inverse=True)
-    ends = np.append(np.flatnonzero(np.diff(rising) > 1) + 1, len(rising))  # of what lies side by side
-    starts = np.append(0, ends[:-1])
-    runs = [vectors.read(file, int(rising[start]), int(end - start)) for start, end in zip(starts, ends, strict=True)]
-    return np.concatenate(runs)[where]
+    runs = np.split(rising, np.flatnonzero(np.diff(rising) > 1) + 1)
+    return np.concatenate([vectors.read(file, int(run[0]), len(run)) for run in runs])[where]
 
 
-def _model_bytes(place: Path) -> bytes:
-    if place.is_dir():
+def _model_bytes(location: Path) -> bytes:
+    if location.is_dir():
         try:
-            return (place / MODEL_FILE).read_bytes()
+            return (location / MODEL_FILE).read_bytes()
         except OSError as error:
-            raise StoreError(f"{place / MODEL_FILE}: cannot be read: {error.strerror}; embed again") from None
-    with h5py.File(place, "r") as table:
-        if "model" not in table:
-            raise StoreError(f"{place}: carries no model; embed again")
+            raise StoreError(f"{location / MODEL_FILE}: cannot be read: {error.strerror}; embed again") from None
+    with h5py.File(location, "r") as file:
+        if "model" not in file:
+            raise StoreError(f"{location}: contains no model; embed again")
         try:
-            return bytes(own_dataset(table, "model")[:].tobytes())
+            return bytes(own_dataset(file, "model")[:].tobytes())
         except StoreError as error:
-            raise StoreError(f"{place}: {error}; embed again") from None
+            raise StoreError(f"{location}: {error}; embed again") from None

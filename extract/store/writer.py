@@ -1,4 +1,4 @@
-"""Writing an embedding store: shards that are never touched again, and their compaction into a single file."""
+"""Writing an embedding store: shards that are never modified, and their compaction into a single file."""
 
 import io
 import shutil
@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,33 +17,26 @@ from headstart.extract.store.lock import locked
 from headstart.extract.store.reuse import ReusableRows
 from headstart.extract.store.rows import Outcome, columns_of, removed_rows, to_rows, to_vectors
 from headstart.extract.store.schema import DTYPES, Header, Rows
-from headstart.extract.store.shards import MODEL_FILE, PARTS, only_used_classes, shards_of
+from headstart.extract.store.shards import MODEL_FILE, PARTS, next_number, only_used_classes, shard_name, shards_of
 from headstart.extract.store.store import Store, open_files
 from headstart.files.atomic import TEMPORARY, atomic_file, check_output, remove_unfinished, sync_folder, write_all
 from headstart.files.errors import OutputError
 
 ROWS_A_SHARD = 512
 SECONDS_A_SHARD = 5.0
-"""A kill costs at most what one shard holds: this many rows, or what came in this many seconds."""
+"""A kill costs at most one shard: this many rows, or the rows of this many seconds."""
 
 
 class StoreWriter:
-    """Adds rows to a store under its lock; a context manager.
-
-    Parameters
-    ----------
-    output
-        A single file, or a folder of shards (`is_folder`).
-    header
-        Of the rows that will be written.
-    model
-        What makes them; the store carries it.
+    """Adds rows of one header and their model to a store, under its lock; a context manager.
 
     Attributes
     ----------
-    known : KnownRows
-        What is stored already.
-    removed : int
+    output
+        A single file, or a folder of shards (`is_folder`).
+    known
+        The rows that are stored already.
+    removed
         Rows that `finish` dropped.
     """
 
@@ -54,44 +46,41 @@ class StoreWriter:
         self.folder = output if self.is_folder else output.with_name(output.name + PARTS)
         self.known = ReusableRows(None, header.root)
         self.removed = 0
-        self._next = 0  # of the next shard; 0: to be looked up
+        self._next = 0  # number of the next shard; 0: not known yet
         self._pending: list[Outcome] = []
         self._last_commit = time.monotonic()
         self._cleanup = ExitStack()
 
     def __enter__(self) -> "StoreWriter":
         check_output(self.output, self.is_folder)
-        try:
-            self._cleanup.enter_context(locked(lock_of(self.output), self.output))
-            remove_unfinished(self.folder)
-            remove_unfinished_of(self.output)
-            self._read_known()
-            self.folder.mkdir(exist_ok=True)
-            sync_folder(self.folder.parent)
-        except OSError as error:
-            self._cleanup.close()
-            raise OutputError(f"{self.folder}: cannot be written: {error.strerror or error}") from None
-        except BaseException:
-            self._cleanup.close()
-            raise
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(lock_of(self.output), self.output))
+                remove_unfinished(self.folder)
+                remove_unfinished_of(self.output)
+                if files := self._files():
+                    store = open_files(self.output, files)
+                    self.header.require_same_origin(store.header, self.output)
+                    self.known = ReusableRows(store, self.header.root)
+                self.folder.mkdir(exist_ok=True)
+                sync_folder(self.folder.parent)
+            except OSError as error:
+                raise OutputError(f"{self.folder}: cannot be written: {error.strerror or error}") from None
+            self._cleanup = stack.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self.commit()  # also after Ctrl-C: what is finished counts
+    def __exit__(self, *_: object) -> None:
+        with self._cleanup:
+            self.commit()  # also after Ctrl-C: finished rows count
             with suppress(OSError):
-                self.folder.rmdir()  # empty where nothing was written
-        finally:
-            self._cleanup.close()
+                self.folder.rmdir()  # empty if nothing was written
 
     def add(self, outcome: Outcome) -> Outcome:
-        """Take a row; it counts once it is committed, which happens by itself from time to time.
+        """Take a row; it is durable after the next commit, which happens by itself from time to time.
 
         Returns
         -------
-        The row as it will be stored: a failure where the vector does not fit the store's dtype.
+        The row as it will be stored: a failure if the vector does not fit the store's dtype.
         """
         outcome = fitting(outcome, self.header)
         self._pending.append(outcome)
@@ -101,7 +90,7 @@ class StoreWriter:
         return outcome
 
     def commit(self) -> None:
-        """Write what is pending as one durable shard."""
+        """Write the rows since the last commit as one durable shard."""
         if self._pending:
             rows = to_rows(self._pending, self.header.classes)
             self._write_shard(rows, to_vectors(self._pending, self.header))
@@ -109,10 +98,10 @@ class StoreWriter:
         self._last_commit = time.monotonic()
 
     def finish(self, gone: Sequence[bytes] = ()) -> Store:
-        """Commit, drop the rows of these paths (see `KnownRows.gone`), and give the finished store."""
+        """Commit, drop the rows of the paths that are gone, and give the finished store."""
         self.commit()
         self.removed = len(gone)
-        if not self._files():  # no images at all fell to this run: that too is a result
+        if not self._files():  # this run had no images: an empty store is a result too
             self._write_shard(removed_rows([]), np.empty((0, *self.header.shape)))
         if self.is_folder:
             if gone:
@@ -125,14 +114,11 @@ class StoreWriter:
         return open_files(self.output, [self.output])
 
     def discard(self) -> None:
-        """Delete the shards, once something else holds what was in them.
+        """Delete the shards, once another file holds their rows.
 
-        The last first: whoever reads them meanwhile sees a beginning of the rows, or misses a shard that it has listed.
+        The last shard goes first: a reader meanwhile sees the first rows, or misses a shard that it has listed.
 
-        Raises
-        ------
-        OutputError
-            Where the system refuses.
+        Raises `OutputError` if the system refuses.
         """
         try:
             for shard in reversed(shards_of(self.folder)):
@@ -141,66 +127,51 @@ class StoreWriter:
         except OSError as error:
             raise OutputError(f"{self.folder}: cannot be deleted: {error.strerror or error}") from None
 
+    def begin_shards(self) -> int:
+        """Store the model, and give the number of the next shard.
+
+        The caller may write shards from this number on; this writer numbers its next one after them.
+        """
+        path = self.folder / MODEL_FILE
+        if not path.exists() or path.read_bytes() != self._model.data:
+            with atomic_file(path) as file:
+                write_all(file, self._model.data)
+        self._next = 0
+        return next_number(self.folder)
+
     def _files(self) -> list[Path]:
         base = [self.output] if not self.is_folder and self.output.exists() else []
         return [*base, *shards_of(self.folder)]
 
-    def _read_known(self) -> None:
-        files = self._files()
-        if files:
-            store = open_files(self.output, files)
-            self.header.require_same_origin(store.header, self.output)
-            self.known = ReusableRows(store, self.header.root)
-
-    def _place_model(self) -> None:
-        place = self.folder / MODEL_FILE
-        if not place.exists() or place.read_bytes() != self._model.data:
-            with atomic_file(place) as file:
-                write_all(file, self._model.data)
-
     def _write_shard(self, rows: Rows, vectors: NDArray[np.floating]) -> None:
-        """Write one shard under the name of its digest; its rows count once the name does."""
         number = self._next or self.begin_shards()
         self._next = number + 1  # even if the write fails: a shard in doubt and the next one share no number
         write_shard(self.folder, self.header, number, rows, vectors)
 
-    def begin_shards(self) -> int:
-        """Make the folder ready for shards, and give the number of the next one.
-
-        The caller may write shards from this number on: this writer's next one is then numbered after them.
-        """
-        self._place_model()
-        self._next = 0
-        last = shards_of(self.folder)[-1:]
-        return int(last[0].name.split("-")[1]) + 1 if last else 1
-
 
 def fitting(outcome: Outcome, header: Header) -> Outcome:
-    """Give the outcome as it will be stored: a failure where its vector does not fit the store's dtype."""
+    """Give the outcome as it will be stored: a failure if its vector does not fit the store's dtype."""
     if outcome.vector is None or np.abs(outcome.vector).max() <= np.finfo(DTYPES[header.dtype]).max:
         return outcome
     reason = f"its {header.output} does not fit {header.dtype} (infinite, or too large)"
     return replace(outcome, vector=None, reason=reason)
 
 
-def write_shard(folder: Path, header: Header, sequence: int, rows: Rows, vectors: NDArray[np.floating]) -> Path:
-    """Write rows and their vectors, (n, *shape), durably, as one shard of this number under the name of its digest."""
+def write_shard(folder: Path, header: Header, number: int, rows: Rows, vectors: NDArray[np.floating]) -> Path:
+    """Write rows and their vectors, (n, *shape), durably as the shard of this number."""
     columns = {**columns_of(rows), header.output: Column.of(vectors.astype(DTYPES[header.dtype]))}
-    built = io.BytesIO()
-    digest = write_into(built, header.to_attributes(), columns)
-    place = folder / f"part-{sequence:08d}-{digest[:16]}.h5"
-    with atomic_file(place) as file:
-        write_all(file, built.getbuffer())
-    return place
+    content = io.BytesIO()
+    digest = write_into(content, header.to_attributes(), columns)
+    path = folder / shard_name(number, digest)
+    with atomic_file(path) as file:
+        write_all(file, content.getbuffer())
+    return path
 
 
 def compact(output: Path, store: Store, model: Model, *, root: str | None = None, gone: Collection[bytes] = ()) -> None:
-    """Write a store's rows, but those of the paths that are gone, into one file: in order of path, in bounded memory.
+    """Write a store's rows, except those of the paths that are gone, into one file, in bounded memory.
 
-    Parameters
-    ----------
-    root
-        The folder of the images, if it is another by now.
+    `root` is the folder of the images, if it has moved.
     """
     keep, rows = np.arange(len(store)), store.rows
     if gone:
@@ -222,21 +193,18 @@ def lock_of(output: Path) -> Path:
 
 
 def is_folder_store(output: Path) -> bool:
-    """Tell whether a store is kept as a folder of shards: it is one already, or is named like one (.emb, .parts)."""
+    """Tell whether a store is a folder of shards: it is one already, or is named like one (.emb, .parts)."""
     return output.suffix in (".emb", PARTS) or (output.is_dir() and bool(shards_of(output)))
 
 
 def remove_unfinished_of(output: Path) -> None:
-    """Delete what a killed run left beside a single output file.
+    """Delete temporary files that a killed run left next to a single output file.
 
-    Raises
-    ------
-    OutputError
-        Where the system refuses.
+    Raises `OutputError` if the system refuses.
     """
     for leftover in output.parent.glob(f"{TEMPORARY}*"):
         process = leftover.name.removeprefix(TEMPORARY).removesuffix(f"-{output.name[-100:]}")
-        if process.isdigit():  # or it belongs to another file
+        if process.isdigit():  # otherwise it belongs to another file
             try:
                 leftover.unlink(missing_ok=True)
             except OSError as error:

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written aside with a checked loop, synced, renamed, their folder synced."""
+"""Files that appear whole or not at all: written under a temporary name, synced, and renamed."""
 
 import os
 import re
@@ -11,22 +11,22 @@ from headstart.files.errors import OutputError
 from headstart.files.urls import is_url, without_scheme
 
 TEMPORARY = ".tmp-"
-"""How the names of unfinished files begin; whoever holds the lock of their folder may delete them."""
+"""Begins the names of unfinished files; the holder of their folder's lock may delete them."""
 
 
 def check_outside(path: str | os.PathLike[str], images: str | os.PathLike[str]) -> None:
-    """Refuse an output inside the folder of images, where the next run would take it for one of them.
+    """Refuse an output inside the folder of images, where the next run would take it for an image.
 
     Raises
     ------
     OutputError
-        Naming a place that will do.
+        Naming an output that is allowed.
     """
     output, source = without_scheme(os.fspath(path)), without_scheme(os.fspath(images))
-    root, place = source.rstrip("/"), output
+    root, target = source.rstrip("/"), output
     if not is_url(output):
-        root, place = os.path.realpath(source), os.path.realpath(output)
-    if (is_url(root) or os.path.isdir(root)) and place.startswith(os.path.join(root, "")):
+        root, target = os.path.realpath(source), os.path.realpath(output)
+    if (is_url(root) or os.path.isdir(root)) and target.startswith(os.path.join(root, "")):
         better = os.path.join(os.path.dirname(root), os.path.basename(output))
         raise OutputError(f"{path}: lies inside the folder of images {images}; write it elsewhere, as with -o {better}")
 
@@ -51,12 +51,12 @@ def check_output(path: Path, is_folder: bool = False) -> None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Give an unbuffered file that takes the place of `path` when the block ends well, and vanishes otherwise.
+    """Give an unbuffered file that replaces `path` if the block succeeds, and is deleted otherwise.
 
     Raises
     ------
     OutputError
-        Where the system refuses a write (a full disk, say); `path` is then what it was.
+        If the system refuses a write (a full disk, for example); `path` is then unchanged.
     """
     temporary = path.parent / f"{TEMPORARY}{os.getpid()}-{path.name[-100:]}"
     try:
@@ -74,7 +74,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def _discard(temporary: Path) -> None:
-    """Delete a file if the system lets us; on a disk that fails it will not, and the next run does it."""
+    """Delete a file if the system allows it; otherwise the next run does."""
     with suppress(OSError):
         temporary.unlink(missing_ok=True)
 
@@ -87,7 +87,7 @@ def write_all(file: BinaryIO, data: bytes | memoryview) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable, where the system can."""
+    """Make the names in a folder durable, if the system can."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -98,6 +98,6 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Delete what killed runs left in a folder of ours; to be called by the holder of its lock."""
+    """Delete the temporary files of killed runs in a folder; only the holder of its lock may call this."""
     for leftover in folder.glob(f"{TEMPORARY}*"):
         leftover.unlink(missing_ok=True)

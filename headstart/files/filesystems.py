@@ -11,15 +11,13 @@ from typing import Any
 from headstart.files.errors import LocationError, MissingExtraError, one_line
 
 REQUESTS_AT_ONCE = 32
-
-
 TRIES, FIRST_WAIT, LONGEST_WAIT = 4, 0.2, 10.0
-"""A request that fails is made again after waiting, twice as long each time, give or take a half by chance. (The tools
-of most stores have tried a few times themselves by then.)"""
+"""A failed request is retried after a wait that doubles each time, give or take a random half. (Most clients have
+retried a few times themselves by then.)"""
 
 
 def list_files(files: Any, root: str) -> dict[str, dict[str, Any]]:
-    """List everything below a place; what cannot be listed is an error, and never an empty folder."""
+    """List all files below a folder; a folder that cannot be listed raises, and is never taken for an empty one."""
     from fsspec import AbstractFileSystem
     from fsspec.asyn import AsyncFileSystem
 
@@ -31,7 +29,7 @@ def list_files(files: Any, root: str) -> dict[str, dict[str, Any]]:
     if not is_general:
         found |= with_retries(lambda: files.find(root, detail=True))
         return found
-    pending = [root]  # fsspec's own walk passes over what it cannot list
+    pending = [root]  # fsspec's own walk skips folders that it cannot list
     while pending:
         folder = pending.pop()
         for entry in with_retries(partial(files.ls, folder, detail=True)):
@@ -48,7 +46,7 @@ def read_url(url: str) -> bytes:
     Raises
     ------
     OSError
-        Where it cannot be read.
+        If it cannot be read.
     LocationError, MissingExtraError
         As `open_filesystem`.
     """
@@ -57,12 +55,12 @@ def read_url(url: str) -> bytes:
         return bytes(with_retries(lambda: files.cat_file(path)))
     except FileNotFoundError:
         raise
-    except Exception as error:  # each kind of store raises its own
+    except Exception as error:  # each file system raises its own
         raise OSError(one_line(error)) from None
 
 
 def with_retries(request: Callable[[], Any], ended: threading.Event | None = None) -> Any:
-    """Make a request until it succeeds, is refused for good, has failed `TRIES` times, or nobody waits for it."""
+    """Repeat a request until it succeeds, fails for good or `TRIES` times, or `ended` is set."""
     ended = ended or threading.Event()
     for number in range(1, TRIES):
         try:
@@ -77,14 +75,10 @@ def with_retries(request: Callable[[], Any], ended: threading.Event | None = Non
 
 
 def open_filesystem(url: str) -> tuple[Any, str]:
-    """Give the file system of a URL, and the path there.
+    """Give the file system of a URL, and the path in it.
 
-    Raises
-    ------
-    LocationError
-        If the URL contains a password, or no file system opens it.
-    MissingExtraError
-        If the package for this kind of URL is not installed.
+    Raises `LocationError` if the URL contains a password, or no file system opens it, and `MissingExtraError` if
+    the package for this kind of URL is not installed.
     """
     if "@" in url.partition("://")[2].partition("/")[0]:
         raise LocationError(
@@ -105,12 +99,12 @@ def open_filesystem(url: str) -> tuple[Any, str]:
 
 
 def version_of(entry: dict[str, Any]) -> int:
-    """Give a number that changes with an object: when it was changed, or a digest of all that is said of it."""
+    """Give a number that changes with an object: the time of its last change, or a digest of its metadata."""
     for name in ("LastModified", "last_modified", "mtime", "updated"):
         value = entry.get(name)
         if isinstance(value, datetime):
             return int(value.timestamp() * 1e9)
         if isinstance(value, int | float):
             return int(value * 1e9)
-    said = repr(sorted((name, repr(value)) for name, value in entry.items() if "access" not in name.lower()))
-    return int.from_bytes(hashlib.sha256(said.encode("utf-8", "surrogatepass")).digest()[:7], "big")
+    metadata = repr(sorted((name, repr(value)) for name, value in entry.items() if "access" not in name.lower()))
+    return int.from_bytes(hashlib.sha256(metadata.encode("utf-8", "surrogatepass")).digest()[:7], "big")

@@ -1,4 +1,4 @@
-"""URLs and paths, told apart by their text alone."""
+"""URLs and paths, distinguished by their text alone."""
 
 import os
 

@@ -131,22 +131,6 @@ def door(server, monkeypatch):
         door.shutdown()
 
 
-@pytest.fixture
-def most_held(monkeypatch) -> list[int]:
-    """Note the most bytes that were ever held of what is read ahead at URLs, as the one entry of a list."""
-    from headstart.extract.sources.remote import RemoteReader
-
-    most, original = [0], RemoteReader._read_ahead
-
-    def read_ahead(self, number, run):
-        found = original(self, number, run)
-        most[0] = max(most[0], self._budget._held)
-        return found
-
-    monkeypatch.setattr(RemoteReader, "_read_ahead", read_ahead)
-    return most
-
-
 @pytest.fixture(scope="session")
 def backbone(backbone_bytes, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("backbone") / "backbone.onnx"
@@ -172,9 +156,9 @@ def photos(tmp_path, picture) -> Path:
     """Give a folder of 3 classes with 7 pictures each, one of them without a label, and 3 that fail."""
     folder = tmp_path / "photos"
     for seed in range(21):
-        place = folder / ("cat", "dog", "owl")[seed % 3] / f"{seed:02}.png"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(picture(seed))
+        path = folder / ("cat", "dog", "owl")[seed % 3] / f"{seed:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture(seed))
     (folder / "stray.png").write_bytes(picture(99))
     (folder / "cat" / "broken.jpg").write_bytes(picture(5, "JPEG")[:200])
     (folder / "dog" / "empty.png").write_bytes(b"")

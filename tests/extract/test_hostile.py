@@ -174,10 +174,10 @@ ATTACKS = {
     "a dimension without end": (attribute("dim", 2**62), "does not fit its header"),
     "a dimension that is infinite": (attribute("dim", float("inf")), ""),
     "a dtype of objects": (attribute("dtype", "object"), "does not fit its header"),
-    "a label beyond the classes": (values("label", 7), "codes that mean nothing"),
-    "a label below them": (values("label", -2), "codes that mean nothing"),
-    "a split that is none": (values("split", 9), "codes that mean nothing"),
-    "a status that is none": (values("status", -1), "codes that mean nothing"),
+    "a label beyond the classes": (values("label", 7), "codes without a meaning"),
+    "a label below them": (values("label", -2), "codes without a meaning"),
+    "a split that is none": (values("split", 9), "codes without a meaning"),
+    "a status that is none": (values("status", -1), "codes without a meaning"),
 }
 
 
@@ -228,9 +228,9 @@ def _wrong_type(proto):
 
 def _more_weights_than_there_are(proto):
     tensor = TensorProto(name="kernel", data_type=TensorProto.FLOAT, dims=[10**6, 10**6], raw_data=b"1234")
-    for place in proto.graph.initializer:
-        if place.name == "kernel":
-            place.CopyFrom(tensor)
+    for path in proto.graph.initializer:
+        if path.name == "kernel":
+            path.CopyFrom(tensor)
 
 
 @pytest.mark.parametrize(

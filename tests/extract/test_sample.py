@@ -14,9 +14,9 @@ RULE = ResizeRule(6, 8)
 def greys(tmp_path):
     """Give a folder of 20 pictures, each one of its own grey: 0, 10, 20, ... in the order of their names."""
     for number in range(20):
-        place = tmp_path / "greys" / ("dark" if number < 10 else "light") / f"{number:02}.png"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (9, 9), 10 * number).save(place)
+        path = tmp_path / "greys" / ("dark" if number < 10 else "light") / f"{number:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (9, 9), 10 * number).save(path)
     return tmp_path / "greys"
 
 

@@ -341,7 +341,7 @@ def test_inspect_tells_what_a_file_is(cli, line, expected):
         ("evaluate {store} --classifier {backbone}", "backbone.onnx", "expected a classifier, found a backbone"),
         ("score {photos} --classifier {newer} -o p.csv", "newer.onnx", "schema 1, found 2 of another version"),
         ("score {photos} --classifier {truncated_classifier} -o p.csv", "cut.onnx", "export it again"),
-        ("score {photos} --classifier {classifier} -o p.csv --shard 3", "'3'", "expected a shard as 3/16"),
+        ("score {photos} --classifier {classifier} -o p.csv --shard 3", "'3'", "expected a shard such as 3/16"),
         ("score {photos} --classifier gone.onnx -o p.csv", "gone.onnx", "no such file"),
         ("score {other_store} --classifier {classifier} -o p.csv", "other.h5", "embed the images with the same"),
         ("score {truncated} --classifier {classifier} -o p.csv", "truncated.h5", "damaged (cut off or altered)"),

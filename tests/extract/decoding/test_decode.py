@@ -430,10 +430,10 @@ def test_running_out_of_memory_is_a_reason(monkeypatch):
     assert refusal(encoded(corners(), "PNG")) == "not enough memory to decode it"
 
 
-@pytest.mark.parametrize("said", ["out of memory error when reading image file", "allocation failed: Out of memory"])
-def test_a_decoder_that_says_it_lacked_memory_is_believed(monkeypatch, said):
+@pytest.mark.parametrize("message", ["out of memory error when reading image file", "allocation failed: Out of memory"])
+def test_a_decoder_that_says_it_lacked_memory_is_believed(monkeypatch, message):
     def refuse(*_):
-        raise OSError(said)
+        raise OSError(message)
 
     monkeypatch.setattr("headstart.extract.decoding.decode._to_rgb", refuse)
     with pytest.raises(OutOfMemoryError, match="not enough memory to decode it"):

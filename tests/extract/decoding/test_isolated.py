@@ -169,7 +169,7 @@ def test_an_image_is_tried_again_where_its_process_died(decoder, slow, number):
 @pytest.mark.parametrize(
     ("number", "kind", "reason"),
     [
-        (signal.SIGKILL, OutOfMemoryError, "the decoder was killed, probably for want of memory"),
+        (signal.SIGKILL, OutOfMemoryError, "the decoder was killed, probably for lack of memory"),
         (signal.SIGTERM, TryAgainError, "the decoder was ended from outside (signal 15)"),
         (signal.SIGSEGV, DecodeError, "the decoder crashed (SIGSEGV)"),
         (signal.SIGABRT, DecodeError, "the decoder crashed (SIGABRT)"),
@@ -207,8 +207,8 @@ def test_memory_is_limited_and_the_process_goes_on(decoder, picture):
     for _ in range(3):
         fault = refusal(one, encoded((4000, 4000)))
         assert (type(fault), str(fault)) == (OutOfMemoryError, "not enough memory to decode it (24 MB were allowed)")
-    assert "VmHWM" in (said := Path(f"/proc/{one.pid}/status").read_text())
-    assert int(said.partition("VmHWM:")[2].split()[0]) < 60 << 10
+    assert "VmHWM" in (message := Path(f"/proc/{one.pid}/status").read_text())
+    assert int(message.partition("VmHWM:")[2].split()[0]) < 60 << 10
     np.testing.assert_array_equal(one.decode(picture(3)), decode(picture(3), RULE))
 
 
@@ -470,9 +470,11 @@ def test_a_store_is_the_same_with_and_without(photos, backbone, tmp_path):
 
 
 INTERRUPTED = """
+import signal
 import sys
 from headstart.extract import EngineOptions, embed
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started us with it ignored
 
 def listener(progress):
     if progress.done == 5:

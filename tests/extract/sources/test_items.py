@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from headstart.extract.errors import SourceError
+from headstart.extract.sources import folders
 from headstart.extract.sources.find import find_images
 from headstart.extract.sources.items import Item
 
@@ -84,7 +85,7 @@ def test_a_class_called_train_beside_other_classes_is_a_class(tmp_path):
 def test_splits_beside_another_folder_are_refused(tmp_path):
     fill(tmp_path, "train/cat/1.jpg", "val/cat/2.jpg", "models/old.onnx")
     message = refusal(tmp_path)
-    assert "but also the folder 'models', which is none; move it elsewhere" in message
+    assert "but also the folder 'models', which is no split; move it elsewhere" in message
     assert set(message.partition("the splits ")[2].partition(", but")[0].split(", ")) == {"train", "val"}
 
 
@@ -250,17 +251,22 @@ def test_an_unreadable_folder_beside_splits_leaves_them_splits(tmp_path, deny):
 
 def test_a_file_that_vanishes_while_it_is_listed_is_a_failed_item(tmp_path, monkeypatch):
     fill(tmp_path, "1.jpg")
-    monkeypatch.setattr(
-        "headstart.extract.sources.folders._walk", lambda top, prefix, paths, unreadable: paths.append(b"gone.jpg")
-    )
+    listed = folders._entries
+
+    def vanish(folder):
+        entries = listed(folder)
+        (tmp_path / "1.jpg").unlink()
+        return entries
+
+    monkeypatch.setattr(folders, "_entries", vanish)
     assert only_item(tmp_path).reason == "no such file"
 
 
-def refusal(place: Path) -> str:
+def refusal(path: Path) -> str:
     with pytest.raises(SourceError) as caught:
-        find_images(place)
+        find_images(path)
     message = str(caught.value)
-    assert message.startswith(f"{place}: ")
+    assert message.startswith(f"{path}: ")
     assert "\n" not in message
     return message
 

@@ -18,22 +18,22 @@ ROWS = [
 EXPECTED = [("1.jpg", "cat", "train"), ("b/2.jpg", "dog", "val"), ("naïve.jpg", None, "")]
 
 
-def write_csv(place: Path, rows: list[dict], encoding: str = "utf-8") -> None:
+def write_csv(path: Path, rows: list[dict], encoding: str = "utf-8") -> None:
     lines = [",".join(rows[0]), *(",".join(str(value or "") for value in row.values()) for row in rows)]
-    place.write_text("\n".join(lines) + "\n", encoding=encoding)
+    path.write_text("\n".join(lines) + "\n", encoding=encoding)
 
 
-def write_csv_of_a_spreadsheet(place: Path, rows: list[dict]) -> None:
-    write_csv(place, rows, encoding="utf-8-sig")
-    place.write_bytes(place.read_bytes().replace(b"\n", b"\r\n"))
+def write_csv_of_a_spreadsheet(path: Path, rows: list[dict]) -> None:
+    write_csv(path, rows, encoding="utf-8-sig")
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
 
 
-def write_jsonl(place: Path, rows: list[dict]) -> None:
-    place.write_text("\n\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+def write_jsonl(path: Path, rows: list[dict]) -> None:
+    path.write_text("\n\n".join(json.dumps(row) for row in rows), encoding="utf-8")
 
 
-def write_parquet(place: Path, rows: list[dict]) -> None:
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), place)
+def write_parquet(path: Path, rows: list[dict]) -> None:
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
 
 
 WRITERS = {
@@ -64,16 +64,16 @@ def files(tmp_path) -> Path:
     return tmp_path
 
 
-def only_item(place: Path) -> Item:
-    (item,) = find_images(place).items
+def only_item(path: Path) -> Item:
+    (item,) = find_images(path).items
     return item
 
 
-def refusal(place: Path) -> str:
+def refusal(path: Path) -> str:
     with pytest.raises(SourceError) as caught:
-        find_images(place)
+        find_images(path)
     message = str(caught.value)
-    assert message.startswith(f"{place}: ")
+    assert message.startswith(f"{path}: ")
     assert "\n" not in message
     return message
 

@@ -20,10 +20,10 @@ from headstart.extract.sources.tars import IMAGE_SUFFIXES, WINDOW, tar_items
 QUICK = EngineOptions(isolate=False)
 
 
-def make_tar(place: Path, members, form: int = tarfile.PAX_FORMAT) -> Path:
+def make_tar(path: Path, members, form: int = tarfile.PAX_FORMAT) -> Path:
     """Write members, each a name and its bytes or a `TarInfo` as it is."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(place, "w", format=form) as archive:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w", format=form) as archive:
         for member in members:
             if isinstance(member, tarfile.TarInfo):
                 archive.addfile(member)
@@ -32,7 +32,7 @@ def make_tar(place: Path, members, form: int = tarfile.PAX_FORMAT) -> Path:
             info = tarfile.TarInfo(name)
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
-    return place
+    return path
 
 
 def in_tars(folder: Path, place: Path, number: int = 3) -> Path:
@@ -204,15 +204,15 @@ def test_sparse_members_are_failures_and_what_follows_is_found(tmp_path, picture
 
 def test_a_size_that_only_the_extended_header_says_is_believed(tmp_path, picture):
     first, photo = picture(), picture(1)
-    place = tmp_path / "x.tar"
-    with tarfile.open(place, "w") as archive:
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w") as archive:
         archive.addfile(info("1.png", size=len(first), pax_headers={"size": str(len(first))}), io.BytesIO(first))
         archive.addfile(info("2.png", size=len(photo)), io.BytesIO(photo))
-    data = bytearray(place.read_bytes())
+    data = bytearray(path.read_bytes())
     data[1024 + 124 : 1024 + 135] = b"0" * 11
     rewrite_checksum(data, 1024)
-    place.write_bytes(data)
-    items = find_images(place).items
+    path.write_bytes(data)
+    items = find_images(path).items
     reader = LocalReader(tmp_path)
     assert [reader.read(item)[0] for item in items] == [first, photo]
 
@@ -241,37 +241,37 @@ def test_a_size_beyond_the_end_or_below_zero_is_told(tmp_path, picture):
 
 
 def test_wherever_an_archive_is_cut_each_photo_is_found_or_the_loss_is_told(tmp_path, picture):
-    place = make_tar(tmp_path / "x.tar", [(f"{n}.png", picture(n)) for n in range(3)])
-    whole = place.read_bytes()
+    path = make_tar(tmp_path / "x.tar", [(f"{n}.png", picture(n)) for n in range(3)])
+    whole = path.read_bytes()
     end = len(whole.rstrip(b"\0"))
     for cut in (0, 100, 512, 600, end // 2, end - 1, -(-end // 512) * 512):
-        place.write_bytes(whole[:cut])
-        found = listed(place)
+        path.write_bytes(whole[:cut])
+        found = listed(path)
         assert found["x.tar"][2].startswith("the archive is cut off at byte"), cut
-    place.write_bytes(whole[: -(-end // 512) * 512 + 512])
-    assert len(listed(place)) == 3
+    path.write_bytes(whole[: -(-end // 512) * 512 + 512])
+    assert len(listed(path)) == 3
 
 
 def test_whatever_bytes_are_flipped_there_are_items_or_one_clear_error(tmp_path, picture):
-    place = make_tar(tmp_path / "x.tar", [("é" * 60 + f"{n}.png", picture(n)) for n in range(3)] + [("0.cls", b"3")])
-    whole = place.read_bytes()
+    path = make_tar(tmp_path / "x.tar", [("é" * 60 + f"{n}.png", picture(n)) for n in range(3)] + [("0.cls", b"3")])
+    whole = path.read_bytes()
     rng = np.random.default_rng(0)
     for _ in range(300):
         data = bytearray(whole)
         at = int(rng.integers(0, len(data) // 512)) * 512
         data[at + int(rng.integers(0, 512))] = int(rng.integers(0, 256))
         rewrite_checksum(data, at)
-        place.write_bytes(data)
+        path.write_bytes(data)
         try:
-            assert find_images(place).items
+            assert find_images(path).items
         except SourceError as error:
             assert "\n" not in str(error)  # noqa: PT017
 
 
 def test_an_archive_that_changes_meanwhile_gives_no_wrong_photo(tmp_path, picture):
-    place = make_tar(tmp_path / "x.tar", [("1.png", picture())])
-    source = find_images(place)
-    make_tar(place, [("0.png", picture(3)), ("1.png", picture(4))])
+    path = make_tar(tmp_path / "x.tar", [("1.png", picture())])
+    source = find_images(path)
+    make_tar(path, [("0.png", picture(3)), ("1.png", picture(4))])
     with pytest.raises(Exception, match="changed meanwhile"):
         LocalReader(source.root).read(source.items[0])
 
@@ -280,12 +280,12 @@ def test_rows_of_an_archive_that_cannot_be_listed_are_kept(photos, backbone, tmp
     shards = in_tars(photos, tmp_path / "shards")
     embed(shards, backbone, tmp_path / "a.h5", options=QUICK)
     with monkeypatch.context() as ill:
-        known = LocalReader.part
+        original = LocalReader.part
 
         def part(self, path, start, end):
             if path == b"1.tar":
                 raise TryAgainError("timed out")
-            return known(self, path, start, end)
+            return original(self, path, start, end)
 
         ill.setattr(LocalReader, "part", part)
         store, summary = embed(shards, backbone, tmp_path / "a.h5", options=QUICK)
@@ -316,8 +316,8 @@ def thumbnail_of(photo: bytes, folder: Path) -> bytes | None:
 
 def test_the_suffixes_of_images_are_those_of_the_formats():
     Image.init()
-    known = {suffix for suffix, form in Image.registered_extensions().items() if form in (*FORMATS, "MPO")}
-    assert {suffix.decode() for suffix in IMAGE_SUFFIXES} >= known - {".pfm"}  # which has floating-point pixels
+    original = {suffix for suffix, form in Image.registered_extensions().items() if form in (*FORMATS, "MPO")}
+    assert {suffix.decode() for suffix in IMAGE_SUFFIXES} >= original - {".pfm"}  # which has floating-point pixels
 
 
 @pytest.mark.parametrize(("size", "most"), [(1000, 20), (50_000, 401)])

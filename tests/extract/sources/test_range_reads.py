@@ -59,8 +59,8 @@ def test_a_run_is_one_piece_of_one_archive(items, lengths):
 def archive(tmp_path_factory):
     """Give an archive of photos of 50 KB in an order that is not that of their names."""
     rng = np.random.default_rng(0)
-    place = tmp_path_factory.mktemp("archive") / "x.tar"
-    with tarfile.open(place, "w") as packed:
+    path = tmp_path_factory.mktemp("archive") / "x.tar"
+    with tarfile.open(path, "w") as packed:
         for number in rng.permutation(IMAGES).tolist():
             held = io.BytesIO()
             Image.fromarray(rng.integers(0, 256, (130, 130, 3), np.uint8)).save(held, "PNG", compress_level=1)
@@ -68,7 +68,7 @@ def archive(tmp_path_factory):
                 info = tarfile.TarInfo(name)
                 info.size = len(data)
                 packed.addfile(info, io.BytesIO(data))
-    return place
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def url(door, archive, monkeypatch):
 def test_requests_and_bytes_of_an_archive_are_few(door, url, archive, here, backbone, tmp_path):
     store, _ = embed(url, backbone, tmp_path / "a.h5", options=QUICK)
     assert_same_rows(store, here)
-    asked = [place.rpartition("bytes=")[2].split("-") for place in door.seen.elements()]
+    asked = [path.rpartition("bytes=")[2].split("-") for path in door.seen.elements()]
     images = [(start, end) for start, end in asked if int(end) - int(start) >= WINDOW]
     assert len(images) <= -(-IMAGES // MOST_IMAGES) == 4
     assert len(asked) - len(images) <= IMAGES + 1
@@ -117,11 +117,11 @@ def memory(archive, monkeypatch):
 
     MemoryFileSystem().pipe("/spoilt/x.tar", archive.read_bytes())
     monkeypatch.setattr("headstart.files.filesystems.FIRST_WAIT", 0.0001)
-    known = MemoryFileSystem.cat_file
+    original = MemoryFileSystem.cat_file
 
     def spoil(answer) -> None:
         def cat_file(self, path, start=None, end=None, **options):
-            return answer(start, end, lambda *part: known(self, path, *part))
+            return answer(start, end, lambda *part: original(self, path, *part))
 
         monkeypatch.setattr(MemoryFileSystem, "cat_file", cat_file)
 
@@ -204,14 +204,6 @@ def test_an_answer_of_another_length_is_not_believed(memory, here, backbone, tmp
     assert_same_rows(store, here)
 
 
-@pytest.mark.parametrize("ahead", [1, 200_000, 3_000_000])
-def test_no_run_is_begun_before_there_is_room_for_it(memory, here, backbone, tmp_path, monkeypatch, most_held, ahead):
-    monkeypatch.setattr("headstart.extract.sources.remote.BYTES_AHEAD", ahead)
-    options = EngineOptions(isolate=False, workers=3)
-    assert_same_rows(embed(memory[0], backbone, tmp_path / "a.h5", options=options)[0], here)
-    assert 0 < most_held[0] <= max(ahead, MOST_IMAGES * int(here.rows.size.max()))
-
-
 def test_a_reader_that_is_closed_waits_for_no_store_that_is_down(monkeypatch):
     calls = Counter()
 
@@ -222,12 +214,12 @@ def test_a_reader_that_is_closed_waits_for_no_store_that_is_down(monkeypatch):
     monkeypatch.setattr("headstart.files.filesystems.FIRST_WAIT", 60.0)
     monkeypatch.setattr("fsspec.implementations.memory.MemoryFileSystem.cat_file", down)
     reader = RemoteReader("memory://nowhere")
-    begun = list(reader.begin(EVENLY[:MOST_IMAGES]))
+    pending = list(reader.fetch(EVENLY[:MOST_IMAGES]))
     while not calls:
         time.sleep(0.01)
     started = time.monotonic()
     reader.close()
     with pytest.raises(TryAgainError):
-        begun[-1]()
+        pending[-1]()
     assert time.monotonic() - started < 20  # each of the 33 requests of the run would have waited for minutes
     assert calls["all"] == 1

@@ -26,7 +26,7 @@ def as_given(data: bytes | None, kind: pyarrow.DataType):
     return {"bytes": data, "path": "x.jpg"}
 
 
-def make_table(place: Path, rows: list[tuple], kind: pyarrow.DataType = BYTES, group: int = 4, **metadata) -> Path:
+def make_table(path: Path, rows: list[tuple], kind: pyarrow.DataType = BYTES, group: int = 4, **metadata) -> Path:
     """Write rows of an image, a label and a split."""
     images, labels, splits = zip(*rows, strict=True)
     columns = {
@@ -36,9 +36,9 @@ def make_table(place: Path, rows: list[tuple], kind: pyarrow.DataType = BYTES, g
         "split": list(splits),
     }
     table = pyarrow.table(columns).replace_schema_metadata({k: json.dumps(v) for k, v in metadata.items()} or None)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    pyarrow.parquet.write_table(table, place, row_group_size=group)
-    return place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pyarrow.parquet.write_table(table, path, row_group_size=group)
+    return path
 
 
 @pytest.fixture
@@ -50,11 +50,11 @@ def rows(photos) -> list[tuple]:
 @pytest.fixture
 def opened(monkeypatch) -> list[int]:
     """Give the numbers of the row groups that are opened."""
-    numbers, known = [], _Cursor._images_of
+    numbers, original = [], _Cursor._images_of
 
     def images_of(self, group):
         numbers.append(group)
-        return known(self, group)
+        return original(self, group)
 
     monkeypatch.setattr(_Cursor, "_images_of", images_of)
     return numbers
@@ -66,9 +66,9 @@ def content_of(store) -> list[tuple]:
     return list(zip(*columns, strict=True))
 
 
-def refusal(place: Path) -> str:
+def refusal(path: Path) -> str:
     with pytest.raises(SourceError) as caught:
-        find_images(place)
+        find_images(path)
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -77,14 +77,14 @@ def refusal(place: Path) -> str:
 @pytest.mark.parametrize("kind", [BYTES, pyarrow.large_binary(), HUGGING_FACE], ids=["binary", "large", "struct"])
 def test_rows_are_those_of_the_folder_and_nothing_is_read_again(photos, rows, backbone, tmp_path, kind, monkeypatch):
     local, _ = embed(photos, backbone, tmp_path / "local.h5", options=QUICK)
-    place = make_table(tmp_path / "x.parquet", rows, kind)
-    store, summary = embed(place, backbone, tmp_path / "rows.h5", options=QUICK)
+    path = make_table(tmp_path / "x.parquet", rows, kind)
+    store, summary = embed(path, backbone, tmp_path / "rows.h5", options=QUICK)
     assert (summary.inputs, summary.failed) == (25, 3)
     assert store.paths[3] == "x.parquet/000000003"
     assert content_of(store) == content_of(local)
     assert np.allclose(store.embeddings(), local.embeddings(), atol=1e-5, equal_nan=True)
     monkeypatch.setattr(RowReader, "_row", None)
-    _, again = embed(place, backbone, tmp_path / "rows.h5", options=QUICK)
+    _, again = embed(path, backbone, tmp_path / "rows.h5", options=QUICK)
     assert (again.computed, again.reused) == (0, 25)
 
 
@@ -129,11 +129,11 @@ def test_a_row_group_is_never_read_whole(picture, tmp_path, monkeypatch):
 def test_a_row_without_an_image_is_a_failure_for_good(picture, backbone, tmp_path):
     rows = [(picture(), "a", "train"), (None, "b", "val"), (picture(1), None, None)]
     for kind in (BYTES, HUGGING_FACE):
-        place = make_table(tmp_path / "x.parquet", rows, kind)
-        store, _ = embed(place, backbone, tmp_path / "a.h5", options=QUICK)
+        path = make_table(tmp_path / "x.parquet", rows, kind)
+        store, _ = embed(path, backbone, tmp_path / "a.h5", options=QUICK)
         assert dict(store.failures) == {"x.parquet/000000001": "no image in this row"}
         assert store.rows.split.tolist() == [1, 2, 0]
-        _, again = embed(place, backbone, tmp_path / "a.h5", options=QUICK)
+        _, again = embed(path, backbone, tmp_path / "a.h5", options=QUICK)
         assert again.computed == 0
 
 
@@ -144,22 +144,22 @@ def test_labels_that_are_numbers_get_the_names_that_hugging_face_gives(tmp_path)
     assert [(item.label, item.split) for item in named.items] == [("bee", ""), ("ant", "test"), (None, "")]
     plain = find_images(make_table(tmp_path / "x.parquet", rows, huggingface={"info": None}))
     assert [item.label for item in plain.items] == ["1", "0", "-1"]
-    said = refusal(make_table(tmp_path / "x.parquet", [(b"x", 2, "")], huggingface=features))
-    assert said.endswith("x.parquet: row 1: the label 2 is none of the 2 classes")
+    message = refusal(make_table(tmp_path / "x.parquet", [(b"x", 2, "")], huggingface=features))
+    assert message.endswith("x.parquet: row 1: the label 2 is none of the 2 classes")
 
 
 def test_the_column_is_image_or_the_only_one_of_bytes(tmp_path):
-    place = tmp_path / "x.parquet"
-    pyarrow.parquet.write_table(pyarrow.table({"id": [1], "photo": [b"x"]}), place)
-    assert len(find_images(place).items) == 1
-    pyarrow.parquet.write_table(pyarrow.table({"image": [b"y"], "photo": [b"x"]}), place)
-    assert RowReader(LocalReader(tmp_path)).read(find_images(place).items[0])[0] == b"y"
-    pyarrow.parquet.write_table(pyarrow.table({"one": [b"y"], "other": [b"x"]}), place)
-    assert refusal(place).endswith("found the columns one (binary), other (binary)")
-    pyarrow.parquet.write_table(pyarrow.table({"one": [1]}), place)
-    assert refusal(place).startswith(f"{place}: expected the bytes of images in one column")
-    pyarrow.parquet.write_table(pyarrow.table({"path": ["1.png"]}), place)
-    assert refusal(tmp_path).startswith(f"{place}: names files and holds none")
+    path = tmp_path / "x.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"id": [1], "photo": [b"x"]}), path)
+    assert len(find_images(path).items) == 1
+    pyarrow.parquet.write_table(pyarrow.table({"image": [b"y"], "photo": [b"x"]}), path)
+    assert RowReader(LocalReader(tmp_path)).read(find_images(path).items[0])[0] == b"y"
+    pyarrow.parquet.write_table(pyarrow.table({"one": [b"y"], "other": [b"x"]}), path)
+    assert refusal(path).endswith("found the columns one (binary), other (binary)")
+    pyarrow.parquet.write_table(pyarrow.table({"one": [1]}), path)
+    assert refusal(path).startswith(f"{path}: expected the bytes of images in one column")
+    pyarrow.parquet.write_table(pyarrow.table({"path": ["1.png"]}), path)
+    assert refusal(tmp_path).startswith(f"{path}: names files instead of containing images")
 
 
 def test_the_report_shows_photos_in_tables(tmp_path, picture):
@@ -181,13 +181,13 @@ def test_a_table_that_names_files_is_a_manifest_as_before(tmp_path, picture):
 
 def test_a_damaged_row_group_fails_its_rows_and_no_others(picture, backbone, tmp_path, opened):
     rows = [(picture(n), "a", "") for n in range(12)]
-    place = make_table(tmp_path / "x.parquet", rows)
-    found = pyarrow.parquet.ParquetFile(place).metadata.row_group(1).column(1)
-    data = bytearray(place.read_bytes())
+    path = make_table(tmp_path / "x.parquet", rows)
+    found = pyarrow.parquet.ParquetFile(path).metadata.row_group(1).column(1)
+    data = bytearray(path.read_bytes())
     begin = found.dictionary_page_offset or found.data_page_offset
     data[begin : begin + found.total_compressed_size] = b"\xff" * found.total_compressed_size
-    place.write_bytes(data)
-    store, summary = embed(place, backbone, tmp_path / "a.h5", options=QUICK)
+    path.write_bytes(data)
+    store, summary = embed(path, backbone, tmp_path / "a.h5", options=QUICK)
     assert (summary.inputs, summary.failed) == (12, 4)
     assert all(reason.startswith("damaged table: ") for reason in store.failures.values())
     assert store.is_embedded.tolist() == [True] * 4 + [False] * 4 + [True] * 4
@@ -195,16 +195,16 @@ def test_a_damaged_row_group_fails_its_rows_and_no_others(picture, backbone, tmp
 
 
 def test_whatever_bytes_are_flipped_there_are_rows_or_one_clear_error(picture, tmp_path):
-    place = make_table(tmp_path / "x.parquet", [(picture(n), "a", "") for n in range(6)])
-    whole = place.read_bytes()
+    path = make_table(tmp_path / "x.parquet", [(picture(n), "a", "") for n in range(6)])
+    whole = path.read_bytes()
     rng = np.random.default_rng(0)
     for _ in range(200):
         data = bytearray(whole)
         for _ in range(3):
             data[int(rng.integers(len(data) - 1500 if rng.integers(2) else 0, len(data)))] = int(rng.integers(256))
-        place.write_bytes(data)
+        path.write_bytes(data)
         try:
-            source = find_images(place)
+            source = find_images(path)
         except SourceError as error:
             assert "\n" not in str(error)  # noqa: PT017
             continue

@@ -11,7 +11,7 @@ import pytest
 from headstart.extract.errors import StoreError
 from headstart.extract.inference.model import parse_model
 from headstart.extract.sources.items import Item
-from headstart.extract.store import shard_reader as layout
+from headstart.extract.store import shard_reader
 from headstart.extract.store.rows import Outcome, to_rows, to_vectors
 from headstart.extract.store.schema import Header, Rows
 from headstart.extract.store.shard_reader import ShardReader
@@ -49,8 +49,8 @@ def shard(tmp_path, header):
 def parsed(monkeypatch) -> list[object]:
     """Note each time that HDF5 parses a file."""
     seen: list[object] = []
-    original = layout._parsed
-    monkeypatch.setattr(layout, "_parsed", lambda *args: seen.append(args) or original(*args))
+    original = shard_reader._parse
+    monkeypatch.setattr(shard_reader, "_parse", lambda *args: seen.append(args) or original(*args))
     return seen
 
 
@@ -61,16 +61,16 @@ def through_hdf5(path: Path) -> dict[str, np.ndarray]:
 
 def assert_is_read(reader: ShardReader, path: Path, header: Header) -> None:
     """Compare with what HDF5 itself reads from the file."""
-    table, expected = reader.read(path), through_hdf5(path)
-    columns = {name: getattr(table.rows, name) for name in Rows.__dataclass_fields__}
+    shard, expected = reader.read(path), through_hdf5(path)
+    columns = {name: getattr(shard.rows, name) for name in Rows.__dataclass_fields__}
     with open(path, "rb") as file:
-        columns["embedding"] = table.vectors.read(file)
+        columns["embedding"] = shard.vectors.read(file)
     assert columns.keys() == expected.keys()
     for name, values in columns.items():
         np.testing.assert_array_equal(values, expected[name], name)
         assert values.dtype == expected[name].dtype
         assert values.flags.owndata or values.base.flags.owndata  # or it would hold the whole file
-    assert table.header == header
+    assert shard.header == header
 
 
 def test_files_that_differ_only_in_values_are_parsed_once(shard, header, parsed):
@@ -99,14 +99,6 @@ def test_no_rows_are_read_as_none(shard, header):
     assert_is_read(ShardReader(), shard(1, rows=0), header)
 
 
-def test_large_files_are_parsed_each(shard, header, parsed, monkeypatch):
-    monkeypatch.setattr("headstart.extract.store.shard_reader.COMPARED_BYTES", 1000)
-    reader = ShardReader()
-    assert_is_read(reader, shard(1), header)
-    assert_is_read(reader, shard(2), header)
-    assert len(parsed) == 2
-
-
 def test_rows_anywhere_in_a_file_are_read(shard):
     path = shard(1, rows=30)
     with open(path, "rb") as file:
@@ -116,12 +108,11 @@ def test_rows_anywhere_in_a_file_are_read(shard):
             vectors.read(file, 29, 200)
 
 
-def test_only_so_many_layouts_are_kept_and_none_of_single_files(shard, header, parsed, monkeypatch, tmp_path):
-    monkeypatch.setattr(layout, "REMEMBERED", 3)
+def test_single_files_are_parsed_each_time(shard, header, parsed, monkeypatch, tmp_path):
+    monkeypatch.setattr(shard_reader, "LAYOUTS", 3)
     reader = ShardReader()
     for number in range(1, 9):
         assert_is_read(reader, shard(number, rows=number), header)
-        assert len(reader._layouts) <= 3
     single = shard(9).rename(tmp_path / "photos.h5")
     for _ in range(2):
         assert_is_read(reader, single, header)
@@ -133,13 +124,13 @@ def test_a_fault_of_the_system_is_not_taken_for_another_schema(shard, monkeypatc
         raise OSError(errno.EIO, "Input/output error")
 
     path = shard(1)
-    monkeypatch.setattr(layout.Span, "read", fail)
+    monkeypatch.setattr(shard_reader.Span, "read", fail)
     with pytest.raises(StoreError, match="cannot be read: Input/output error"):
         ShardReader().read(path)
 
 
-def test_a_shard_that_is_gone_since_it_was_listed_is_told_so(shard):
+def test_a_shard_that_was_removed_is_reported(shard):
     path = shard(1)
     path.unlink()
-    with pytest.raises(StoreError, match="is gone since it was listed"):
+    with pytest.raises(StoreError, match="was removed because its run finished; reopen"):
         ShardReader().read(path)

@@ -30,11 +30,11 @@ def vectors() -> np.ndarray:
     return np.random.default_rng(0).normal(size=(ROWS, DIM)).astype(np.float32)
 
 
-def save(place: Path, model, vectors: np.ndarray, dtype: str = "float32") -> Store:
+def save(path: Path, model, vectors: np.ndarray, dtype: str = "float32") -> Store:
     """Write a row for each vector, the last rows first and in several shards."""
     header = Header(model.metadata, model.sha256, "embedding", (DIM,), dtype, ("cat", "dog"), "/photos", ("CPU",))
     items = [Item(f"{i:04}.jpg".encode(), i, i, ("cat", "dog")[i % 2]) for i in range(len(vectors))]
-    with StoreWriter(place, header, model) as writer:
+    with StoreWriter(path, header, model) as writer:
         for i in reversed(range(len(items))):
             writer.add(Outcome(items[i], i.to_bytes(32, "big"), i, i, vectors[i]))
             if i % 60 == 0:
@@ -48,15 +48,15 @@ def store(output, model, vectors) -> Store:
     return open_store(str(output))
 
 
-def a_file_of(place: Path) -> Path:
-    return place if place.is_file() else shards_of(place)[-1]
+def a_file_of(path: Path) -> Path:
+    return path if path.is_file() else shards_of(path)[-1]
 
 
-def refusal(place: Path) -> str:
+def refusal(path: Path) -> str:
     with pytest.raises(StoreError) as caught:
-        open_store(place)
+        open_store(path)
     message = str(caught.value)
-    assert message.startswith(str(place))
+    assert message.startswith(str(path))
     assert "\n" not in message
     return message
 
@@ -101,14 +101,14 @@ def test_batches_give_every_row_once(store, vectors, size):
 def test_a_store_that_another_run_has_replaced_gives_no_rows_of_the_other(tmp_path, model, vectors):
     store = save(tmp_path / "a.h5", model, vectors)
     save(tmp_path / "a.h5", model, vectors[1:])
-    with pytest.raises(StoreError, match="replaced by another run since it was opened"):
+    with pytest.raises(StoreError, match="another run has replaced it since it was opened"):
         store.embeddings()
     assert len(open_store(tmp_path / "a.h5").embeddings()) == ROWS - 1
 
 
 def test_a_store_that_is_gone_is_told(store):
     a_file_of(store.location).unlink()
-    with pytest.raises(StoreError, match="is gone since the store was opened"):
+    with pytest.raises(StoreError, match="was removed since the store was opened"):
         store.embeddings()
 
 
@@ -153,7 +153,7 @@ def test_a_folder_without_its_model_is_told(tmp_path, model, vectors):
 
 def test_a_shard_on_its_own_carries_no_model(tmp_path, model, vectors):
     save(tmp_path / "a.emb", model, vectors)
-    with pytest.raises(StoreError, match="carries no model"):
+    with pytest.raises(StoreError, match="contains no model"):
         open_store(shards_of(tmp_path / "a.emb")[0]).model()
 
 

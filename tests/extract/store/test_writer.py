@@ -12,7 +12,7 @@ from headstart.extract.inference.model import parse_model
 from headstart.extract.sources.items import Item
 from headstart.extract.store.rows import NO_DIGEST, Outcome, to_rows
 from headstart.extract.store.schema import Header
-from headstart.extract.store.shards import shards_of
+from headstart.extract.store.shards import next_number
 from headstart.extract.store.store import open_store
 from headstart.extract.store.writer import StoreWriter, is_folder_store, remove_unfinished_of, write_shard
 from headstart.files.atomic import write_all
@@ -30,7 +30,7 @@ def model(backbone_bytes):
 def writer(model, output):
     """Give a writer for a store in each form; the keywords change its header."""
 
-    def writer(model=model, place=output, **changes) -> StoreWriter:
+    def writer(model=model, path=output, **changes) -> StoreWriter:
         header = Header(
             model.metadata,
             model.sha256,
@@ -41,7 +41,7 @@ def writer(model, output):
             "/photos",
             ("CPUExecutionProvider",),
         )
-        return StoreWriter(place, replace(header, **changes), model)
+        return StoreWriter(path, replace(header, **changes), model)
 
     return writer
 
@@ -192,7 +192,7 @@ def test_shards_are_listed_once_however_many_are_written(writer, monkeypatch):
     write(writer(), outcome(0))
     listed = []
     monkeypatch.setattr(
-        "headstart.extract.store.writer.shards_of", lambda folder: listed.append(folder) or shards_of(folder)
+        "headstart.extract.store.writer.next_number", lambda folder: listed.append(folder) or next_number(folder)
     )
     with writer() as one:
         listed.clear()
@@ -324,11 +324,11 @@ class Disk:
 @pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9, 0.999])
 def test_a_full_disk_ends_the_run_and_keeps_what_was_there(writer, output, monkeypatch, tmp_path, share):
     (tmp_path / "dry").mkdir()
-    for place in (output, tmp_path / "dry" / output.name):
-        write(writer(place=place), outcome(0))
+    for path in (output, tmp_path / "dry" / output.name):
+        write(writer(path=path), outcome(0))
     with monkeypatch.context() as patch:
         wide = Disk(1e9, patch)
-        write(writer(place=tmp_path / "dry" / output.name), outcome(0), outcome(1))
+        write(writer(path=tmp_path / "dry" / output.name), outcome(0), outcome(1))
     with monkeypatch.context() as patch:
         Disk(share * (1e9 - wide.free), patch)
         with pytest.raises(OutputError, match="No space left on device"):
@@ -343,7 +343,7 @@ def test_a_folder_is_a_store_by_its_name_or_by_what_it_holds(tmp_path, writer):
     assert is_folder_store(tmp_path / "new.emb")
     assert not is_folder_store(tmp_path / "new.h5")
     assert not is_folder_store(tmp_path / "photos")
-    write(writer(place=tmp_path / "photos.emb"), outcome(0))
+    write(writer(path=tmp_path / "photos.emb"), outcome(0))
     os.rename(tmp_path / "photos.emb", tmp_path / "renamed")
     assert is_folder_store(tmp_path / "renamed")
 

@@ -54,8 +54,8 @@ def test_an_error_in_the_block_leaves_everything_as_it_was(target, error):
 
 
 def test_a_write_that_the_system_refuses_leaves_everything_as_it_was(target, file_size_limit):
-    told = pytest.raises(OutputError, match=r"photos\.h5: cannot be written: ")
-    with told as caught, file_size_limit(10_000), atomic_file(target) as file:
+    refused = pytest.raises(OutputError, match=r"photos\.h5: cannot be written: ")
+    with refused as caught, file_size_limit(10_000), atomic_file(target) as file:
         write_all(file, bytes(10_001))
     assert "\n" not in str(caught.value)
     assert target.read_bytes() == b"as it was"
