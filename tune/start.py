@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from headstart.classify.artifact.layers import to_layers
 from headstart.classify.confidence.calibration import fit_temperature
-from headstart.classify.heads.fitting import fit
-from headstart.classify.heads.kinds import HeadOptions
+from headstart.classify.heads.fitting import FitPlan, fit
+from headstart.classify.heads.kinds import logits_of
 from headstart.classify.heads.loss import log_loss, softmax
-from headstart.classify.heads.search import logits_of
+from headstart.classify.heads.options import HeadOptions
+from headstart.classify.heads.registry import to_layers
 from headstart.classify.split.duplicates import find_duplicates
 from headstart.classify.split.folds import draw_folds
 from headstart.classify.split.holdout import Split, split_rows
@@ -55,7 +55,7 @@ def begin(
         chooses = _chooses(table, split)
         options = HeadOptions(class_weight=recipe.class_weight, seed=recipe.seed)
         places = np.flatnonzero(~chooses)
-        fitted = fit(table, split.take(places), "logreg", options, machine_memory() / 2)
+        fitted = fit(table, split.take(places), FitPlan("logreg", options, machine_memory() / 2))
         held_out = split.train[chooses]
         logits, labels = logits_of(fitted.head, table.embeddings(held_out)), table.labels[held_out]
         temperature = fit_temperature(logits, labels).temperature

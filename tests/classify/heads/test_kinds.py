@@ -2,7 +2,10 @@ import numpy as np
 import pytest
 
 from headstart.classify.errors import HeadError
-from headstart.classify.heads.kinds import DEFAULT_C, HEADS, HeadOptions, Start, fit_head, make_head
+from headstart.classify.heads.kinds import fit_head
+from headstart.classify.heads.logreg import DEFAULT_C
+from headstart.classify.heads.options import HeadOptions
+from headstart.classify.heads.registry import HEADS, make_head
 
 
 def numbers(head) -> list[np.ndarray]:
@@ -79,17 +82,6 @@ def test_balanced_weights_change_nothing_where_classes_are_even(clusters):
 def test_without_a_c_there_is_a_default():
     assert make_head("logreg", HeadOptions())[-1].C == DEFAULT_C
     assert make_head("logreg", HeadOptions(c=3.0))[-1].C == 3
-
-
-@pytest.mark.parametrize("k", [2, 3])
-def test_started_at_its_solution_the_solver_has_nothing_left_to_do(k, clusters):
-    points, codes = clusters(120, k, spread=4.0)
-    first = fitted("logreg", points, codes)
-    options, model = HeadOptions(), first[-1]
-    start = Start(model.coef_.astype(np.float32), model.intercept_.astype(np.float32))
-    again = fit_head(make_head("logreg", options), points, codes, options, start)
-    assert again[-1].n_iter_[0] <= 1 < model.n_iter_[0]
-    assert again.predict_proba(points) == pytest.approx(first.predict_proba(points), abs=1e-3)
 
 
 def test_a_network_may_have_three_large_hidden_layers(clusters):
