@@ -2,8 +2,8 @@
 
 from dataclasses import asdict
 from importlib.metadata import version
+from typing import Any
 
-from headstart.classify.artifact.classifier import Provenance
 from headstart.classify.confidence.calibrated_head import CalibratedHead
 from headstart.classify.evaluation.metrics import Evaluation
 from headstart.classify.heads.fitting import Fitted
@@ -14,15 +14,18 @@ from headstart.extract.store.store import Store
 
 def provenance_of(
     store: Store, fitted: Fitted, head: CalibratedHead, evaluation: Evaluation, duplicates: Duplicates, holdout: float
-) -> Provenance:
-    """Record what a classifier was made from, how, and how it did."""
+) -> dict[str, dict[str, Any]]:
+    """Record what a classifier was made from, how, and how it did, as entries of its file's metadata.
+
+    ``head`` has its name and options, ``calibration`` the errors before and after, ``trained_on`` the store, the rows
+    used and the versions, and ``measured`` the metrics on rows that it was not trained on.
+    """
     calibration = head.calibration
-    return Provenance(
-        head={"name": fitted.search.chosen.head, **asdict(fitted.options)},
-        calibration={"error_before": calibration.before.error, "error_after": calibration.after.error}
-        if calibration
-        else {},
-        trained_on={
+    errors = calibration and {"error_before": calibration.before.error, "error_after": calibration.after.error}
+    return {
+        "head": {"name": fitted.search.chosen.head, **asdict(fitted.options)},
+        "calibration": errors or {},
+        "trained_on": {
             "store": store.location.name,
             "rows_sha256": digest_of_rows(store),
             "versions": {name: version(name) for name in ("headstart", "scikit-learn", "numpy", "onnx")},
@@ -31,10 +34,10 @@ def provenance_of(
             "holdout": holdout,
             "copies": [group.rows for group in duplicates.groups],
         },
-        measured={
+        "measured": {
             "images": evaluation.images,
             "accuracy": evaluation.accuracy,
             "log_loss": evaluation.log_loss,
             "calibration_error": evaluation.reliability.error,
         },
-    )
+    }

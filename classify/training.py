@@ -20,7 +20,7 @@ from headstart.classify.evaluation.metrics import Evaluation, judge_rows
 from headstart.classify.evaluation.warnings import find_warnings
 from headstart.classify.heads.fitting import FitPlan, Fitted, fit
 from headstart.classify.heads.options import HeadOptions
-from headstart.classify.heads.registry import DEFAULT_HEAD, import_ahead, kinds_of
+from headstart.classify.heads.registry import AUTO, DEFAULT_HEAD, find_kind, import_ahead
 from headstart.classify.heads.threads import blas_threads
 from headstart.classify.heads.tuned import without_tuned
 from headstart.classify.provenance import provenance_of
@@ -70,12 +70,12 @@ class TrainOptions:
     untrained: str | os.PathLike[str] | Store | None = None
     suspects: bool = False
     report: str | os.PathLike[str] | None = None
-    memory: float = field(default_factory=lambda: machine_memory() / 2)
+    memory: float | None = None
 
     @property
     def plan(self) -> FitPlan:
         """How heads are searched for and fitted."""
-        return FitPlan(self.head, self.options, self.memory)
+        return FitPlan(self.head, self.options, machine_memory() / 2 if self.memory is None else self.memory)
 
     def check(self) -> None:
         """Reject invalid settings before anything is read.
@@ -87,7 +87,8 @@ class TrainOptions:
         OutputError
             If the report cannot be written.
         """
-        kinds_of(self.head)
+        if self.head != AUTO:
+            find_kind(self.head)
         self.options.check()
         if not 0 < self.holdout < 1:
             raise LabelError(f"the share to hold out must lie between 0 and 1, found {self.holdout}")
@@ -186,7 +187,7 @@ def _train(
 
 def _split(store: Store, options: TrainOptions) -> tuple[Duplicates, Split, NDArray[np.float64]]:
     """Find duplicates, and split the rows so that none are on both sides; also give the random numbers behind that."""
-    duplicates = find_duplicates(store, near=4 * store.header.dim * len(store) <= options.memory)
+    duplicates = find_duplicates(store, near=4 * store.header.dim * len(store) <= options.plan.memory)
     groups, seed = duplicates.group_of_rows(len(store)), options.options.seed
     split, draws = split_rows(store, options.holdout, seed, groups), draws_of(store, seed, groups)
     return duplicates, without_tuned(store, split, draws), draws

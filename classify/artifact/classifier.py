@@ -2,7 +2,8 @@
 
 import json
 import os
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -81,28 +82,6 @@ class Classifier:
             )
 
 
-@dataclass(frozen=True)
-class Provenance:
-    """What a classifier file records about its making.
-
-    Attributes
-    ----------
-    head
-        Name and options of the head.
-    calibration
-        The calibration errors before and after.
-    trained_on
-        The store, the rows used, the versions.
-    measured
-        Metrics on rows that it was not trained on.
-    """
-
-    head: dict[str, Any] = field(default_factory=dict)
-    calibration: dict[str, Any] = field(default_factory=dict)
-    trained_on: dict[str, Any] = field(default_factory=dict)
-    measured: dict[str, Any] = field(default_factory=dict)
-
-
 def read_classifier(path: str | os.PathLike[str]) -> Classifier:
     """Read a classifier file.
 
@@ -135,7 +114,7 @@ def write_classifier(
     *,
     temperature: float = 1.0,
     unknown: Novelty | None = None,
-    provenance: Provenance | None = None,
+    provenance: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Classifier:
     """Write a store's backbone and a fitted scikit-learn head as one file, once it is shown to compute the same.
 
@@ -150,6 +129,9 @@ def write_classifier(
         Divides the head's logits.
     unknown
         When an image is marked unknown; never, by default.
+    provenance
+        Entries of the metadata: ``head``, ``calibration``, ``trained_on`` and ``measured`` (see
+        `headstart.classify.provenance`).
 
     Raises
     ------
@@ -169,7 +151,7 @@ def write_classifier(
             f"{output}: the head knows {len(layers[-1].bias)} classes, but {store.location} has {len(store.classes)}"
         )
     graph_head = Head(layers, temperature, unknown)
-    metadata = _metadata(backbone, store, graph_head, provenance or Provenance())
+    metadata = _metadata(backbone, store, graph_head, provenance or {})
     data = _serialised(join(backbone.data, graph_head), metadata)
     classifier = Classifier(parse_model(data, str(output)))
     rows = np.flatnonzero(store.is_embedded)
@@ -196,7 +178,7 @@ def check_classifier_output(output: Path) -> None:
         raise ClassifierError(f"{output}: exists and is not a classifier of Headstart; choose another name with -o")
 
 
-def _metadata(backbone: Model, store: Store, head: Head, provenance: Provenance) -> dict[str, Any]:
+def _metadata(backbone: Model, store: Store, head: Head, provenance: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     unknown = head.unknown
     thresholds = {} if unknown is None else {
         "distance": unknown.distance, "probability": unknown.probability, "neighbours": unknown.neighbours,
@@ -209,11 +191,11 @@ def _metadata(backbone: Model, store: Store, head: Head, provenance: Provenance)
         "schema": SCHEMA,
         "backbone_sha256": backbone.sha256,
         "classes": store.classes,
-        "head": provenance.head,
-        "calibration": {"temperature": head.temperature, **provenance.calibration},
+        "head": provenance.get("head", {}),
+        "calibration": {"temperature": head.temperature, **provenance.get("calibration", {})},
         "thresholds": thresholds,
-        "trained_on": provenance.trained_on,
-        "measured": provenance.measured,
+        "trained_on": provenance.get("trained_on", {}),
+        "measured": provenance.get("measured", {}),
     }
 
 

@@ -83,7 +83,7 @@ def _fitted(
     sets = (np.stack(chosen) * options.row_weights(rows.labels, rows.classes)).astype(np.float32)
     grid = penalties((options.c or DEFAULT_C,), 1.0, rows.classes)
     projected = axes.project(rows.embeddings)
-    problem = Problem.in_memory(projected, rows.labels, sets, axes.covariance, rows.classes)
+    problem = Problem(projected, rows.labels, sets, axes.covariance, rows.classes)
     fits = next(solve_path(problem, grid))
     logits = np.concatenate([fits.logits(axes.project(block)) for block in blocks_of(test)])
     return [logits[:, number] for number in range(len(chosen))]

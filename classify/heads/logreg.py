@@ -39,7 +39,7 @@ def search_penalties(kind: HeadKind, rows: TrainingRows, options: HeadOptions, r
     """Walk along the penalties, solving all folds and the fit to all rows at once, each from the solution before."""
     axes = Axes.of(rows.embeddings)
     projected = axes.project(rows.embeddings)
-    problem = Problem.in_memory(projected, rows.labels, fold_sets(rows, options), axes.covariance, rows.classes)
+    problem = Problem(projected, rows.labels, fold_sets(rows, options), axes.covariance, rows.classes)
     grid = GRID if options.c is None else (options.c,)
     searches: list[Search] = []
     for c, fits in zip(grid, solve_path(problem, penalties(grid, ratio, rows.classes)), strict=True):
@@ -59,7 +59,7 @@ def fit_solved(_kind: HeadKind, search: Search, rows: TrainingRows, options: Hea
     start = search.fits if search.axes and axes.rotation is search.axes.rotation else None
     sets = options.row_weights(rows.labels, rows.classes)[None].astype(np.float32)
     projected = axes.project(rows.embeddings)
-    problem = Problem.in_memory(projected, rows.labels, sets, axes.covariance, rows.classes)
+    problem = Problem(projected, rows.labels, sets, axes.covariance, rows.classes)
     return _solved(problem, axes, start, options, gradient=GRADIENT)
 
 

@@ -15,8 +15,19 @@ from headstart.classify.heads.logreg import (
     make_logreg,
     search_penalties,
 )
-from headstart.classify.heads.mlp import make_mlp
 from headstart.classify.heads.options import HeadOptions
+
+
+def _make_mlp(options: HeadOptions) -> Any:
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    network = MLPClassifier(
+        hidden_layer_sizes=options.hidden, alpha=10.0, learning_rate_init=3e-4, max_iter=40, random_state=options.seed
+    )
+    return make_pipeline(StandardScaler(), network)
+
 
 AUTO = "auto"
 """Instead of a head's name: the head with the least log loss in cross-validation."""
@@ -40,7 +51,7 @@ HEADS = {
             name="mlp",
             title="a small neural network",
             estimator="MLPClassifier",
-            make=make_mlp,
+            make=_make_mlp,
             to_layers=network_layers,
         ),
     )
@@ -59,17 +70,6 @@ def find_kind(name: str) -> HeadKind:
     if name not in HEADS:
         raise HeadError(f"unknown head {name!r}; expected one of {', '.join(HEADS)}")
     return HEADS[name]
-
-
-def kinds_of(name: str) -> list[HeadKind]:
-    """Give the heads that a name stands for: all of them for ``"auto"``.
-
-    Raises
-    ------
-    HeadError
-        As `find_kind`.
-    """
-    return list(HEADS.values()) if name == AUTO else [find_kind(name)]
 
 
 def make_head(name: str, options: HeadOptions) -> Any:

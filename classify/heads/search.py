@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from headstart.classify.heads.kinds import Candidate, HeadKind, Search, logits_of
 from headstart.classify.heads.options import HeadOptions
-from headstart.classify.heads.registry import AUTO, DEFAULT_HEAD, find_kind, kinds_of
+from headstart.classify.heads.registry import AUTO, HEADS, find_kind
 from headstart.classify.heads.rows import TrainingRows
 from headstart.classify.split.folds import rank_within_class
 
@@ -23,12 +23,13 @@ def search_head(name: str, rows: TrainingRows, options: HeadOptions, *, of: int 
 
     If `rows` are a sample themselves, `of` is the number of rows that they were drawn from.
     """
+    kinds = list(HEADS.values()) if name == AUTO else [find_kind(name)]
     if not rows.fold_count:
-        return _unsearched(find_kind(DEFAULT_HEAD if name == AUTO else name), rows, options)
+        return _unsearched(kinds[0], rows, options)
     images = searched_sample(rows.labels, options.seed)
     sample = rows.take(images) if len(images) < len(rows) else rows
     whole = of or len(rows)
-    searches = [kind.search(kind, sample, options, whole / len(sample)) for kind in kinds_of(name)]
+    searches = [kind.search(kind, sample, options, whole / len(sample)) for kind in kinds]
     best = min(searches, key=lambda search: search.chosen.log_loss)
     candidates = [candidate for search in searches for candidate in search.candidates]
     return replace(best, candidates=candidates, images=images, reason=_reason(best, candidates, len(sample) < whole))

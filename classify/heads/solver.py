@@ -22,6 +22,9 @@ GAIN = 1e-4
 Blocks = Callable[[], Iterator[tuple[slice, Floats]]]
 """Gives rows on their axes one block at a time, once per pass: which labels are theirs, and float32 (b, r)."""
 
+Product = Callable[[Floats], Floats]
+"""Multiplies a point, float32 (r + 1, a, k), with the inverse of an approximate Hessian."""
+
 
 @dataclass(frozen=True)
 class Fits:
@@ -47,8 +50,8 @@ class Problem:
 
     Attributes
     ----------
-    blocks
-        The n rows on their axes.
+    rows
+        float32, (n, r): rows on their axes; or, if they are too many for memory, a function that gives their blocks.
     labels
         (n,): codes 0..k-1.
     sets
@@ -59,18 +62,11 @@ class Problem:
         k.
     """
 
-    blocks: Blocks
+    rows: Floats | Blocks
     labels: NDArray[np.integer]
     sets: Floats
     covariance: Floats
     classes: int
-
-    @classmethod
-    def in_memory(
-        cls, rows: Floats, labels: NDArray[np.integer], sets: Floats, covariance: Floats, classes: int
-    ) -> "Problem":
-        """State the problem for rows on their axes, float32 (n, r), as a single block."""
-        return cls(lambda: iter([(slice(None), rows)]), labels, sets, covariance, classes)
 
     @cached_property
     def totals(self) -> Floats:
@@ -88,7 +84,7 @@ class Problem:
         """Give the loss, float64 (a,), and the gradient, float32 (r + 1, a, k), of the sets `which`."""
         gradient = penalty * point
         loss = 0.5 * _dot(gradient, point)
-        for part, rows in self.blocks():
+        for part, rows in self.rows() if callable(self.rows) else [(slice(None), self.rows)]:
             loss += self._add_block(rows, self.labels[part], self.shares[part][:, which], point, gradient)
         return loss, gradient
 
@@ -133,50 +129,38 @@ def solve_path(
         penalty = np.zeros((r + 1, m, 1), np.float32)
         penalty[:-1] = (1 / (c * problem.totals))[:, None]
         # p (1 - p) of k equal probabilities: for the preconditioner a guess of the right order will do.
-        inverse = _Inverse.of(problem.covariance, np.float32((k - 1) / k**2), float(penalty[:-1].mean()))
+        inverse = _preconditioner(problem.covariance, np.float32((k - 1) / k**2), float(penalty[:-1].mean()))
         point = _minimise(problem, point, penalty, inverse, (gain, gradient))
         yield Fits(point[:-1], point[-1])
 
 
-@dataclass(frozen=True)
-class _Inverse:
-    """The inverse of an approximate Hessian, the same for every set and class."""
+def _preconditioner(covariance: Floats, share: np.float32, penalty: float) -> Product:
+    """Invert an approximate Hessian, which is the same for every set and class."""
+    if covariance.ndim == 1:
+        diagonal = (share * covariance + np.float32(penalty))[:, None, None]
+        return lambda point: np.concatenate([point[:-1] / diagonal, point[-1:] / share])
+    from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-    solve: Callable[[Floats], Floats]
-    bias: np.float32
+    hessian: Floats = share * covariance
+    entries = np.einsum("ii->i", hessian)
+    more = float(np.finfo(np.float32).eps) * float(entries.sum())  # or rounding might make it indefinite
+    entries += np.float32(penalty + more)
+    while True:
+        try:
+            factor = cho_factor(hessian, lower=True, check_finite=False)
+            break
+        except LinAlgError:
+            more *= 10
+            entries += np.float32(more)
 
-    @classmethod
-    def of(cls, covariance: Floats, share: np.float32, penalty: float) -> "_Inverse":
-        if covariance.ndim == 1:
-            diagonal = (share * covariance + np.float32(penalty))[:, None]
-            return cls(lambda weights: weights / diagonal, 1 / share)
-        from scipy.linalg import LinAlgError, cho_factor, cho_solve
+    def times(point: Floats) -> Floats:
+        weights = cho_solve(factor, point[:-1].reshape(len(point) - 1, -1), check_finite=False)
+        return np.concatenate([weights.reshape(point[:-1].shape), point[-1:] / share])
 
-        hessian: Floats = share * covariance
-        entries = np.einsum("ii->i", hessian)
-        more = float(np.finfo(np.float32).eps) * float(entries.sum())  # or rounding might make it indefinite
-        entries += np.float32(penalty + more)
-        while True:
-            try:
-                factor = cho_factor(hessian, lower=True, check_finite=False)
-                break
-            except LinAlgError:
-                more *= 10
-                entries += np.float32(more)
-        return cls(lambda weights: cho_solve(factor, weights, check_finite=False), 1 / share)
-
-    def times(self, point: Floats) -> Floats:
-        """Multiply with a point, float32 (r + 1, a, k)."""
-        result = np.empty_like(point)
-        weights = point[:-1].reshape(len(point) - 1, -1)
-        result[:-1] = self.solve(weights).reshape(point[:-1].shape)
-        result[-1] = self.bias * point[-1]
-        return result
+    return times
 
 
-def _minimise(
-    problem: Problem, start: Floats, penalty: Floats, inverse: _Inverse, until: tuple[float, float]
-) -> Floats:
+def _minimise(problem: Problem, start: Floats, penalty: Floats, inverse: Product, until: tuple[float, float]) -> Floats:
     """Run L-BFGS on all sets side by side; those that are finished drop out."""
     result, (gain, most_gradient) = start.copy(), until
     active = np.arange(start.shape[1])
@@ -204,17 +188,17 @@ def _minimise(
     return result
 
 
-def _direction(gradient: Floats, history: list[tuple[Floats, Floats, Floats]], inverse: _Inverse) -> Floats:
+def _direction(gradient: Floats, history: list[tuple[Floats, Floats, Floats]], inverse: Product) -> Floats:
     """Give minus the inverse Hessian times the gradient for every set: the two loops of L-BFGS."""
     direction, factors = -gradient, []
     for s, y, rho in reversed(history):
         factor = (rho * _dot(s, direction)).astype(np.float32)
         direction = direction - factor[:, None] * y
         factors.append(factor)
-    direction = inverse.times(direction)
+    direction = inverse(direction)
     if history:
         s, y, rho = history[-1]
-        scale = np.where(rho > 0, 1 / np.maximum(rho * _dot(y, inverse.times(y)), 1e-12), 1)
+        scale = np.where(rho > 0, 1 / np.maximum(rho * _dot(y, inverse(y)), 1e-12), 1)
         direction = direction * scale.astype(np.float32)[:, None]
     for (s, y, rho), factor in zip(history, reversed(factors), strict=True):
         direction = direction + (factor - rho * _dot(y, direction)).astype(np.float32)[:, None] * s

@@ -51,10 +51,11 @@ def test_an_open_store_serves_like_its_path(tiny_store, tmp_path):
 
 
 def test_the_rows_judged_are_not_trained_on(clustered, make_store, tmp_path):
-    store = clustered(90, splits=["train"] * 60 + ["val"] * 30)
+    splits = ["train"] * 60 + ["val"] * 30
+    store = clustered(90, splits=splits)
     vectors = store.embeddings()
     vectors[60:] = np.random.default_rng(1).normal(0, 9, (30, 16))
-    other = make_store([store.classes[code] for code in store.labels], vectors, splits=store.splits, name="other.h5")
+    other = make_store([store.classes[code] for code in store.labels], vectors, splits=splits, name="other.h5")
     result, changed = (train(each, tmp_path / f"{each.location.name}.onnx") for each in (store, other))
     assert np.array_equal(result.head[-1].coef_, changed.head[-1].coef_)
     assert result.evaluation.accuracy > changed.evaluation.accuracy

@@ -11,7 +11,6 @@ from PIL import Image
 import headstart.classify.artifact.classifier
 from headstart.classify.artifact.classifier import (
     TOLERANCE,
-    Provenance,
     check_classifier_output,
     read_classifier,
     write_classifier,
@@ -126,7 +125,7 @@ def test_classes_keep_their_order_and_any_name(clustered, tmp_path):
 
 def test_reading_gives_back_what_was_written(clustered, tmp_path):
     store = clustered(60)
-    written = write_classifier(tmp_path / "made.onnx", fitted(store), store, provenance=Provenance(head={"name": "my"}))
+    written = write_classifier(tmp_path / "made.onnx", fitted(store), store, provenance={"head": {"name": "my"}})
     again = read_classifier(tmp_path / "made.onnx")
     assert again.model.metadata == written.model.metadata
     assert again.model.metadata["head"] == {"name": "my"}

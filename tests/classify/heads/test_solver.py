@@ -23,7 +23,7 @@ def draw(n: int, d: int, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def solve(axes: Axes, points, codes, sets, grid, **more) -> list[Fits]:
     k = int(codes.max()) + 1
     given = np.atleast_2d(sets).astype(np.float32)
-    problem = Problem.in_memory(axes.project(points), codes, given, axes.covariance, k)
+    problem = Problem(axes.project(points), codes, given, axes.covariance, k)
     return list(solve_path(problem, penalties(grid, 1, k), **({"gain": TIGHT} | more)))
 
 
