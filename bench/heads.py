@@ -67,7 +67,7 @@ def _speed(place: Path, store: Any) -> list[str]:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from headstart.classify.heads.search import GRID
+    from headstart.classify.heads.logreg import GRID
 
     command = [sys.executable, "-m", "headstart", "train", str(store.location), "-o", str(place / "c.onnx")]
     ours = min(_timed(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in range(3))
@@ -92,9 +92,10 @@ def _large(store: Any) -> list[str]:
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    from headstart.classify.heads.kinds import HeadOptions, fit_head, make_head
+    from headstart.classify.heads.options import HeadOptions
+    from headstart.classify.heads.registry import HEADS
     from headstart.classify.heads.rows import TrainingRows
-    from headstart.classify.heads.search import refined, search_head
+    from headstart.classify.heads.search import search_head
 
     n, options = int(os.environ.get("BENCH_ROWS", "50000")), HeadOptions(c=0.01)
     embeddings, labels = _mixture(store, n, 1)
@@ -102,12 +103,15 @@ def _large(store: Any) -> list[str]:
     folds = np.random.default_rng(0).integers(0, FOLDS, n)
     rows = TrainingRows(embeddings, labels, folds, 100)
     search = search_head("logreg", rows, options)
-    head = make_head("logreg", options)
-    ours = _timed(lambda: fit_head(head, embeddings, labels, options, refined(search, rows, options)))
+    kind, fitted = HEADS["logreg"], []
+    ours = _timed(lambda: fitted.append(kind.fit(kind, search, rows, options)))
     scaler = StandardScaler().fit(embeddings)
     plain = LogisticRegression(C=0.01, max_iter=1000)
     theirs = _timed(lambda: plain.fit(scaler.transform(embeddings), labels))
-    losses = [_loss(head.predict_proba(unseen), right), _loss(plain.predict_proba(scaler.transform(unseen)), right)]
+    losses = [
+        _loss(fitted[0].predict_proba(unseen), right),
+        _loss(plain.predict_proba(scaler.transform(unseen)), right),
+    ]
     return [
         f"One fit, {n} x {embeddings.shape[1]}, 100 classes (mixtures of real embeddings)",
         "",
@@ -142,11 +146,11 @@ def _quality(stores: dict[str, Any], seconds: dict[str, float], console: Any) ->
 
 def _folds(store: Any) -> tuple[float, float, float, float]:
     from headstart.classify.confidence.calibration import fit_temperature, reliability
-    from headstart.classify.heads.fitting import fit_chosen
-    from headstart.classify.heads.kinds import HeadOptions
+    from headstart.classify.heads.fitting import fit_rows
+    from headstart.classify.heads.kinds import logits_of
     from headstart.classify.heads.loss import log_loss, softmax
+    from headstart.classify.heads.options import HeadOptions
     from headstart.classify.heads.rows import TrainingRows
-    from headstart.classify.heads.search import logits_of
     from headstart.classify.split.folds import draw_folds
 
     found, answers, spent = [], [], []
@@ -155,7 +159,7 @@ def _folds(store: Any) -> tuple[float, float, float, float]:
         labels = store.labels[train]
         draws = np.random.default_rng(0).random(len(train))
         rows = TrainingRows(store.embeddings(train), labels, draw_folds(labels, draws), len(store.classes))
-        search, head, _ = fit_chosen(rows, "logreg", HeadOptions())
+        search, head, _ = fit_rows(rows, "logreg", HeadOptions())
         temperature = fit_temperature(search.logits, rows.labels).temperature
         spent.append(time.perf_counter() - started)
         found.append(softmax(logits_of(head, store.embeddings(test)) / temperature))

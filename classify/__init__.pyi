@@ -15,15 +15,10 @@ from .evaluation.evaluate import (
     evaluate as evaluate,
 )
 from .evaluation.metrics import Evaluation as Evaluation
-from .heads.kinds import (
-    HEADS as HEADS,
-)
-from .heads.kinds import (
-    HeadOptions as HeadOptions,
-)
-from .heads.kinds import (
-    make_head as make_head,
-)
+from .heads.kinds import HeadKind as HeadKind
+from .heads.options import HeadOptions as HeadOptions
+from .heads.registry import HEADS as HEADS
+from .heads.registry import make_head as make_head
 from .result import TrainResult as TrainResult
 from .scoring.score import (
     ScoreSummary as ScoreSummary,
@@ -31,4 +26,9 @@ from .scoring.score import (
 from .scoring.score import (
     score as score,
 )
-from .training import train as train
+from .training import (
+    TrainOptions as TrainOptions,
+)
+from .training import (
+    train as train,
+)

@@ -1,21 +1,21 @@
 """Everything that `classify` raises on purpose.
 
 ClassifyError
-├── LabelError        the labels do not allow training or judging
+├── LabelError        the labels do not allow training or evaluation
 ├── HeadError         the head is unknown, or its options do not fit
-├── ClassifierError   the classifier file is damaged, of another kind, or does not fit the store
-└── PredictionError   predictions cannot be written in the way asked for
+├── ClassifierError   the classifier file is damaged, of another kind, or for another store
+└── PredictionError   predictions cannot be written as requested
 """
 
 from headstart.files.errors import HeadstartError
 
 
 class ClassifyError(HeadstartError):
-    """A foreseeable fault; its message is one line that says what was found and what to do."""
+    """A foreseeable fault; its message is one line that says what is wrong and what to do."""
 
 
 class LabelError(ClassifyError):
-    """The labels do not allow training or judging."""
+    """The labels do not allow training or evaluation."""
 
 
 class HeadError(ClassifyError):
@@ -23,8 +23,8 @@ class HeadError(ClassifyError):
 
 
 class ClassifierError(ClassifyError):
-    """The classifier file is damaged, of another kind, or does not fit the store."""
+    """The classifier file is damaged, of another kind, or for another store."""
 
 
 class PredictionError(ClassifyError):
-    """Predictions cannot be written in the way asked for."""
+    """Predictions cannot be written as requested."""

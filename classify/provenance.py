@@ -1,12 +1,10 @@
-"""Where a classifier came from, as its file will say it."""
+"""Where a classifier came from, as recorded in its file."""
 
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from headstart.classify.artifact.classifier import Provenance
 from headstart.classify.confidence.calibrated_head import CalibratedHead
-from headstart.classify.confidence.calibration import Calibration
 from headstart.classify.evaluation.metrics import Evaluation
 from headstart.classify.heads.fitting import Fitted
 from headstart.classify.split.duplicates import Duplicates
@@ -15,34 +13,31 @@ from headstart.extract.store.store import Store
 
 
 def provenance_of(
-    table: Store, fitted: Fitted, answer: CalibratedHead, evaluation: Evaluation, duplicates: Duplicates, holdout: float
-) -> Provenance:
-    """Say what a classifier was made from, how, and what was measured of it."""
-    split = fitted.split
-    return Provenance(
-        head={"name": fitted.search.chosen.head, **asdict(fitted.options)},
-        calibration=_said_of(answer.calibration),
-        trained_on={
-            **_origin(table), "images": len(split.train), "judged_on": split.origin, "holdout": holdout,
+    store: Store, fitted: Fitted, head: CalibratedHead, evaluation: Evaluation, duplicates: Duplicates, holdout: float
+) -> dict[str, dict[str, Any]]:
+    """Record what a classifier was made from, how, and how it did, as entries of its file's metadata.
+
+    ``head`` has its name and options, ``calibration`` the errors before and after, ``trained_on`` the store, the rows
+    used and the versions, and ``measured`` the metrics on rows that it was not trained on.
+    """
+    calibration = head.calibration
+    errors = calibration and {"error_before": calibration.before.error, "error_after": calibration.after.error}
+    return {
+        "head": {"name": fitted.search.chosen.head, **asdict(fitted.options)},
+        "calibration": errors or {},
+        "trained_on": {
+            "store": store.location.name,
+            "rows_sha256": digest_of_rows(store),
+            "versions": {name: version(name) for name in ("headstart", "scikit-learn", "numpy", "onnx")},
+            "images": len(fitted.split.train),
+            "judged_on": fitted.split.origin,
+            "holdout": holdout,
             "copies": [group.rows for group in duplicates.groups],
         },
-        measured={
-            "images": evaluation.images, "accuracy": evaluation.accuracy, "log_loss": evaluation.log_loss,
+        "measured": {
+            "images": evaluation.images,
+            "accuracy": evaluation.accuracy,
+            "log_loss": evaluation.log_loss,
             "calibration_error": evaluation.reliability.error,
         },
-    )  # fmt: skip
-
-
-def _said_of(calibration: Calibration | None) -> dict[str, float]:
-    if calibration is None:
-        return {}
-    return {"error_before": calibration.before.error, "error_after": calibration.after.error}
-
-
-def _origin(table: Store) -> dict[str, Any]:
-    """Name the data and the programs that a head was made from."""
-    return {
-        "store": table.location.name,
-        "rows_sha256": digest_of_rows(table),
-        "versions": {name: version(name) for name in ("headstart", "scikit-learn", "numpy", "onnx")},
     }

@@ -1,4 +1,4 @@
-"""What a training gives: the classifier, how it was chosen, and how it did."""
+"""The result of a training: the classifier, how it was chosen, and how it did."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,45 +11,43 @@ from headstart.classify.evaluation.baselines import Baseline
 from headstart.classify.evaluation.label_issues import LabelIssue
 from headstart.classify.evaluation.learning_curve import LearningCurve
 from headstart.classify.evaluation.metrics import Evaluation
-from headstart.classify.heads.search import Search
+from headstart.classify.heads.kinds import Search
 from headstart.classify.split.duplicates import Duplicates
 from headstart.classify.split.holdout import Split
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainResult:
     """A trained classifier, how it was chosen and how it did.
 
     Attributes
     ----------
-    classifier
-        What was written.
-    path
-        Where.
+    classifier, path
+        The file that was written, and its path.
     head
         The fitted scikit-learn pipeline that it was made from.
     evaluation
-        On images that the head has not seen.
+        Metrics on images that the head has not seen.
     search
         The settings that were compared, by cross-validation on the training images.
     calibration
-        The temperature, and reliability out of fold; None where there are too few images.
+        The temperature, and the reliability out of fold; None if there are too few images.
     unknown
-        When it answers "none of these"; None where that was not wanted, or there are too few images.
+        When an image is marked unknown; None if that was turned off, or there are too few images.
     curve
         Accuracy with fewer images, and a forecast for more.
     duplicates
-        Copies found in the store; none of them are on both sides of the evaluation.
+        Duplicate photos found in the store; none of them are on both sides of the evaluation.
     suspects
-        Likely label mistakes, the likeliest first; None where nobody asked for them.
+        Likely label mistakes, the likeliest first; None if nobody asked for them.
     split
-        Which images it was fitted on, and which it was judged on.
+        Which images it was fitted on, and which it was evaluated on.
     warnings
-        What the reader of the figures should know, in words.
-    seconds
-        Wall time.
+        Reasons to doubt the figures, in words.
     compared
         This head, those on other stores in the order given, the untrained one, and the majority class.
+    seconds
+        Wall time, without that of the report.
     """
 
     classifier: Classifier = field(repr=False)
@@ -64,8 +62,8 @@ class TrainResult:
     suspects: list[LabelIssue] | None
     split: Split = field(repr=False)
     warnings: list[str]
-    seconds: float
     compared: list[Baseline] = field(repr=False)
+    seconds: float = 0.0
 
     @property
     def trained_images(self) -> int:
@@ -79,5 +77,5 @@ class TrainResult:
 
     @property
     def is_backbone_trained(self) -> bool:
-        """False for the baseline of random weights."""
+        """False for a backbone of random weights."""
         return self.classifier.model.is_trained

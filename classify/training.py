@@ -2,20 +2,15 @@
 
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.artifact.classifier import (
-    Classifier,
-    Provenance,
-    check_classifier_output,
-    spread,
-    write_classifier,
-)
+from headstart.classify.artifact.classifier import check_classifier_output, write_classifier
 from headstart.classify.confidence.calibrated_head import CalibratedHead
 from headstart.classify.errors import LabelError
 from headstart.classify.evaluation.baselines import contend, contender, entrant, majority
@@ -23,172 +18,194 @@ from headstart.classify.evaluation.label_issues import label_issues_of
 from headstart.classify.evaluation.learning_curve import LearningCurve, learning_curve
 from headstart.classify.evaluation.metrics import Evaluation, judge_rows
 from headstart.classify.evaluation.warnings import find_warnings
-from headstart.classify.heads.fitting import Fitted, fit, opened_embeddings, opened_untrained
-from headstart.classify.heads.kinds import HeadOptions, check_head, import_ahead
+from headstart.classify.heads.fitting import FitPlan, Fitted, fit
+from headstart.classify.heads.options import HeadOptions
+from headstart.classify.heads.registry import AUTO, DEFAULT_HEAD, find_kind, import_ahead
 from headstart.classify.heads.threads import blas_threads
 from headstart.classify.heads.tuned import without_tuned
 from headstart.classify.provenance import provenance_of
 from headstart.classify.result import TrainResult
 from headstart.classify.split.duplicates import Duplicates, find_duplicates
 from headstart.classify.split.holdout import Split, draws_of, split_rows
+from headstart.classify.stores import opened_embeddings, opened_untrained
 from headstart.extract.store.store import Store
 from headstart.files.cores import machine_memory
 from headstart.files.progress import ProgressCallback, announcer
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """The settings of a training.
+
+    Attributes
+    ----------
+    head
+        A name of `headstart.classify.HEADS`, or ``"auto"``: the head with the least log loss in cross-validation.
+    options
+        The head's own settings.
+    holdout
+        Share of images to evaluate on if the store has no val or test split, above 0 and below 1.
+    false_alarms
+        Share of known images that may be marked unknown; 0 marks none.
+    compare
+        Stores of the same images from other backbones (other features, a tuned tail). On each a head is searched for,
+        fitted and evaluated on the same images as the main one.
+    untrained
+        A store of the same images from a backbone with random weights, to compare with.
+    suspects
+        Whether to look for likely label mistakes (a report always does). Needs the extra `report`.
+    report
+        Path of the report to write, ``*.html``. Needs the extra `report`.
+    memory
+        Bytes that embeddings may take, by default half of the machine's. If they need more, the head is fitted by
+        passes over the store and evaluated on at most `MOST_JUDGED` images; if a single copy needs more, near
+        duplicates are not looked for. The warnings say so.
+    """
+
+    head: str = DEFAULT_HEAD
+    options: HeadOptions = field(default_factory=HeadOptions)
+    holdout: float = 0.2
+    false_alarms: float = 0.05
+    compare: Sequence[str | os.PathLike[str] | Store] = ()
+    untrained: str | os.PathLike[str] | Store | None = None
+    suspects: bool = False
+    report: str | os.PathLike[str] | None = None
+    memory: float | None = None
+
+    @property
+    def plan(self) -> FitPlan:
+        """How heads are searched for and fitted."""
+        return FitPlan(self.head, self.options, machine_memory() / 2 if self.memory is None else self.memory)
+
+    def check(self) -> None:
+        """Reject invalid settings before anything is read.
+
+        Raises
+        ------
+        ClassifyError
+            `LabelError` for a share out of range, `HeadError` for the head, `ReportError` for the report.
+        OutputError
+            If the report cannot be written.
+        """
+        if self.head != AUTO:
+            find_kind(self.head)
+        self.options.check()
+        if not 0 < self.holdout < 1:
+            raise LabelError(f"the share to hold out must lie between 0 and 1, found {self.holdout}")
+        if not 0 <= self.false_alarms < 1:
+            raise LabelError(f"the share of false alarms must be at least 0 and below 1, found {self.false_alarms}")
+        if self.report is not None:
+            from headstart.classify.report import check_report_output
+
+            check_report_output(self.report)
 
 
 def train(
     store: str | os.PathLike[str] | Store,
     output: str | os.PathLike[str] = "classifier.onnx",
     *,
-    head: str = "logreg",
-    options: HeadOptions | None = None,
-    holdout: float = 0.2,
-    false_alarms: float = 0.05,
-    compare: Sequence[str | os.PathLike[str] | Store] = (),
-    untrained: str | os.PathLike[str] | Store | None = None,
-    suspects: bool = False,
-    report: str | os.PathLike[str] | None = None,
-    memory: float | None = None,
     progress: ProgressCallback | None = None,
+    **settings: Any,
 ) -> TrainResult:
-    """Choose and train a head on a store's labelled embeddings, judge it on images that it has not seen, and write it.
+    """Search, fit, calibrate and evaluate a head on a store's labelled embeddings, and write the classifier.
 
     Parameters
     ----------
     store
-        An embedding store, or its path. It carries its backbone, which goes into the classifier.
+        An embedding store, or its path. It carries its backbone, which becomes part of the classifier.
     output
         The classifier file, ``*.onnx``.
-    head
-        A name of `headstart.classify.HEADS`, or ``"auto"``: the head with the lowest log loss in cross-validation.
-    holdout
-        Share of images to judge on where the store has no val or test split, above 0 and below 1.
-    false_alarms
-        Share of known images that may be answered with "none of these"; 0 never gives that answer.
-    compare
-        Stores of the same images by other backbones (other features, a tuned tail). On each a head is searched for and
-        fitted on the same images as the main one, and judged on the same.
-    untrained
-        A store of the same images by a backbone with random weights, to compare with.
-    suspects
-        Whether to look for likely label mistakes (a report always does). Needs the extra `report`.
-    report
-        Where to write a report, ``*.html``. Needs the extra `report`.
-    memory
-        Bytes that embeddings may take; half of the machine's by default. Where they need more, ``logreg`` is fitted by
-        passes over the store and at most `MOST_JUDGED` images are judged on; where a single copy of them does, near
-        copies are not looked for. The warnings say so.
     progress
         Called as each stage begins (see `headstart.files.progress`).
+    **settings
+        The fields of `TrainOptions`: ``head="mlp"``, ``report="flowers.html"``, ...
 
     Raises
     ------
     ClassifyError
         `LabelError`, `HeadError` or `ClassifierError`.
     ExtractError
-        Where the store cannot be read, or the output cannot be written.
+        If the store cannot be read.
+    OutputError
+        If the classifier or the report cannot be written.
     """
     started = time.monotonic()
-    tell = announcer(progress)
-    options, place = options or HeadOptions(), Path(output)
-    _check(head, options, holdout, false_alarms, place, report)
+    options, output, announce = TrainOptions(**settings), Path(output), announcer(progress)
+    options.check()
+    check_classifier_output(output)
     import_ahead()
-    table, *others = (opened_embeddings(one) for one in (store, *compare))
-    baseline = opened_untrained(untrained)
-    with blas_threads(len(table)):
-        tell("looking for copies")
-        memory = machine_memory() / 2 if memory is None else memory
-        duplicates, split, draws = _dealt(table, holdout, options.seed, memory)
-        entrants = [entrant(table, one, split, draws) for one in (*others, baseline) if one is not None]
-        tell("searching and fitting")
-        fitted = fit(table, split, head, options, memory)
-        tell("judging")
-        test = table.embeddings(fitted.split.test)
-        answer, evaluation = _judged(table, fitted, test, false_alarms)
-        compared = [contender(table, fitted, evaluation)]
-        for one in entrants:
-            tell(f"comparing with {one.store.location.name}")
-            compared.append(contend(one, fitted, evaluation, head, memory))
-        if baseline is not None:
-            evaluation = replace(evaluation, untrained=compared[-1].accuracy)
-        compared.append(majority(table, evaluation))
-        curve = _curve(table, fitted, test)
-        suspected = None
-        if suspects or report is not None:
-            tell("looking for label mistakes")
-            suspected = label_issues_of(table, fitted.search, answer, fitted.split, evaluation.probabilities)
-        tell("writing")
-        provenance = provenance_of(table, fitted, answer, evaluation, duplicates, holdout)
-        classifier = _write(place, table, fitted, answer, provenance)
-        warnings = find_warnings(
-            table, fitted.split, evaluation, duplicates, fitted.options, classifier.model.is_trained
-        )
-        result = TrainResult(
-            classifier, place, fitted.head, evaluation, fitted.search, answer.calibration, answer.unknown, curve,
-            duplicates, suspected, fitted.split, warnings + fitted.warnings, time.monotonic() - started, compared,
-        )  # fmt: skip
-    if report is not None:
+    stores = [opened_embeddings(each) for each in (store, *options.compare)]
+    if options.untrained is not None:
+        stores.append(opened_untrained(options.untrained))
+    with blas_threads(len(stores[0])):
+        result = _train(stores, output, options, announce)
+    result = replace(result, seconds=time.monotonic() - started)
+    if options.report is not None:
         from headstart.classify.report import write_report
 
-        tell("writing the report")
-        write_report(report, table, result)
+        announce("writing the report")
+        write_report(options.report, stores[0], result)
     return result
 
 
-def _check(
-    head: str,
-    options: HeadOptions,
-    holdout: float,
-    false_alarms: float,
-    place: Path,
-    report: str | os.PathLike[str] | None,
-) -> None:
-    """Refuse what can be refused before anything is read."""
-    check_head("logreg" if head == "auto" else head, options)
-    if not 0 < holdout < 1:
-        raise LabelError(f"the share to hold out must lie between 0 and 1, found {holdout}")
-    if not 0 <= false_alarms < 1:
-        raise LabelError(f"the share of false alarms must be at least 0 and below 1, found {false_alarms}")
-    check_classifier_output(place)
-    if report is not None:
-        from headstart.classify.report import check_report_output
-
-        check_report_output(report)
-
-
-def _dealt(table: Store, holdout: float, seed: int, memory: float) -> tuple[Duplicates, Split, NDArray[np.float64]]:
-    """Find copies, and split the rows so that none are on both sides; with the draws that it goes by."""
-    duplicates = find_duplicates(table, near=4 * table.header.dim * len(table) <= memory)
-    groups = duplicates.group_of_rows(len(table))
-    split, draws = split_rows(table, holdout, seed, groups), draws_of(table, seed, groups)
-    return duplicates, without_tuned(table, split, draws), draws
-
-
-def _judged(
-    table: Store, fitted: Fitted, test: NDArray[np.float32], false_alarms: float
-) -> tuple[CalibratedHead, Evaluation]:
-    """Turn a head's logits into answers, and judge these on the images that it has not seen, (m, d)."""
-    split = fitted.split
-    answer = CalibratedHead.of(fitted.search, fitted.head, split, false_alarms, fitted.options.seed)
-    probabilities, answer = answer.measured_on(test)
-    return answer, replace(judge_rows(table, probabilities, split.test, table.classes), judged_on=split.origin)
-
-
-def _curve(table: Store, fitted: Fitted, test: NDArray[np.float32]) -> LearningCurve:
-    if fitted.is_given:
-        return LearningCurve([])
-    curve = learning_curve(fitted.search, fitted.options, test, table.labels[fitted.split.test])
-    # More photos would tune another tail, of which the head's curve says nothing.
-    return replace(curve, forecast=None) if "tuned" in table.header.model else curve
-
-
-def _write(place: Path, table: Store, fitted: Fitted, answer: CalibratedHead, provenance: Provenance) -> Classifier:
-    return write_classifier(
-        place,
-        fitted.head,
-        table,
-        check_rows=spread(fitted.split.test),
-        temperature=answer.temperature,
-        unknown=answer.unknown,
-        provenance=provenance,
+def _train(
+    stores: Sequence[Store], output: Path, options: TrainOptions, announce: Callable[[str], None]
+) -> TrainResult:
+    """Train on the first store, and compare with heads on the others."""
+    store, *others = stores
+    announce("looking for copies")
+    duplicates, split, draws = _split(store, options)
+    entrants = [entrant(store, other, split, draws) for other in others]
+    announce("searching and fitting")
+    fitted = fit(store, split, options.plan)
+    announce("judging")
+    test = store.embeddings(fitted.split.test)
+    head, evaluation = _evaluate(store, fitted, test, options.false_alarms)
+    compared = [contender(store, fitted, evaluation)]
+    for other in entrants:
+        announce(f"comparing with {other.store.location.name}")
+        compared.append(contend(other, fitted, evaluation, options.plan))
+    if options.untrained is not None:
+        evaluation = replace(evaluation, untrained=compared[-1].accuracy)
+    curve, suspects = _learning_curve(store, fitted, test), None
+    if options.suspects or options.report is not None:
+        announce("looking for label mistakes")
+        suspects = label_issues_of(store, fitted.search, head, fitted.split, evaluation.probabilities)
+    announce("writing")
+    provenance = provenance_of(store, fitted, head, evaluation, duplicates, options.holdout)
+    classifier = write_classifier(
+        output, fitted.head, store, temperature=head.temperature, unknown=head.unknown, provenance=provenance
     )
+    is_trained = classifier.model.is_trained
+    warnings = find_warnings(store, fitted.split, evaluation, duplicates, fitted.options, is_trained)
+    return TrainResult(
+        classifier=classifier, path=output, head=fitted.head, evaluation=evaluation, search=fitted.search,
+        calibration=head.calibration, unknown=head.unknown, curve=curve, duplicates=duplicates, suspects=suspects,
+        split=fitted.split, warnings=warnings + fitted.warnings, compared=[*compared, majority(store, evaluation)],
+    )  # fmt: skip
+
+
+def _split(store: Store, options: TrainOptions) -> tuple[Duplicates, Split, NDArray[np.float64]]:
+    """Find duplicates, and split the rows so that none are on both sides; also give the random numbers behind that."""
+    duplicates = find_duplicates(store, near=4 * store.header.dim * len(store) <= options.plan.memory)
+    groups, seed = duplicates.group_of_rows(len(store)), options.options.seed
+    split, draws = split_rows(store, options.holdout, seed, groups), draws_of(store, seed, groups)
+    return duplicates, without_tuned(store, split, draws), draws
+
+
+def _evaluate(
+    store: Store, fitted: Fitted, test: NDArray[np.float32], false_alarms: float
+) -> tuple[CalibratedHead, Evaluation]:
+    """Calibrate a head, and evaluate it on the embeddings of images that it has not seen, (m, d)."""
+    split = fitted.split
+    head = CalibratedHead.of(fitted.search, fitted.head, split, false_alarms, fitted.options.seed)
+    probabilities, head = head.measured_on(test)
+    return head, replace(judge_rows(store, probabilities, split.test, store.classes), judged_on=split.origin)
+
+
+def _learning_curve(store: Store, fitted: Fitted, test: NDArray[np.float32]) -> LearningCurve:
+    if fitted.is_tuned:
+        return LearningCurve([])
+    curve = learning_curve(fitted.search, fitted.options, test, store.labels[fitted.split.test])
+    # More photos would tune another tail, of which the head's curve says nothing.
+    return replace(curve, forecast=None) if "tuned" in store.header.model else curve

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.artifact.layers import Layer
 from headstart.classify.confidence.calibration import fit_temperature
+from headstart.classify.heads.layers import Layer
 from headstart.classify.heads.loss import log_loss, softmax
 from headstart.export.conversion.frameworks import Frameworks
 from headstart.tune.batches import Rows

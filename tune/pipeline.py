@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from headstart.classify.heads.fitting import opened_store
 from headstart.classify.heads.tuned import note_tuned_head, note_tuned_on
 from headstart.classify.split.holdout import digest_of_rows
+from headstart.classify.stores import opened_store
 from headstart.export.conversion.frameworks import load_frameworks
 from headstart.export.conversion.parity import compare
 from headstart.export.output import check_output

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.artifact.layers import Layer, to_layers
-from headstart.classify.heads.fitting import fit
-from headstart.classify.heads.kinds import HeadOptions
-from headstart.classify.heads.search import logits_of
+from headstart.classify.heads.fitting import FitPlan, fit
+from headstart.classify.heads.kinds import logits_of
+from headstart.classify.heads.layers import Layer
+from headstart.classify.heads.options import HeadOptions
+from headstart.classify.heads.registry import to_layers
 from headstart.classify.split.duplicates import find_duplicates
 from headstart.classify.split.folds import draw_folds
 from headstart.classify.split.holdout import Split, split_rows
@@ -66,7 +67,7 @@ def prepare(store: Store, trunk: Model, output: Path, recipe: Recipe, holdout: f
         chooses = _chooses_epoch(embeddings, split)
         train, held_out = np.flatnonzero(~chooses), split.train[chooses]
         options = HeadOptions(class_weight=recipe.class_weight, seed=recipe.seed)
-        fitted = fit(embeddings, split.take(train), "logreg", options, machine_memory() / 2)
+        fitted = fit(embeddings, split.take(train), FitPlan("logreg", options, machine_memory() / 2))
         logits = logits_of(fitted.head, embeddings.embeddings(held_out))
         frozen = evaluate(logits, embeddings.labels[held_out])[:2]
         (head,) = to_layers(fitted.head)

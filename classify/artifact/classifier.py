@@ -1,8 +1,9 @@
-"""The classifier file: one ONNX graph from image to probabilities, with its classes and where it came from inside."""
+"""The classifier file: one ONNX graph from image to probabilities, with its classes and its provenance inside."""
 
 import json
 import os
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.artifact.graph import PREDICTION, PROBABILITIES, Head, head_of, join
-from headstart.classify.artifact.layers import to_layers
 from headstart.classify.confidence.novelty import Novelty
 from headstart.classify.errors import ClassifierError
+from headstart.classify.heads.kinds import logits_of
 from headstart.classify.heads.loss import softmax
-from headstart.classify.heads.search import logits_of
+from headstart.classify.heads.registry import to_layers
 from headstart.extract.inference.model import Model, parse_model, read_model, seal
 from headstart.extract.store.store import Store
 from headstart.files.atomic import atomic_file, check_output, write_all
 
 FORMAT, SCHEMA = "headstart-classifier", 1
 TOLERANCE = 1e-5
-"""The largest difference in probability from scikit-learn that is written; float32 rounding stays far below it."""
+"""The largest allowed difference in probability from scikit-learn; float32 rounding stays far below it."""
+CHECKED_ROWS = 1000
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,8 @@ class Classifier:
     Attributes
     ----------
     model
-        The graph: outputs ``probabilities`` (n, k) and ``embedding`` (n, d); where it can tell that an image is none
-        of its classes, also ``distance`` and ``unknown``, (n, 1) each, and these with the probabilities as
-        ``prediction``, (n, k + 2).
+        The graph: outputs ``probabilities`` (n, k) and ``embedding`` (n, d); if it marks images as unknown, also
+        ``distance`` and ``unknown``, (n, 1) each, and these with the probabilities as ``prediction``, (n, k + 2).
     """
 
     model: Model
@@ -46,7 +47,7 @@ class Classifier:
 
     @property
     def prediction(self) -> str:
-        """Name of the output that holds all that is told of an image: ``prediction``, or ``probabilities``."""
+        """Name of the most complete output: ``prediction``, or ``probabilities`` if it marks nothing as unknown."""
         return PREDICTION if PREDICTION in self.model.outputs else PROBABILITIES
 
     @cached_property
@@ -66,42 +67,19 @@ class Classifier:
         return result
 
     def require_store_of_same_backbone(self, store: Store) -> None:
-        """Refuse a store whose embeddings another backbone made.
+        """Refuse a store whose embeddings come from another backbone.
 
         Raises
         ------
         ClassifierError
-            Naming both.
+            If they do.
         """
-        mine, found = self.model.backbone_sha256, store.header.model_sha256
-        if mine != found:
+        expected, found = self.model.backbone_sha256, store.header.model_sha256
+        if expected != found:
             raise ClassifierError(
-                f"{store.location}: its embeddings come from backbone {found[:16]}, but {self.model.source} "
-                f"was trained "
-                f"on those of {mine[:16]}; embed the images with the same backbone"
+                f"{store.location}: its embeddings come from backbone {found[:16]}, but {self.model.source} was "
+                f"trained on those of {expected[:16]}; embed the images with the same backbone"
             )
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """What a classifier file tells of its making, besides its head.
-
-    Attributes
-    ----------
-    head
-        Name and options of the head.
-    calibration
-        The temperature and what it was fitted on.
-    trained_on
-        The store, the rows used, the seed, the versions.
-    measured
-        Figures on rows that it was not trained on (empty where there were none).
-    """
-
-    head: dict[str, Any] = field(default_factory=dict)
-    calibration: dict[str, Any] = field(default_factory=dict)
-    trained_on: dict[str, Any] = field(default_factory=dict)
-    measured: dict[str, Any] = field(default_factory=dict)
 
 
 def read_classifier(path: str | os.PathLike[str]) -> Classifier:
@@ -110,9 +88,9 @@ def read_classifier(path: str | os.PathLike[str]) -> Classifier:
     Raises
     ------
     ClassifierError
-        Where the file is a backbone rather than a classifier, or incomplete.
+        If the file is missing, incomplete, or a backbone rather than a classifier.
     ModelError
-        Where it is missing, damaged, or of another version.
+        If it is damaged, or of another version.
     """
     if not os.path.exists(path):
         raise ClassifierError(f"{path}: no such file; make one with `headstart train photos.h5 -o {path}`")
@@ -134,87 +112,90 @@ def write_classifier(
     head: Any,
     store: Store,
     *,
-    check_rows: NDArray[np.int64] | None = None,
     temperature: float = 1.0,
     unknown: Novelty | None = None,
-    provenance: Provenance | None = None,
+    provenance: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Classifier:
-    """Join a store's backbone and a fitted scikit-learn head in one file, once they are shown to agree.
+    """Write a store's backbone and a fitted scikit-learn head as one file, once it is shown to compute the same.
+
+    File and head are compared on up to `CHECKED_ROWS` rows of the store.
 
     Parameters
     ----------
     head
-        A fitted pipeline (see `headstart.classify.artifact.layers`), whose classes are the store's label codes 0..k-1.
-    check_rows
-        Rows of the store on which head and file are compared; by default up to 1,000 of all classes.
+        A fitted pipeline (see `headstart.classify.heads.registry.to_layers`), whose classes are the store's label codes
+        0..k-1.
     temperature
         Divides the head's logits.
     unknown
-        When to answer "none of these"; never, by default.
+        When an image is marked unknown; never, by default.
+    provenance
+        Entries of the metadata: ``head``, ``calibration``, ``trained_on`` and ``measured`` (see
+        `headstart.classify.provenance`).
 
     Raises
     ------
     ClassifierError
-        Where file and pipeline differ by more than `TOLERANCE` or in a label, or `output` holds something else.
+        If file and head differ by more than `TOLERANCE` or in a label, or `output` holds something else.
     HeadError
-        Where the head cannot be written as ONNX.
+        If the head cannot be written as ONNX.
+    OutputError
+        If `output` cannot be written.
     """
-    place = Path(output)
-    check_classifier_output(place)
+    output = Path(output)
+    check_classifier_output(output)
     backbone = store.model()
     layers = to_layers(head)
     if len(layers[-1].bias) != len(store.classes):
         raise ClassifierError(
-            f"{place}: the head knows {len(layers[-1].bias)} classes, but {store.location} has {len(store.classes)}"
+            f"{output}: the head knows {len(layers[-1].bias)} classes, but {store.location} has {len(store.classes)}"
         )
-    whole = Head(layers, temperature, unknown)
-    data = _serialised(join(backbone.data, whole), _metadata(backbone, store, whole, provenance or Provenance()))
-    classifier = Classifier(parse_model(data, str(place)))
-    rows = spread(np.flatnonzero(store.is_embedded)) if check_rows is None else check_rows
-    _verify(classifier, head, whole, store.embeddings(rows), place)
-    with atomic_file(place) as file:
+    graph_head = Head(layers, temperature, unknown)
+    metadata = _metadata(backbone, store, graph_head, provenance or {})
+    data = _serialised(join(backbone.data, graph_head), metadata)
+    classifier = Classifier(parse_model(data, str(output)))
+    rows = np.flatnonzero(store.is_embedded)
+    # Evenly spread, so that a store in order of class gives some of each.
+    rows = rows[np.linspace(0, len(rows) - 1, min(CHECKED_ROWS, len(rows))).astype(np.int64)]
+    _verify(classifier, head, temperature, store.embeddings(rows))
+    with atomic_file(output) as file:
         write_all(file, data)
     return classifier
 
 
-def spread(rows: NDArray[np.int64], count: int = 1000) -> NDArray[np.int64]:
-    """Pick at most `count` row numbers, spread evenly, so that a store in order of class gives some of each."""
-    return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(np.int64)]
-
-
-def check_classifier_output(place: Path) -> None:
-    """Refuse to write where it is impossible, or where something other than a classifier lies.
+def check_classifier_output(output: Path) -> None:
+    """Refuse an output that cannot be written, or that holds something other than a classifier.
 
     Raises
     ------
     OutputError, ClassifierError
-        Naming the file.
+        If so.
     """
-    check_output(place)
-    if place.suffix != ".onnx":
-        raise ClassifierError(f"{place}: expected a name that ends in .onnx for the classifier")
-    if place.exists() and b"headstart-classifier" not in place.read_bytes():
-        raise ClassifierError(f"{place}: exists and is no classifier of Headstart; choose another name with -o")
+    check_output(output)
+    if output.suffix != ".onnx":
+        raise ClassifierError(f"{output}: expected a name that ends in .onnx for the classifier")
+    if output.exists() and FORMAT.encode() not in output.read_bytes():
+        raise ClassifierError(f"{output}: exists and is not a classifier of Headstart; choose another name with -o")
 
 
-def _metadata(backbone: Model, store: Store, head: Head, provenance: Provenance) -> dict[str, Any]:
+def _metadata(backbone: Model, store: Store, head: Head, provenance: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     unknown = head.unknown
     thresholds = {} if unknown is None else {
         "distance": unknown.distance, "probability": unknown.probability, "neighbours": unknown.neighbours,
         "false_alarm_rate": unknown.false_alarm_rate, "references": len(unknown.references),
     }  # fmt: skip
-    inherited = {key: value for key, value in backbone.metadata.items() if key not in ("parity",)}
+    inherited = {key: value for key, value in backbone.metadata.items() if key != "parity"}
     return {
         **inherited,
         "format": FORMAT,
         "schema": SCHEMA,
         "backbone_sha256": backbone.sha256,
         "classes": store.classes,
-        "head": provenance.head,
-        "calibration": {"temperature": head.temperature, **provenance.calibration},
+        "head": provenance.get("head", {}),
+        "calibration": {"temperature": head.temperature, **provenance.get("calibration", {})},
         "thresholds": thresholds,
-        "trained_on": provenance.trained_on,
-        "measured": provenance.measured,
+        "trained_on": provenance.get("trained_on", {}),
+        "measured": provenance.get("measured", {}),
     }
 
 
@@ -227,10 +208,11 @@ def _serialised(proto: Any, metadata: dict[str, Any]) -> bytes:
     return data + seal(data)
 
 
-def _verify(classifier: Classifier, head: Any, whole: Head, embeddings: NDArray[np.float32], place: Path) -> None:
+def _verify(classifier: Classifier, head: Any, temperature: float, embeddings: NDArray[np.float32]) -> None:
+    output = classifier.model.source
     if not len(embeddings):
-        raise ClassifierError(f"{place}: no rows to compare the classifier with scikit-learn on; it was not written")
-    expected = softmax(logits_of(head, embeddings) / whole.temperature)
+        raise ClassifierError(f"{output}: not written, as the store has no embeddings to compare it with the head on")
+    expected = softmax(logits_of(head, embeddings) / temperature)
     found = classifier.probabilities(embeddings)
     difference = float(np.abs(expected - found).max())
     first_two = np.sort(expected, axis=1)[:, -2:]
@@ -238,6 +220,6 @@ def _verify(classifier: Classifier, head: Any, whole: Head, embeddings: NDArray[
     other_label = int((~is_tie & (expected.argmax(axis=1) != found.argmax(axis=1))).sum())
     if not difference <= TOLERANCE or other_label:
         raise ClassifierError(
-            f"{place}: its probabilities differ from scikit-learn's by {difference:.1e}, more than {TOLERANCE:.0e}, "
+            f"{output}: its probabilities differ from scikit-learn's by {difference:.1e}, more than {TOLERANCE:.0e}, "
             f"and {other_label} labels differ, so it was not written; try a stronger penalty (a smaller C)"
         )

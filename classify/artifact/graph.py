@@ -1,4 +1,4 @@
-"""The classifier's graph: a head joined to a backbone, and the head cut out again."""
+"""The classifier's graph: a head appended to a backbone, and the head extracted again."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,24 +6,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.artifact.layers import Layer
 from headstart.classify.confidence.novelty import Novelty
+from headstart.classify.heads.layers import Layer
 
 PROBABILITIES, DISTANCE, UNKNOWN, PREDICTION = "probabilities", "distance", "unknown", "prediction"
 
 
 @dataclass(frozen=True)
 class Head:
-    """What comes after the embedding.
+    """The part of the graph behind the embedding.
 
     Attributes
     ----------
     layers
-        With ReLU between them and softmax after the last (see `headstart.classify.artifact.layers.to_layers`).
+        With ReLU between them and softmax after the last (see `headstart.classify.heads.registry.to_layers`).
     temperature
         Divides the logits.
     unknown
-        References and thresholds, or None.
+        When an image is marked unknown; None if never.
     """
 
     layers: list[Layer]
@@ -32,7 +32,7 @@ class Head:
 
 
 def join(backbone: bytes, head: Head) -> Any:
-    """Give a backbone's ONNX model with the head added; core operators alone.
+    """Append the head to a backbone's ONNX model, with core operators alone.
 
     Outputs: ``probabilities`` (n, k); with `unknown` also ``distance`` and ``unknown`` (1 or 0), both (n, 1), and
     ``prediction``, (n, k + 2): the three side by side; all float32.
@@ -47,15 +47,15 @@ def join(backbone: bytes, head: Head) -> Any:
     if head.unknown is not None:
         _add_unknown(graph, head.unknown)
         outputs |= {DISTANCE: 1, UNKNOWN: 1, PREDICTION: classes + 2}
-    for place, (name, size) in enumerate(outputs.items()):
+    for position, (name, size) in enumerate(outputs.items()):
         info = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", size])
-        proto.graph.output.insert(place, info)
+        proto.graph.output.insert(position, info)
     del proto.metadata_props[:]
     return proto
 
 
 def head_of(data: bytes, output: str) -> Any:
-    """Cut ``embedding`` -> `output` out of a classifier, for numpy to evaluate."""
+    """Extract ``embedding`` -> `output` from a classifier, to be evaluated in numpy."""
     import onnx
     from onnx.reference import ReferenceEvaluator
 
@@ -125,6 +125,6 @@ class _Graph:
         self._graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values), full))
         return full
 
-    def _name(self, what: str) -> str:
+    def _name(self, kind: str) -> str:
         self._count += 1
-        return f"head_{self._count}_{what}"
+        return f"head_{self._count}_{kind}"

@@ -10,7 +10,7 @@ from headstart.classify.confidence.calibrated_head import CalibratedHead
 from headstart.classify.errors import LabelError
 from headstart.classify.evaluation.comparison import Comparison, compare
 from headstart.classify.evaluation.metrics import Evaluation, judge, judge_rows
-from headstart.classify.heads.fitting import Fitted, fit
+from headstart.classify.heads.fitting import FitPlan, Fitted, fit
 from headstart.classify.heads.tuned import with_own_folds
 from headstart.classify.split.holdout import Split
 from headstart.extract.store.store import Store
@@ -88,10 +88,10 @@ def entrant(table: Store, other: Store, split: Split, draws: NDArray[np.float64]
     return Entrant(same, with_own_folds(same, split, draws))
 
 
-def contend(one: Entrant, fitted: Fitted, evaluation: Evaluation, head: str, memory: float) -> Baseline:
+def contend(one: Entrant, fitted: Fitted, evaluation: Evaluation, plan: FitPlan) -> Baseline:
     """Search and fit a head on an entrant as the main one was, and judge it on the same images."""
     store, options = one.store, replace(fitted.options, c=None)
-    own = fit(store, one.split, head, options, memory)
+    own = fit(store, one.split, replace(plan, options=options))
     answer = CalibratedHead.of(own.search, own.head, own.split, 0, options.seed)
     parts = [answer.measured_on(vectors)[0] for _, vectors in store.batches(evaluation.rows)]
     found = judge_rows(store, np.concatenate(parts), evaluation.rows, store.classes)

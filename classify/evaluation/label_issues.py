@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from headstart.classify.confidence.calibrated_head import CalibratedHead
 from headstart.classify.errors import ClassifyError, LabelError
+from headstart.classify.heads.kinds import Search
 from headstart.classify.heads.loss import softmax
-from headstart.classify.heads.search import Search
 from headstart.classify.split.duplicates import top_embeddings
 from headstart.classify.split.holdout import Split
 from headstart.extract.store.store import Store

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.heads.kinds import DEFAULT_C, HeadOptions, fit_head, make_head
+from headstart.classify.heads.kinds import Search, fit_head, logits_of
+from headstart.classify.heads.logreg import DEFAULT_C, penalties
 from headstart.classify.heads.loss import log_loss, softmax
+from headstart.classify.heads.options import HeadOptions
+from headstart.classify.heads.registry import make_head
 from headstart.classify.heads.rows import blocks_of
-from headstart.classify.heads.search import Search, class_weights, logits_of, penalties
-from headstart.classify.heads.solver import solve_path
+from headstart.classify.heads.solver import Problem, solve_path
 from headstart.classify.split.folds import rank_within_class
 
 SHARES = (0.1, 0.2, 0.4, 0.7, 1.0)
@@ -78,10 +80,11 @@ def _fitted(
     rows, axes = search.rows, search.axes
     if axes is None:
         return _of_any(search, options, chosen, test)
-    sets = (np.stack(chosen) * class_weights(rows.labels, rows.classes, options)).astype(np.float32)
+    sets = (np.stack(chosen) * options.row_weights(rows.labels, rows.classes)).astype(np.float32)
     grid = penalties((options.c or DEFAULT_C,), 1.0, rows.classes)
     projected = axes.project(rows.embeddings)
-    fits = next(solve_path(projected, rows.labels, sets, axes.covariance, grid, rows.classes))
+    problem = Problem(projected, rows.labels, sets, axes.covariance, rows.classes)
+    fits = next(solve_path(problem, grid))
     logits = np.concatenate([fits.logits(axes.project(block)) for block in blocks_of(test)])
     return [logits[:, number] for number in range(len(chosen))]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from headstart.classify.evaluation.metrics import Evaluation
-from headstart.classify.heads.kinds import HeadOptions
+from headstart.classify.heads.options import HeadOptions
 from headstart.classify.split.duplicates import LEAST, Duplicates
 from headstart.classify.split.holdout import Split
 from headstart.extract.store.store import Store

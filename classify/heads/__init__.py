@@ -1,1 +1,1 @@
-"""The heads: their kinds, the search over them, fitting, solver and streaming."""
+"""The heads: their registry, search, fitting and solver."""

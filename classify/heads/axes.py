@@ -1,7 +1,7 @@
-"""The axes on which a path of penalties is solved: the standardised features, or the fewer that the rows span.
+"""The axes that logistic regression is solved on: the standardised features, or the fewer directions the rows span.
 
-Fewer rows than features are turned to the few axes that they span, which is exact: the L2 penalty does not see a
-rotation.
+If there are fewer rows than features, the rows are rotated onto the directions that they span. That is exact, since the
+L2 penalty is invariant to rotation.
 """
 
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Axes:
-    """Standardised embeddings; of fewer rows than features, on the axes that they span.
+    """Axes of standardised embeddings.
 
     Attributes
     ----------
     mean, scale
-        float32, (d,): subtracted, then divided by; as scikit-learn's ``StandardScaler`` has them.
+        float32, (d,): as in scikit-learn's ``StandardScaler``.
     rotation
-        float32, (d, r): orthonormal columns, r <= n; None where all d features are kept as they are.
+        float32, (d, r): orthonormal columns, r <= n; None if all d features are kept as they are.
     covariance
-        float32: of the rows, on these axes, (r, r); of spanned axes (r,), the diagonal, for the rest is zero.
+        float32: of the rows on these axes, (r, r); after a rotation only its diagonal, (r,), as the rest is zero.
     """
 
     mean: Floats
@@ -34,7 +34,7 @@ class Axes:
     @classmethod
     def of(cls, embeddings: Floats) -> "Axes":
         """Find the axes of rows, float32 (n, d)."""
-        # A sum of many float32 is so far off that a constant column would seem to vary.
+        # A float32 sum over many rows is so inexact that a constant column would seem to vary.
         mean: Floats = embeddings.mean(axis=0, dtype=np.float64).astype(np.float32)
         rows: Floats = embeddings - mean
         scale: Floats = np.sqrt(np.einsum("nd,nd->d", rows, rows) / np.float32(len(rows)))
@@ -50,7 +50,7 @@ class Axes:
         return cls(mean, scale, rotation, variance.astype(np.float32))
 
     def project(self, embeddings: Floats) -> Floats:
-        """Give float32, (n, r): rows on the axes."""
+        """Give the rows on the axes: float32, (n, r)."""
         rows: Floats = embeddings - self.mean
         rows /= self.scale
         if self.rotation is not None:
@@ -58,5 +58,5 @@ class Axes:
         return rows
 
     def unproject(self, weights: Floats) -> Floats:
-        """Give weights, (r, k), on the standardised features: (d, k)."""
+        """Turn weights on the axes, (r, k), into weights on the standardised features, (d, k)."""
         return weights if self.rotation is None else self.rotation @ weights

@@ -1,19 +1,49 @@
-"""Search and fit, in memory or by passes over the store, whichever the memory allows."""
+"""Search and fit: in memory, by passes over the store, or with the head that came with a tuned backbone."""
 
-import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
-from headstart.classify.errors import LabelError
-from headstart.classify.heads.kinds import HeadOptions, fit_head, make_head
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.classify.errors import HeadError
+from headstart.classify.heads.kinds import HeadKind, Search
+from headstart.classify.heads.options import HeadOptions
+from headstart.classify.heads.registry import HEADS, find_kind
 from headstart.classify.heads.rows import TrainingRows
-from headstart.classify.heads.search import Search, refined, search_head, search_of_given
-from headstart.classify.heads.streaming import bytes_needed, fit_streamed, judged_sample, sampled_for_search
+from headstart.classify.heads.search import sample_rows, search_head, search_of_tuned, searched_sample
 from headstart.classify.heads.tuned import tuned_head
 from headstart.classify.split.holdout import Split
-from headstart.extract.store.store import Store, open_store
+from headstart.extract.store.store import Store
+
+COPIES = 3
+"""How many copies of the embeddings are in memory, as float32, while a head is fitted without streaming: those that
+were read, the standardised ones, and an intermediate result."""
+BLOCK_BYTES = 32 << 20
+MOST_JUDGED = 20_000
+"""On so many images the accuracy is known to half a point, and they are in memory at once."""
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """What to fit.
+
+    Attributes
+    ----------
+    head
+        A name of `headstart.classify.HEADS`, or ``"auto"``.
+    options
+        Its options.
+    memory
+        Bytes that embeddings may take.
+    """
+
+    head: str
+    options: HeadOptions
+    memory: float
 
 
 @dataclass(frozen=True)
@@ -23,121 +53,116 @@ class Fitted:
     Attributes
     ----------
     search, head, options
-        What was compared; the fitted scikit-learn pipeline; its options, the chosen ones among them.
+        What was compared; the fitted scikit-learn pipeline; its options, including the chosen ones.
     split
-        What it was fitted on, and what it is to be judged on.
+        The rows that it was fitted on, and those to evaluate it on.
     warnings
-        How this differs from a fit on, and a judgement by, all images in memory, in words.
+        How this differs from a fit and an evaluation with all images in memory, in words.
     seconds
         Wall time of search and fit.
-    is_given
-        Whether the head came with the backbone, tuned with its tail, and was only judged.
+    is_tuned
+        Whether the head came with the backbone, tuned with its tail, and was only evaluated.
     """
 
     search: Search
     head: Any = field(repr=False)
     options: HeadOptions
     split: Split
-    warnings: list[str]
-    seconds: float
-    is_given: bool = False
+    warnings: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    is_tuned: bool = False
 
 
-def fit(table: Store, split: Split, head: str, options: HeadOptions, memory: float) -> Fitted:
-    """Choose and fit a head on the training images of a split, in so many bytes of memory."""
+def fit(store: Store, split: Split, plan: FitPlan) -> Fitted:
+    """Choose and fit a head on the training rows of a split.
+
+    Raises
+    ------
+    HeadError
+        If the head is unknown, or needs more memory than the plan allows.
+    """
     started = time.monotonic()
-    if split.fresh is not None and head == "logreg" and options.c is None:
-        given = tuned_head(table, options)
-        if given is not None:
-            return _judged(given, table, split, options, memory)
-    if bytes_needed(table, split) <= memory:
-        fitted = fit_chosen(training_rows(table, split), head, options)
-        return Fitted(*fitted, split, [], time.monotonic() - started)
-    fitted, sample = fit_streamed(table, split, head, options), judged_sample(table, split, options.seed)
-    return Fitted(*fitted, sample, list(_told(sample, len(split.test), memory)), time.monotonic() - started)
+    fitted = _strategy(store, split, plan)(store, split, plan)
+    return replace(fitted, seconds=time.monotonic() - started)
 
 
-def _judged(given: Any, table: Store, split: Split, options: HeadOptions, memory: float) -> Fitted:
-    """Take the head that was tuned with the tail as it is, judged on at most as many images as fit in memory."""
-    started, warnings = time.monotonic(), []
-    if bytes_needed(table, split) > memory:
-        offered = len(split.test)
-        split = judged_sample(table, sampled_for_search(table, split, options.seed), options.seed)
-        warnings = list(_told_of_sample(split, offered))
-    search = search_of_given(given, training_rows(table, split))
-    return Fitted(search, given, options, split, warnings, time.monotonic() - started, is_given=True)
+def _strategy(store: Store, split: Split, plan: FitPlan) -> Callable[[Store, Split, FitPlan], Fitted]:
+    """Decide how to fit; this is the only place that does."""
+    kind = HEADS.get(plan.head)
+    if split.fresh is not None and kind and kind.from_weights and plan.options.c is None:
+        head = tuned_head(store, kind, plan.options)
+        if head is not None:
+            return partial(_take_tuned, kind, head)
+    return _fit_in_memory if bytes_needed(store, split) <= plan.memory else _fit_streamed
 
 
-def training_rows(table: Store, split: Split) -> TrainingRows:
-    """Give what a split trains on."""
-    labels = table.labels[split.train]
-    return TrainingRows(table.embeddings(split.train), labels, split.folds(labels), len(table.classes))
+def bytes_needed(store: Store, split: Split) -> int:
+    """Give the memory that fitting and evaluating takes without streaming, besides the store's other columns."""
+    return COPIES * 4 * store.header.dim * (len(split.train) + len(split.test))
 
 
-def fit_chosen(rows: TrainingRows, head: str, options: HeadOptions) -> tuple[Search, Any, HeadOptions]:
-    """Search, fit the chosen setting on all rows, and give the options that were chosen."""
+def training_rows(store: Store, split: Split) -> TrainingRows:
+    """Read the training rows of a split."""
+    labels = store.labels[split.train]
+    return TrainingRows(store.embeddings(split.train), labels, split.folds(labels), len(store.classes))
+
+
+def _fit_in_memory(store: Store, split: Split, plan: FitPlan) -> Fitted:
+    search, head, options = fit_rows(training_rows(store, split), plan.head, plan.options)
+    return Fitted(search, head, options, split)
+
+
+def fit_rows(rows: TrainingRows, head: str, options: HeadOptions) -> tuple[Search, Any, HeadOptions]:
+    """Search, fit the chosen setting to all rows, and give the options that were chosen."""
     search = search_head(head, rows, options)
-    options = replace(options, c=search.chosen.c)
-    start = refined(search, rows, options)
-    return (
-        search,
-        fit_head(make_head(search.chosen.head, options), rows.embeddings, rows.labels, options, start),
-        options,
-    )
+    options, kind = replace(options, c=search.chosen.c), find_kind(search.chosen.head)
+    return search, kind.fit(kind, search, rows, options), options
 
 
-def opened_store(store: str | os.PathLike[str] | Store) -> Store:
-    """Open a store, if it is not open already."""
-    return store if isinstance(store, Store) else open_store(store)
-
-
-def opened_embeddings(store: str | os.PathLike[str] | Store) -> Store:
-    """Open a store of embeddings.
-
-    Raises
-    ------
-    LabelError
-        Where it holds the tensors of a network that is cut.
-    """
-    table = opened_store(store)
-    if len(table.header.shape) > 1:
-        shape = " x ".join(map(str, table.header.shape))
-        raise LabelError(
-            f"{table.location}: expected a store of embeddings, found one of tensors ({shape}); carry them "
-            f"through a tail "
-            f"first, perhaps one of `headstart tune`: headstart embed {table.location} --model BACKBONE -o "
-            f"embeddings.h5"
+def _fit_streamed(store: Store, split: Split, plan: FitPlan) -> Fitted:
+    """Search on a sample of the training images, and fit the chosen setting to all of them, read block by block."""
+    kind = HEADS.get(plan.head)
+    if kind is None or kind.fit_blocks is None:
+        streamed = " or ".join(kind.name for kind in HEADS.values() if kind.fit_blocks)
+        raise HeadError(
+            f"head {plan.head!r} needs all embeddings in memory, {bytes_needed(store, split) / 1e9:.1f} GB, more than "
+            f"--memory-gb allows; allow more, or use --head {streamed}"
         )
-    return table
+    labels = store.labels[split.train]
+    images = searched_sample(labels, plan.options.seed)
+    sample = training_rows(store, split.take(images))
+    search = replace(search_head(kind.name, sample, plan.options, of=len(labels)), images=images)
+    options = replace(plan.options, c=search.chosen.c)
 
+    def blocks() -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        size = max(1, BLOCK_BYTES // (4 * store.header.dim))
+        for start in range(0, len(labels), size):
+            part = slice(start, min(start + size, len(labels)))
+            yield part, store.embeddings(split.train[part])
 
-def opened_untrained(store: str | os.PathLike[str] | Store | None) -> Store | None:
-    """Open a store of embeddings that an untrained backbone made.
-
-    Raises
-    ------
-    LabelError
-        Where a trained one did, or it holds tensors.
-    """
-    if store is None:
-        return None
-    other = opened_embeddings(store)
-    if other.header.model.get("weights", {}).get("trained"):
-        raise LabelError(
-            f"{other.location}: expected a store by an untrained backbone, found a trained one; make one with "
-            "`headstart export --weights random` and embed the same images with it"
-        )
-    return other
-
-
-def _told(split: Split, offered: int, memory: float) -> Iterator[str]:
-    yield (
-        f"the embeddings do not fit in {memory / 1e9:.1f} GB: the penalty was searched for on a sample, and the head "
-        f"fitted on all {len(split.train)} images by passes over the store"
+    head = kind.fit_blocks(search, blocks, labels, options)
+    note = (
+        f"the embeddings do not fit in {plan.memory / 1e9:.1f} GB: the penalty was searched for on a sample, and the "
+        f"head fitted on all {len(labels)} images by passes over the store"
     )
-    yield from _told_of_sample(split, offered)
+    evaluated, warnings = _evaluated_sample(store, split, options.seed)
+    return Fitted(search, head, options, evaluated, [note, *warnings])
 
 
-def _told_of_sample(split: Split, offered: int) -> Iterator[str]:
-    if len(split.test) < offered:
-        yield f"judged on a sample of {len(split.test)} of {offered} images"
+def _take_tuned(kind: HeadKind, head: Any, store: Store, split: Split, plan: FitPlan) -> Fitted:
+    """Use the head that was tuned with the tail, evaluated on at most as many images as fit in memory."""
+    warnings: list[str] = []
+    if bytes_needed(store, split) > plan.memory:
+        searched = split.take(searched_sample(store.labels[split.train], plan.options.seed))
+        split, warnings = _evaluated_sample(store, searched, plan.options.seed)
+    search = search_of_tuned(kind, head, training_rows(store, split))
+    return Fitted(search, head, plan.options, split, warnings, is_tuned=True)
+
+
+def _evaluated_sample(store: Store, split: Split, seed: int) -> tuple[Split, list[str]]:
+    """Give the split with at most `MOST_JUDGED` images to evaluate on, and a warning if it has fewer now."""
+    chosen = sample_rows(store.labels[split.test], MOST_JUDGED, seed)
+    if len(chosen) == len(split.test):
+        return split, []
+    warning = f"evaluated on a sample of {len(chosen)} of {len(split.test)} images"
+    return replace(split, test=split.test[chosen]), [warning]

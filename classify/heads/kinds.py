@@ -1,130 +1,106 @@
-"""The heads: plain scikit-learn pipelines, by name, unfitted."""
+"""A kind of head: one record with everything that depends on it.
+
+The records are in `headstart.classify.heads.registry`. A head is a plain scikit-learn pipeline: a scaler, then a
+classifier with ``predict_proba`` whose fitted form is a few affine layers.
+"""
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib import import_module
-from threading import Thread
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.errors import HeadError
+from headstart.classify.heads.axes import Axes
+from headstart.classify.heads.layers import Layer
+from headstart.classify.heads.options import HeadOptions
+from headstart.classify.heads.rows import TrainingRows, blocks_of
+from headstart.classify.heads.solver import Fits
 
-DEFAULT_C = 0.01
-CLASS_WEIGHTS = ("none", "balanced")
-MAX_SEED = 2**32 - 1
+Blocks = Callable[[], Iterator[tuple[slice, NDArray[np.float32]]]]
+"""Gives embeddings one block at a time, once per pass: which rows they are, and float32 (b, d)."""
 
 
 @dataclass(frozen=True)
-class HeadOptions:
-    """What can be set about a head.
+class Candidate:
+    """One setting and how it did out of fold: log loss in nats, accuracy in 0..1.
 
     Attributes
     ----------
+    head
+        A name of `headstart.classify.HEADS`.
     c
-        Inverse strength of the L2 penalty of ``logreg``, on standardised embeddings; None: search for it.
-    hidden
-        Units of each hidden layer of ``mlp``.
-    class_weight
-        ``"none"``, or ``"balanced"``: each row counts n / (k * rows of its class).
-    seed
-        Of everything that is drawn at random: 0 to `MAX_SEED`.
+        Inverse strength of the penalty; None for a head without one.
     """
 
-    c: float | None = None
-    hidden: tuple[int, ...] = (256,)
-    class_weight: str = "none"
-    seed: int = 0
-
-
-def make_head(name: str, options: HeadOptions) -> Any:
-    """Give an unfitted pipeline (a scaler, then a classifier).
-
-    Raises
-    ------
-    HeadError
-        As `check_head`.
-    """
-    check_head(name, options)
-    return HEADS[name](options)
-
-
-def check_head(name: str, options: HeadOptions) -> None:
-    """Refuse a head that cannot be made.
-
-    Raises
-    ------
-    HeadError
-        Where the name or an option is unknown or out of range.
-    """
-    if name not in HEADS:
-        raise HeadError(f"unknown head {name!r}; expected one of {', '.join(HEADS)}")
-    if options.class_weight not in CLASS_WEIGHTS:
-        raise HeadError(f"unknown class weight {options.class_weight!r}; expected one of {', '.join(CLASS_WEIGHTS)}")
-    if not 0 <= options.seed <= MAX_SEED:
-        raise HeadError(f"the seed must lie between 0 and {MAX_SEED}, found {options.seed}")
-    if options.c is not None and not options.c > 0:
-        raise HeadError(f"C must be above 0, found {options.c}")
-    if not options.hidden or min(options.hidden) < 1:
-        raise HeadError("hidden layers must have at least one unit each, for example --hidden 256 or 1024,1024,512")
-
-
-def import_ahead() -> None:
-    """Begin to import scikit-learn beside other work: it takes as long as the search, which does not need it."""
-    Thread(target=import_module, args=("sklearn.linear_model",), daemon=True).start()
+    head: str
+    c: float | None
+    log_loss: float
+    accuracy: float
 
 
 @dataclass(frozen=True)
-class Start:
-    """Where the solver of ``logreg`` may begin.
+class Search:
+    """The settings that were compared, and the chosen one.
 
     Attributes
     ----------
-    coefficients, intercepts
-        float32, (k, d) and (k,), on standardised embeddings; of two classes one row, as scikit-learn has it.
-    tolerance
-        The solver ends once no part of the gradient is larger, in nats a row; scikit-learn's ``tol``.
+    candidates
+        In the order tried.
+    chosen
+        The one that is used.
+    folds
+        Number of folds in the cross-validation.
+    reason
+        Why it was chosen, in words.
+    images
+        int64, (n,): which of the training images took part.
+    rows
+        These images.
+    logits
+        float64, (n, k): their out-of-fold logits under the chosen setting; NaN for an image that was never held out.
+    axes, fits
+        For ``logreg``: the axes of their embeddings, and the solution for each fold and for all rows; otherwise None.
     """
 
-    coefficients: NDArray[np.float32]
-    intercepts: NDArray[np.float32]
-    tolerance: float = 1e-4
+    candidates: list[Candidate]
+    chosen: Candidate
+    folds: int
+    reason: str
+    images: NDArray[np.int64] = field(repr=False)
+    rows: TrainingRows = field(repr=False)
+    logits: NDArray[np.float64] = field(repr=False)
+    axes: Axes | None = field(default=None, repr=False)
+    fits: Fits | None = field(default=None, repr=False)
+
+    @classmethod
+    def of_one(
+        cls, candidate: Candidate, rows: TrainingRows, logits: NDArray[np.float64], reason: str = ""
+    ) -> "Search":
+        """Give the search over a single candidate, with its out-of-fold logits on the rows."""
+        return cls([candidate], candidate, rows.fold_count, reason, np.arange(len(rows)), rows, logits)
 
 
-def fit_head(
-    head: Any,
-    embeddings: NDArray[np.float32],
-    labels: NDArray[np.int32],
-    options: HeadOptions,
-    start: Start | None = None,
-) -> Any:
-    """Fit a pipeline of `make_head`.
+def fit_head(head: Any, embeddings: NDArray[np.float32], labels: NDArray[np.int32], options: HeadOptions) -> Any:
+    """Fit a pipeline with scikit-learn.
 
     Parameters
     ----------
     embeddings
         float32, (n, d).
     labels
-        int32, (n,): class codes 0..k-1, every one of them present.
-    start
-        For ``logreg``: near the solution, scikit-learn's solver has little left to do.
+        int32, (n,): class codes 0..k-1, all of them present.
     """
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.utils.class_weight import compute_sample_weight
 
-    last = head.steps[-1][0]
-    if start is not None:
-        model = head.steps[-1][1].set_params(warm_start=True, tol=start.tolerance)
-        model.coef_, model.intercept_ = start.coefficients, start.intercepts
     weights = {}
-    if options.class_weight == "balanced":
-        weights[f"{last}__sample_weight"] = compute_sample_weight("balanced", labels)
+    if options.class_weight != "none":
+        weights[f"{head.steps[-1][0]}__sample_weight"] = options.row_weights(labels, int(labels.max()) + 1)
     with warnings.catch_warnings():
         # The number of passes is part of the recipe; that more of them would change the fit a little is no fault.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        # The MLP takes Ctrl-C for "that will do" and goes on with what it has: a half-trained head nobody asked for.
+        # The MLP takes Ctrl-C as "good enough" and returns a half-trained head.
         warnings.filterwarnings("error", message="Training interrupted by user")
         try:
             return head.fit(embeddings, labels, **weights)
@@ -132,51 +108,66 @@ def fit_head(
             raise KeyboardInterrupt from None
 
 
-def head_from(
-    mean: NDArray[np.float32],
-    scale: NDArray[np.float32],
-    solution: Start,
-    options: HeadOptions,
-    classes: int,
-    images: int,
-) -> Any:
-    """Give the fitted ``logreg`` pipeline that a solution found elsewhere amounts to.
+def logits_of(head: Any, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Give the logits of a fitted pipeline, float64 (n, k), for embeddings, (n, d): its log probabilities."""
+    probabilities = np.concatenate([head.predict_proba(block) for block in blocks_of(embeddings)]).astype(np.float64)
+    result: NDArray[np.float64] = np.log(np.clip(probabilities, np.finfo(np.float64).tiny, 1))
+    return result
 
-    Parameters
+
+def cross_validate(kind: "HeadKind", rows: TrainingRows, options: HeadOptions, _ratio: float) -> Search:
+    """Fit a head with its one setting once per fold."""
+    logits = np.full((len(rows), rows.classes), np.nan)
+    for fold in range(rows.fold_count):
+        held_out = rows.folds == fold
+        head = fit_head(kind.make(options), rows.embeddings[~held_out], rows.labels[~held_out], options)
+        logits[held_out] = logits_of(head, rows.embeddings[held_out])
+    return Search.of_one(Candidate(kind.name, None, *rows.judge(logits)), rows, logits)
+
+
+def fit_pipeline(kind: "HeadKind", _search: Search, rows: TrainingRows, options: HeadOptions) -> Any:
+    """Fit a head to all rows with scikit-learn."""
+    return fit_head(kind.make(options), rows.embeddings, rows.labels, options)
+
+
+@dataclass(frozen=True)
+class HeadKind:
+    """Everything that depends on the kind of head.
+
+    Attributes
     ----------
-    mean, scale
-        float32, (d,): what embeddings are standardised by.
-    classes, images
-        How many of each it was found on.
+    name
+        The name that ``--head`` takes.
+    title
+        The name in words, for reports.
+    estimator
+        Class name of the pipeline's last step, by which a fitted pipeline is recognised.
+    make
+        Gives an unfitted pipeline: any number of ``StandardScaler``, then the classifier, which takes `sample_weight`.
+    to_layers
+        Gives the affine layers of the fitted classifier, with ReLU between them.
+    search
+        Compares settings by cross-validation. Its arguments are the kind, the rows, the options, and how many times as
+        many rows the head will be fitted to.
+    fit
+        Fits the chosen setting to all rows, given the kind, the search, the rows and the options.
+    fit_blocks
+        The same by passes over blocks, given the search, the blocks, all labels and the options; None for a head that
+        needs all embeddings in memory.
+    default_c
+        The penalty if there is nothing to search on; None for a head without one.
+    from_weights
+        Gives the fitted pipeline that computes ``x W + b`` on bare embeddings, given W float32 (d, k), b float32 (k,),
+        the options and the number of images; None for a head that cannot.
     """
-    head = make_head("logreg", options)
-    scaler, model = head[0], head[-1]
-    scaler.mean_, scaler.scale_ = mean.astype(np.float64), scale.astype(np.float64)
-    scaler.var_, scaler.n_samples_seen_ = scaler.scale_**2, images
-    model.coef_, model.intercept_, model.classes_ = solution.coefficients, solution.intercepts, np.arange(classes)
-    scaler.n_features_in_ = model.n_features_in_ = len(mean)
-    return head
 
-
-def _logreg(options: HeadOptions) -> Any:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    return make_pipeline(
-        StandardScaler(), LogisticRegression(C=options.c or DEFAULT_C, max_iter=1000, random_state=options.seed)
-    )
-
-
-def _mlp(options: HeadOptions) -> Any:
-    from sklearn.neural_network import MLPClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    network = MLPClassifier(
-        hidden_layer_sizes=options.hidden, alpha=10.0, learning_rate_init=3e-4, max_iter=40, random_state=options.seed
-    )
-    return make_pipeline(StandardScaler(), network)
-
-
-HEADS: dict[str, Callable[[HeadOptions], Any]] = {"logreg": _logreg, "mlp": _mlp}
+    name: str
+    title: str
+    estimator: str
+    make: Callable[[HeadOptions], Any]
+    to_layers: Callable[[Any], list[Layer]]
+    search: Callable[["HeadKind", TrainingRows, HeadOptions, float], Search] = cross_validate
+    fit: Callable[["HeadKind", Search, TrainingRows, HeadOptions], Any] = fit_pipeline
+    fit_blocks: Callable[[Search, Blocks, NDArray[np.int32], HeadOptions], Any] | None = None
+    default_c: float | None = None
+    from_weights: Callable[[NDArray[np.float32], NDArray[np.float32], HeadOptions, int], Any] | None = None

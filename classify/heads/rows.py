@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from headstart.classify.heads.loss import log_loss, softmax
 
-ROWS_A_BLOCK = 4096
-"""20 MB of the usual 1,280 numbers."""
+ROWS_PER_BLOCK = 4096
+"""20 MB of embeddings with 1,280 numbers."""
 
 
 def blocks_of(embeddings: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """Divide rows into views of some `ROWS_A_BLOCK`, so that what is computed of them is never in memory for all."""
-    return np.array_split(embeddings, max(1, -(-len(embeddings) // ROWS_A_BLOCK)))
+    """Divide rows into views of about `ROWS_PER_BLOCK`, so that intermediate results take little memory."""
+    return np.array_split(embeddings, max(1, -(-len(embeddings) // ROWS_PER_BLOCK)))
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class TrainingRows:
     embeddings
         float32, (n, d).
     labels
-        (n,): class codes 0..k-1, every one of them present.
+        (n,): class codes 0..k-1, all of them present.
     folds
-        int64, (n,): 0..f-1, or `ALWAYS_TRAINED`. Copies of one image are in one fold.
+        int64, (n,): 0..f-1, or `ALWAYS_TRAINED`. Copies of one image share a fold.
     classes
         k.
     """
@@ -40,6 +40,11 @@ class TrainingRows:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def fold_count(self) -> int:
+        """Number of folds; 0 if no image is ever held out."""
+        return int(self.folds.max(initial=-1)) + 1
 
     def take(self, which: NDArray[Any]) -> "TrainingRows":
         """Give some of the images, by number or by a mask."""

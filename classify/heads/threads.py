@@ -1,4 +1,4 @@
-"""How many threads the matrix products of small work get."""
+"""The number of threads for the matrix products of small jobs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,15 +8,15 @@ SMALL_ROWS = 10_000
 
 @contextmanager
 def blas_threads(rows: int) -> Iterator[None]:
-    """Keep the block's linear algebra to one thread where it has at most `SMALL_ROWS` rows.
+    """Limit linear algebra within the block to one thread if there are at most `SMALL_ROWS` rows.
 
-    Its products are then so short that a second thread waits, spinning, longer than it helps: 2,500 rows took longer
-    with two threads than with one, and twice the processor time.
+    The products are then so short that a second thread spins for longer than it helps: 2,500 rows took longer with two
+    threads than with one, and twice the processor time.
     """
     if rows > SMALL_ROWS:
         yield
         return
-    import scipy.linalg  # noqa: F401  its BLAS is another one than NumPy's, and must be there to be limited
+    import scipy.linalg  # noqa: F401  it has a BLAS of its own, which can only be limited once it is loaded
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1, user_api="blas"):

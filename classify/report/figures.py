@@ -9,7 +9,7 @@ from headstart.classify.confidence.calibration import Calibration, Reliability
 from headstart.classify.evaluation.baselines import Baseline
 from headstart.classify.evaluation.learning_curve import CurvePoint, LearningCurve
 from headstart.classify.evaluation.metrics import ClassFigures
-from headstart.classify.heads.search import Candidate, Search
+from headstart.classify.heads.kinds import Candidate, Search
 from headstart.classify.report.text import counted, printable
 from headstart.extract.store.store import Store
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from headstart.classify.evaluation.metrics import Evaluation
+from headstart.classify.heads.registry import HEADS
 from headstart.classify.report.confusion import pairs
 from headstart.classify.report.text import counted, percent, printable
 from headstart.classify.result import TrainResult
@@ -79,9 +80,9 @@ def _head(result: TrainResult) -> str:
     """Name the head in words: ``logistic regression, C = 0.01``."""
     recipe = result.classifier.model.metadata.get("head", {})
     name = str(recipe.get("name") or (result.search.chosen.head if result.search else ""))
-    words = {"logreg": "logistic regression", "mlp": "a small neural network"}.get(name, name)
+    title = HEADS[name].title if name in HEADS else name
     c = result.search.chosen.c if result.search else recipe.get("c")
-    return printable(f"{words}, C = {c:g}" if name == "logreg" and c is not None else words)
+    return printable(title if c is None else f"{title}, C = {c:g}")
 
 
 def _verdict(result: TrainResult) -> list[str]:

@@ -73,7 +73,7 @@ def group_numbers(groups: Iterable[Sequence[int]], n: int) -> NDArray[np.int64]:
     return numbers
 
 
-def find_duplicates(store: Store, rows: NDArray[np.int64] | None = None, *, near: bool = True) -> Duplicates:
+def find_duplicates(store: Store, *, near: bool = True) -> Duplicates:
     """Find the photos that a store holds more than once.
 
     A group of near copies is one photo and all that are alike to it, not to each other only in a chain: a long series
@@ -81,8 +81,6 @@ def find_duplicates(store: Store, rows: NDArray[np.int64] | None = None, *, near
 
     Parameters
     ----------
-    rows
-        Row numbers to look among, all by default. Images that failed are passed over.
     near
         Whether to look for more than equal bytes.
 
@@ -91,8 +89,7 @@ def find_duplicates(store: Store, rows: NDArray[np.int64] | None = None, *, near
     StoreError
         Where another run has replaced the store since it was opened.
     """
-    chosen = np.arange(len(store)) if rows is None else np.unique(rows)
-    chosen = chosen[store.is_embedded[chosen]]
+    chosen = np.flatnonzero(store.is_embedded)
     contents = store.rows.sha256[chosen].view("V32").ravel()
     _, first, content = np.unique(contents, return_index=True, return_inverse=True)
     originals = np.sort(first)  # in order of rows, not of digests

@@ -21,11 +21,12 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from headstart.classify.artifact.classifier import read_classifier
 from headstart.classify.confidence.calibration import fit_temperature, reliability
 from headstart.classify.evaluation.label_issues import find_label_issues
-from headstart.classify.heads.fitting import fit_chosen
-from headstart.classify.heads.kinds import HeadOptions, fit_head, make_head
+from headstart.classify.heads.fitting import fit_rows
+from headstart.classify.heads.kinds import fit_head, logits_of
 from headstart.classify.heads.loss import softmax
+from headstart.classify.heads.options import HeadOptions
+from headstart.classify.heads.registry import make_head
 from headstart.classify.heads.rows import TrainingRows
-from headstart.classify.heads.search import logits_of
 from headstart.classify.scoring.score import score
 from headstart.classify.split.duplicates import find_duplicates
 from headstart.classify.split.folds import draw_folds
@@ -194,7 +195,7 @@ def test_calibration_of_flowers_is_within_two_points(real_stores):
         own = store.labels[train_rows]
         folds = draw_folds(own, np.random.default_rng(0).random(len(own)))
         rows = TrainingRows(store.embeddings(train_rows), own, folds, len(store.classes))
-        search, head, _ = fit_chosen(rows, "logreg", HeadOptions())
+        search, head, _ = fit_rows(rows, "logreg", HeadOptions())
         temperature = fit_temperature(search.logits, own).temperature
         found.append(softmax(logits_of(head, store.embeddings(test_rows)) / temperature))
         labels.append(store.labels[test_rows])

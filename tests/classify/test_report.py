@@ -22,7 +22,7 @@ from headstart.classify.confidence.calibration import Calibration, reliability
 from headstart.classify.evaluation.baselines import Baseline
 from headstart.classify.evaluation.learning_curve import CurvePoint, LearningCurve
 from headstart.classify.evaluation.metrics import Evaluation, judge_rows
-from headstart.classify.heads.search import Candidate
+from headstart.classify.heads.kinds import Candidate
 from headstart.classify.report import ReportError, check_report_output, write_report
 from headstart.classify.report import map as map_module
 from headstart.classify.report import photos as photos_module

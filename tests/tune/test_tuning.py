@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from headstart.classify import evaluate, read_classifier, score, train
-from headstart.classify.heads.kinds import HeadOptions
+from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.tuned import is_tuned_on
 from headstart.cli import app
 from headstart.extract import embed, open_store, read_model

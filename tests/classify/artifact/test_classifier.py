@@ -11,14 +11,14 @@ from PIL import Image
 import headstart.classify.artifact.classifier
 from headstart.classify.artifact.classifier import (
     TOLERANCE,
-    Provenance,
     check_classifier_output,
     read_classifier,
     write_classifier,
 )
-from headstart.classify.artifact.layers import to_layers
 from headstart.classify.errors import ClassifierError
-from headstart.classify.heads.kinds import HEADS, HeadOptions, fit_head, make_head
+from headstart.classify.heads.kinds import fit_head
+from headstart.classify.heads.options import HeadOptions
+from headstart.classify.heads.registry import HEADS, make_head, to_layers
 from headstart.classify.training import train
 from headstart.extract.errors import ModelError
 from headstart.extract.inference.model import seal
@@ -125,7 +125,7 @@ def test_classes_keep_their_order_and_any_name(clustered, tmp_path):
 
 def test_reading_gives_back_what_was_written(clustered, tmp_path):
     store = clustered(60)
-    written = write_classifier(tmp_path / "made.onnx", fitted(store), store, provenance=Provenance(head={"name": "my"}))
+    written = write_classifier(tmp_path / "made.onnx", fitted(store), store, provenance={"head": {"name": "my"}})
     again = read_classifier(tmp_path / "made.onnx")
     assert again.model.metadata == written.model.metadata
     assert again.model.metadata["head"] == {"name": "my"}
@@ -151,7 +151,7 @@ def test_a_file_that_disagrees_with_scikit_learn_is_not_written(clustered, tmp_p
 
     store, place = clustered(60), tmp_path / "classifier.onnx"
     pipeline = fitted(store, head)
-    monkeypatch.setattr(headstart.classify.artifact.classifier, "fold", wrong)
+    monkeypatch.setattr(headstart.classify.artifact.classifier, "to_layers", wrong)
     with pytest.raises(ClassifierError, match=r"classifier\.onnx: its probabilities differ .* so it was not written"):
         write_classifier(place, pipeline, store)
     assert not place.exists()
@@ -173,23 +173,23 @@ def test_a_head_of_other_classes_than_the_store_is_refused(clustered, tmp_path):
 
 
 def test_no_rows_to_compare_on_is_an_error(clustered, tmp_path):
-    store = clustered(60)
-    with pytest.raises(ClassifierError, match="no rows to compare"):
-        write_classifier(tmp_path / "c.onnx", fitted(store), store, check_rows=np.array([], np.int64))
+    head, store = fitted(clustered(60)), clustered(60, failed=range(60), name="failed.h5")
+    with pytest.raises(ClassifierError, match="not written, as the store has no embeddings to compare it with"):
+        write_classifier(tmp_path / "c.onnx", head, store)
 
 
 @pytest.mark.parametrize("content", [b"", b"my thesis"])
 def test_another_file_is_not_overwritten(tmp_path, content):
     place = tmp_path / "other.onnx"
     place.write_bytes(content)
-    with pytest.raises(ClassifierError, match=r"other\.onnx: exists and is no classifier"):
+    with pytest.raises(ClassifierError, match=r"other\.onnx: exists and is not a classifier"):
         check_classifier_output(place)
 
 
 def test_a_backbone_is_not_overwritten_but_a_classifier_is(clustered, tiny_backbone, tmp_path):
     place = tmp_path / "backbone.onnx"
     place.write_bytes(tiny_backbone.read_bytes())
-    with pytest.raises(ClassifierError, match=r"backbone\.onnx: exists and is no classifier"):
+    with pytest.raises(ClassifierError, match=r"backbone\.onnx: exists and is not a classifier"):
         train(clustered(), place)
     assert place.read_bytes() == tiny_backbone.read_bytes()
     first = train(clustered(), tmp_path / "classifier.onnx").path.read_bytes()

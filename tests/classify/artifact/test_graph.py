@@ -8,7 +8,9 @@ from scipy.special import softmax
 
 from headstart.classify.artifact.classifier import read_classifier, write_classifier
 from headstart.classify.artifact.graph import head_of
-from headstart.classify.heads.kinds import HEADS, HeadOptions, fit_head, make_head
+from headstart.classify.heads.kinds import fit_head
+from headstart.classify.heads.options import HeadOptions
+from headstart.classify.heads.registry import HEADS, make_head
 from headstart.classify.training import train
 from headstart.extract import embed, open_store
 

@@ -7,7 +7,7 @@ import pytest
 from headstart.classify.artifact.classifier import read_classifier, write_classifier
 from headstart.classify.errors import ClassifierError, LabelError
 from headstart.classify.evaluation.evaluate import compare_classifiers, evaluate
-from headstart.classify.heads.kinds import HeadOptions
+from headstart.classify.heads.options import HeadOptions
 from headstart.classify.training import train
 from headstart.extract.store.store import open_store
 

@@ -7,7 +7,7 @@ from sklearn.preprocessing import StandardScaler
 
 import headstart.classify.heads.search
 from headstart.classify.evaluation.learning_curve import CurvePoint, _forecast, learning_curve
-from headstart.classify.heads.kinds import HeadOptions
+from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.rows import TrainingRows
 from headstart.classify.heads.search import search_head
 from headstart.classify.split.folds import draw_folds

@@ -5,7 +5,7 @@ import pytest
 
 from headstart.classify.evaluation.metrics import judge_rows
 from headstart.classify.evaluation.warnings import find_warnings
-from headstart.classify.heads.kinds import HeadOptions
+from headstart.classify.heads.options import HeadOptions
 from headstart.classify.split.duplicates import find_duplicates
 from headstart.classify.split.holdout import split_rows
 

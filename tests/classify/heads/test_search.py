@@ -1,13 +1,17 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 import headstart.classify.heads.search
-from headstart.classify.heads.kinds import DEFAULT_C, HeadOptions, fit_head, make_head
+from headstart.classify.heads.fitting import fit_rows
+from headstart.classify.heads.logreg import DEFAULT_C, GRID, RISES
 from headstart.classify.heads.loss import softmax
+from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.rows import TrainingRows
-from headstart.classify.heads.search import GRID, RISES, refined, search_head
+from headstart.classify.heads.search import search_head
 from headstart.classify.split.folds import draw_folds
 
 
@@ -85,24 +89,26 @@ def test_auto_takes_the_head_with_the_lower_loss(winner, overlapping):
 @pytest.mark.parametrize("class_weight", ["none", "balanced"])
 @pytest.mark.parametrize("k", [2, 3])
 @pytest.mark.parametrize("sampled", [90, 300])
-def test_scikit_learn_is_started_near_its_solution(overlapping, monkeypatch, k, sampled, class_weight):
+@pytest.mark.parametrize("dim", [16, 400])
+def test_the_fitted_head_is_that_of_scikit_learn(overlapping, monkeypatch, k, sampled, class_weight, dim):
     monkeypatch.setattr(headstart.classify.heads.search, "SEARCHED_ROWS", sampled)
     rows = overlapping(k)
     kept = np.flatnonzero((rows.labels != 1) | (np.arange(300) % 4 == 1))
     rows, options = rows.take(kept), HeadOptions(c=0.01, class_weight=class_weight)
-    points, codes = rows.embeddings, rows.labels
+    turned = np.random.default_rng(0).normal(0, 1, (16, dim)).astype(np.float32)
+    noise = np.random.default_rng(1).normal(0, 1, (len(kept), dim)).astype(np.float32)
+    rows = replace(rows, embeddings=rows.embeddings @ turned + noise)
     given = {} if class_weight == "none" else {"class_weight": "balanced"}
-    scaled = StandardScaler().fit_transform(points)
-    expected = model_of(0.01, scaled, codes, **given).predict_proba(scaled)
-    found = search_head("logreg", rows, options)
-    start = refined(found, rows, options)
-    assert len(found.images) == min(sampled, len(rows))
-    logits = scaled @ start.coefficients.T + start.intercepts
-    begun = softmax(np.hstack([0 * logits, logits]) if k == 2 else logits)
-    assert begun == pytest.approx(expected, abs=0.08)
-    head = fit_head(make_head("logreg", options), points, codes, options, start)
-    assert head.predict_proba(points) == pytest.approx(expected, abs=5e-3)
-    assert head[-1].n_iter_[0] < fit_head(make_head("logreg", options), points, codes, options)[-1].n_iter_[0]
+    points = rows.embeddings.astype(np.float64)
+    scaler = StandardScaler().fit(points)
+    expected = model_of(0.01, scaler.transform(points), rows.labels, **given)
+    search, head, _ = fit_rows(rows, "logreg", options)
+    assert len(search.images) == min(sampled, len(rows))
+    assert head[0].mean_ == pytest.approx(scaler.mean_, abs=1e-3)
+    assert head[0].scale_ == pytest.approx(scaler.scale_, rel=1e-3)
+    assert head[-1].coef_.shape == expected.coef_.shape
+    found = head.predict_proba(rows.embeddings)
+    assert found == pytest.approx(expected.predict_proba(scaler.transform(points)), abs=2e-3)
 
 
 @pytest.mark.parametrize("head", ["logreg", "mlp"])
@@ -169,4 +175,3 @@ def test_where_no_class_has_two_images_nothing_is_searched(clusters, head, c, ch
     assert (found.candidates, found.folds) == ([], 0)
     assert found.reason == "no class has two different images to compare settings on"
     assert np.isnan(found.logits).all()
-    assert refined(found, rows, HeadOptions()) is None

@@ -12,8 +12,8 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from headstart.classify.artifact.layers import to_layers
 from headstart.classify.errors import HeadError
+from headstart.classify.heads.registry import to_layers
 
 
 def fit(pipeline, points, codes):

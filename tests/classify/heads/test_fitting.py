@@ -5,8 +5,7 @@ import pytest
 
 from headstart.classify import HeadOptions, train
 from headstart.classify.errors import HeadError
-from headstart.classify.heads.fitting import fit_chosen, training_rows
-from headstart.classify.heads.streaming import bytes_needed, fit_streamed, judged_sample
+from headstart.classify.heads.fitting import FitPlan, bytes_needed, fit
 from headstart.classify.split.holdout import split_rows
 
 pytestmark = pytest.mark.usefixtures("small")
@@ -16,9 +15,8 @@ pytestmark = pytest.mark.usefixtures("small")
 def small(monkeypatch):
     """Make samples and blocks so small that 600 images are many."""
     monkeypatch.setattr("headstart.classify.heads.search.SEARCHED_ROWS", 200)
-    monkeypatch.setattr("headstart.classify.heads.streaming.SEARCHED_ROWS", 200)
-    monkeypatch.setattr("headstart.classify.heads.streaming.BLOCK_BYTES", 4 * 16 * 50)
-    monkeypatch.setattr("headstart.classify.heads.streaming.MOST_JUDGED", 70)
+    monkeypatch.setattr("headstart.classify.heads.fitting.BLOCK_BYTES", 4 * 16 * 50)
+    monkeypatch.setattr("headstart.classify.heads.fitting.MOST_JUDGED", 70)
 
 
 @pytest.fixture
@@ -36,8 +34,7 @@ def store(make_store):
 def test_the_fit_is_that_of_memory(store, class_weight):
     split = split_rows(store)
     options = HeadOptions(c=0.01, class_weight=class_weight)
-    _, streamed, _ = fit_streamed(store, split, "logreg", options)
-    _, expected, _ = fit_chosen(training_rows(store, split), "logreg", options)
+    streamed, expected = (fit(store, split, FitPlan("logreg", options, memory)).head for memory in (1, 1e9))
     test = store.embeddings(split.test)
     assert streamed.predict_proba(test) == pytest.approx(expected.predict_proba(test), abs=0.05)
     right = store.labels[split.test]
@@ -74,7 +71,7 @@ def test_a_network_is_not_streamed(store, tmp_path):
     assert not (tmp_path / "a.onnx").exists()
 
 
-def test_a_judged_sample_has_every_class(store):
-    split = judged_sample(store, split_rows(store), 0)
-    assert len(split.test) == 70
-    assert set(store.labels[split.test]) == {0, 1, 2}
+def test_the_sample_that_is_evaluated_has_every_class(store):
+    fitted = fit(store, split_rows(store), FitPlan("logreg", HeadOptions(), 1))
+    assert len(fitted.split.test) == 70
+    assert set(store.labels[fitted.split.test]) == {0, 1, 2}

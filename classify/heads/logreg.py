@@ -1,0 +1,136 @@
+"""The logistic regression head: a search along its penalties, and the final fit, by one solver."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.classify.heads.axes import Axes
+from headstart.classify.heads.kinds import Blocks, Candidate, HeadKind, Search
+from headstart.classify.heads.options import HeadOptions
+from headstart.classify.heads.rows import TrainingRows
+from headstart.classify.heads.solver import Fits, Problem, solve_path
+
+DEFAULT_C = 0.01
+GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
+RISES = 1
+"""The path towards weaker penalties, the slowest to solve, ends after this many values that are worse than the best."""
+GRADIENT = 1e-4
+"""The final fit ends once no class has a gradient of a larger norm, in nats per row. scikit-learn's default asks the
+same of each single component, which is less strict."""
+STREAMED_GAIN = 2e-4
+"""The final fit by passes over the store ends once another pass is expected to gain no more, in nats per row."""
+
+
+def make_logreg(options: HeadOptions) -> Any:
+    """Give an unfitted logistic regression on standardised embeddings."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(
+        StandardScaler(), LogisticRegression(C=options.c or DEFAULT_C, max_iter=1000, random_state=options.seed)
+    )
+
+
+def search_penalties(kind: HeadKind, rows: TrainingRows, options: HeadOptions, ratio: float) -> Search:
+    """Walk along the penalties, solving all folds and the fit to all rows at once, each from the solution before."""
+    axes = Axes.of(rows.embeddings)
+    projected = axes.project(rows.embeddings)
+    problem = Problem(projected, rows.labels, fold_sets(rows, options), axes.covariance, rows.classes)
+    grid = GRID if options.c is None else (options.c,)
+    searches: list[Search] = []
+    for c, fits in zip(grid, solve_path(problem, penalties(grid, ratio, rows.classes)), strict=True):
+        logits = _out_of_fold(fits, projected, rows)
+        found = Search.of_one(Candidate(kind.name, c, *rows.judge(logits)), rows, logits)
+        searches.append(replace(found, axes=axes, fits=fits))
+        losses = [search.chosen.log_loss for search in searches]
+        if len(losses) - int(np.argmin(losses)) > RISES:
+            break
+    return replace(searches[int(np.argmin(losses))], candidates=[search.chosen for search in searches])
+
+
+def fit_solved(_kind: HeadKind, search: Search, rows: TrainingRows, options: HeadOptions) -> Any:
+    """Fit to all rows in memory, starting from the search's solution."""
+    axes = search.axes if search.axes and search.rows is rows else Axes.of(rows.embeddings)
+    # Only without rotations do the axes of a sample and those of all rows mean the same features.
+    start = search.fits if search.axes and axes.rotation is search.axes.rotation else None
+    sets = options.row_weights(rows.labels, rows.classes)[None].astype(np.float32)
+    projected = axes.project(rows.embeddings)
+    problem = Problem(projected, rows.labels, sets, axes.covariance, rows.classes)
+    return _solved(problem, axes, start, options, gradient=GRADIENT)
+
+
+def fit_solved_by_blocks(search: Search, blocks: Blocks, labels: NDArray[np.int32], options: HeadOptions) -> Any:
+    """Fit to blocks of rows, on the axes of the rows that were searched, starting from the search's solution."""
+    classes = search.rows.classes
+    axes = search.axes or Axes.of(search.rows.embeddings)
+
+    def projected() -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        for part, embeddings in blocks():
+            yield part, axes.project(embeddings)
+
+    sets = options.row_weights(labels, classes)[None].astype(np.float32)
+    problem = Problem(projected, labels, sets, axes.covariance, classes)
+    return _solved(problem, axes, search.fits, options, gain=STREAMED_GAIN)
+
+
+def _solved(problem: Problem, axes: Axes, start: Fits | None, options: HeadOptions, **until: float) -> Any:
+    last = start.repeated(-1) if start else None
+    fits = next(solve_path(problem, penalties((options.c or DEFAULT_C,), 1.0, problem.classes), last, **until))
+    weights = axes.unproject(fits.weights[:, 0])
+    return _pipeline(axes.mean, axes.scale, weights, fits.bias[0], options, len(problem.labels))
+
+
+def from_weights(weights: NDArray[np.float32], bias: NDArray[np.float32], options: HeadOptions, images: int) -> Any:
+    """Give the fitted pipeline of weights, (d, k), and bias, (k,), on embeddings as they are."""
+    dim = len(weights)
+    return _pipeline(np.zeros(dim, np.float32), np.ones(dim, np.float32), weights, bias, options, images)
+
+
+def _pipeline(
+    mean: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    options: HeadOptions,
+    images: int,
+) -> Any:
+    """Give the fitted pipeline of a solution on embeddings that are standardised by mean and scale, both (d,)."""
+    head = make_logreg(options)
+    scaler, model = head[0], head[-1]
+    scaler.mean_, scaler.scale_ = mean.astype(np.float64), scale.astype(np.float64)
+    scaler.var_, scaler.n_samples_seen_ = scaler.scale_**2, images
+    model.classes_ = np.arange(len(bias))
+    if len(bias) == 2:  # scikit-learn stores their difference alone
+        weights, bias = weights[:, 1:] - weights[:, :1], bias[1:] - bias[:1]
+    else:
+        weights, bias = weights - weights.mean(axis=1, keepdims=True), bias - bias.mean()
+    model.coef_, model.intercept_ = weights.T, bias
+    scaler.n_features_in_ = model.n_features_in_ = len(mean)
+    return head
+
+
+def fold_sets(rows: TrainingRows, options: HeadOptions) -> NDArray[np.float32]:
+    """Give the weight of each row in each fold's training set, then in the set of all rows: float32, (f + 1, n)."""
+    sets = np.stack([rows.folds != fold for fold in range(rows.fold_count + 1)])
+    weighted: NDArray[np.float32] = (sets * options.row_weights(rows.labels, rows.classes)).astype(np.float32)
+    return weighted
+
+
+def penalties(grid: Sequence[float], ratio: float, classes: int) -> list[float]:
+    """Translate scikit-learn's C: for a sample of 1 / `ratio` of the rows, and for two classes.
+
+    With two classes scikit-learn fits one vector w, the difference of the two here: |w|^2 = 2 (|w_0|^2 + |w_1|^2).
+    """
+    return [c * ratio * (0.5 if classes == 2 else 1.0) for c in grid]
+
+
+def _out_of_fold(fits: Fits, projected: NDArray[np.float32], rows: TrainingRows) -> NDArray[np.float64]:
+    logits = np.full((len(rows), rows.classes), np.nan)
+    for fold in range(rows.fold_count):
+        held_out = rows.folds == fold
+        logits[held_out] = projected[held_out] @ fits.weights[:, fold] + fits.bias[fold]
+    return logits

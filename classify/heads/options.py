@@ -1,0 +1,59 @@
+"""The settings of heads."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.classify.errors import HeadError
+
+CLASS_WEIGHTS = ("none", "balanced")
+MAX_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True)
+class HeadOptions:
+    """The settings of a head.
+
+    Attributes
+    ----------
+    c
+        Inverse strength of the L2 penalty of ``logreg``, on standardised embeddings; None: search for it.
+    hidden
+        Units of each hidden layer of ``mlp``.
+    class_weight
+        ``"none"``, or ``"balanced"``: each row counts n / (k * rows of its class).
+    seed
+        Random seed, 0 to `MAX_SEED`.
+    """
+
+    c: float | None = None
+    hidden: tuple[int, ...] = (256,)
+    class_weight: str = "none"
+    seed: int = 0
+
+    def check(self) -> None:
+        """Reject values out of range.
+
+        Raises
+        ------
+        HeadError
+            If one is.
+        """
+        if self.class_weight not in CLASS_WEIGHTS:
+            expected = ", ".join(CLASS_WEIGHTS)
+            raise HeadError(f"unknown class weight {self.class_weight!r}; expected one of {expected}")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise HeadError(f"the seed must lie between 0 and {MAX_SEED}, found {self.seed}")
+        if self.c is not None and not self.c > 0:
+            raise HeadError(f"C must be above 0, found {self.c}")
+        if not self.hidden or min(self.hidden) < 1:
+            raise HeadError("hidden layers need at least one unit each, for example --hidden 256 or 1024,1024,512")
+
+    def row_weights(self, labels: NDArray[np.integer], classes: int) -> NDArray[np.float64]:
+        """Give the weight of each row, float64 (n,), under `class_weight`."""
+        if self.class_weight == "none":
+            return np.ones(len(labels))
+        counts = np.bincount(labels, minlength=classes)
+        weights: NDArray[np.float64] = (len(labels) / (classes * counts))[labels]
+        return weights
