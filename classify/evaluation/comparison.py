@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.errors import LabelError
-from headstart.classify.evaluation.intervals import bootstrap_interval, wilson_interval
+from headstart.classify.evaluation.intervals import mean_interval, share_interval
 
 SURE = 0.05
 """The p-value below which a difference is called clear."""
@@ -86,7 +86,7 @@ def compare(
         losses=losses,
         p_value=p_value,
         log_loss_difference=float(loss.mean()),
-        log_loss_interval=bootstrap_interval(loss, seed=seed),
+        log_loss_interval=mean_interval(loss, seed=seed),
         verdict=_verdict(len(labels), wins, losses, p_value),
     )
 
@@ -120,9 +120,9 @@ def _log_loss(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) 
 
 def _accuracy_interval(differences: NDArray[np.int64], seed: int) -> tuple[float, float]:
     if differences.any():
-        return bootstrap_interval(differences, seed=seed)
+        return mean_interval(differences, seed=seed)
     # Never a difference: resampling would call that certain. What a share of 0 in n may be, it may be either way.
-    most = wilson_interval(0, len(differences))[1]
+    most = share_interval(0, len(differences))[1]
     return -most, most
 
 

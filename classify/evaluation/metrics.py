@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.confidence.calibration import Reliability, reliability
-from headstart.classify.evaluation.intervals import bootstrap_interval
+from headstart.classify.evaluation.intervals import share_interval
 from headstart.classify.heads.loss import log_loss
 from headstart.extract.store.store import Store
 
@@ -138,7 +138,7 @@ def judge(
     return Evaluation(
         images=len(labels),
         accuracy=float(right.mean()),
-        accuracy_interval=bootstrap_interval(right),
+        accuracy_interval=share_interval(int(right.sum()), len(labels)),
         log_loss=log_loss(probabilities, labels),
         majority=float(confusion.sum(axis=1).max() / len(labels)),
         classes=_per_class(confusion, classes),
