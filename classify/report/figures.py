@@ -14,6 +14,8 @@ from headstart.extract.store.store import Store
 
 MOST_CLASSES = 500
 """Rows of the table of classes."""
+HEADS = {"logreg": "logistic regression", "mlp": "neural network"}
+"""Titles of the heads."""
 
 
 def reliability_charts(calibration: Calibration | None, held_out: Reliability) -> list[dict[str, Any]]:
@@ -33,7 +35,10 @@ def _series(name: str, kind: str, found: Reliability) -> dict[str, Any]:
 
 def search_table(search: Search) -> dict[str, Any]:
     """Give the candidates in the order tried, with the chosen one marked."""
-    tried = [{**asdict(one), "chosen": one == search.chosen} for one in search.candidates]
+    tried = [
+        {**asdict(one), "title": HEADS.get(one.head, one.head), "chosen": one == search.chosen}
+        for one in search.candidates
+    ]
     return {"candidates": tried, "folds": search.folds}
 
 

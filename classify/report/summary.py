@@ -4,13 +4,13 @@ from typing import Any
 
 from headstart.classify.evaluation.metrics import Evaluation
 from headstart.classify.report.confusion import confused_pairs
+from headstart.classify.report.figures import HEADS
 from headstart.classify.report.text import counted, percent, printable
 from headstart.classify.result import TrainResult
 from headstart.extract.store.store import Store
 
 FEW = 100
 """Evaluated photos below which a figure is called rough."""
-HEADS = {"logreg": "logistic regression", "mlp": "a small neural network"}
 
 
 def summary(store: Store, result: TrainResult) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def _confused(evaluation: Evaluation) -> str:
     if count == 1:
         return "No two classes were confused more than once."
     names = [isolated(evaluation.classes[code].name) for code in (label, prediction)]
-    return f"The most frequent confusion: {names[0]} taken for {names[1]}, {counted(count, 'time')}."
+    return f"The most frequent confusion: {names[0]} taken for {names[1]} ({counted(count, 'photo')})."
 
 
 def _calibrated(evaluation: Evaluation) -> list[str]:

@@ -144,7 +144,7 @@ def test_training_says_what_was_chosen_and_what_to_know(cli):
         assert text in (squeezed if text[0] == " " else said.stdout), text
     assert "compared" not in cli(TRAIN).stdout
     assert [line.split(":")[0] for line in said.stderr.splitlines()] == ["warning", "warning"]
-    assert "too few test images to judge 3 of 3 classes: 'ash' (4), 'birch' (4), 'cedar' (4)" in said.stderr
+    assert "too few test images to evaluate 3 of 3 classes: 'ash' (4), 'birch' (4), 'cedar' (4)" in said.stderr
     assert "is hardly better than with an untrained backbone (1.000)" in said.stderr
 
 
@@ -212,7 +212,7 @@ def test_two_classifiers_are_compared(cli):
     line = "evaluate {store} --classifier c.onnx --against {classifier}"
     said = cli(f"{line} --require-accuracy 1")
     assert said.exit_code == 0
-    assert "accuracy 1.0000, no difference on these 12 images: both are right and wrong on the same ones" in said.stdout
+    assert "accuracy 1.0000, no difference on these 12 images: both misclassify the same ones" in said.stdout
     assert "  difference (95 % interval): accuracy +0.0000 (-0." in said.stdout
     found = strict(cli(f"{line} --json").stdout)
     assert (found["images"], found["comparison"]["wins"], found["comparison"]["losses"]) == (12, 0, 0)
@@ -472,7 +472,7 @@ def test_untrained_weights_are_warned_of(cli):
     cli("embed {photos} --model {untrained_backbone} -o u.h5")
     result = cli("train u.h5 -o u.onnx --holdout 0.5")
     assert result.exit_code == 0
-    assert result.stderr == "warning: the backbone's weights are untrained: this is only a baseline\n"
+    assert result.stderr == "warning: the backbone's weights are untrained: use this only as a baseline\n"
 
 
 # Interrupts.

@@ -126,8 +126,6 @@ function curveChart(width, { title, of, tick, say, most }) {
   return root;
 }
 
-const HEADS = { logreg: "logistic regression", mlp: "neural network" };
-
 function showSearch() {
   const { candidates } = data.search;
   const tried = candidates.filter((one) => one.log_loss !== null);
@@ -139,7 +137,7 @@ function showSearch() {
   } else find("search", "charts").remove();
   find("search", "table").append(table([["Head"], ["C", "number"], ["Log loss", "number"], ["Accuracy", "number"]],
     candidates.map((one) => el("tr", { class: one.chosen ? "chosen" : "" },
-      el("th", { scope: "row" }, HEADS[one.head] || one.head, one.chosen ? el("span", { class: "chip" }, "chosen") : null),
+      el("th", { scope: "row" }, one.title, one.chosen ? el("span", { class: "chip" }, "chosen") : null),
       el("td", { class: "number" }, one.c === null ? "–" : String(one.c)),
       el("td", { class: "number" }, one.log_loss === null ? "–" : one.log_loss.toFixed(4)),
       el("td", { class: "number" }, percent(one.accuracy))))));
@@ -150,10 +148,10 @@ function searchChart(width, curve, others) {
   const along = logScale(curve.map((one) => one.c));
   const { root, x, y } = axes(width, 320, curve.map((one) => [along(one.c), String(one.c)]),
     ticks.map((value) => [share(value), String(value)]), ["C (larger: weaker regularisation)", "log loss"]);
-  for (const { head, log_loss: loss } of others) {
+  for (const { title, log_loss: loss } of others) {
     const at = y(share(loss));
     root.append(svg("line", { class: "ideal", x1: x(0), x2: x(1), y1: at, y2: at }),
-      word([x(1), at + 16], `${HEADS[head] || head} ${loss.toFixed(3)}`, "", "end"));
+      word([x(1), at + 16], `${title} ${loss.toFixed(3)}`, "", "end"));
   }
   const position = (one) => [x(along(one.c)), y(share(one.log_loss))];
   root.append(line(curve.map(position), "before"));

@@ -27,7 +27,7 @@ function cell(label, prediction, number, ofLabel) {
   // A square root keeps a few mistakes among hundreds visible.
   const depth = isWrong ? Math.sqrt(share) : share;
   const made = el("td", {
-    class: `cell ${isWrong ? "wrong" : ""} ${number ? "some" : ""} ${depth > 0.85 ? "full" : depth > 0.5 ? "half" : ""}`,
+    class: `cell ${isWrong ? "wrong" : ""} ${number ? "some" : ""} ${depth > 0.7 ? "full" : depth > 0.5 ? "half" : ""}`,
     role: "gridcell", tabindex: -1, "data-label": label, "data-prediction": prediction, "data-count": number,
     "aria-label": `${className(label)} taken for ${className(prediction)}: ${photosOf(number)}`,
   }, number ? count(number) : "·");
