@@ -142,7 +142,7 @@ def _units(hidden: str) -> tuple[int, ...]:
 
 
 def _summary(result: "TrainResult") -> dict[str, object]:
-    calibration, unknown = result.calibration, result.unknown
+    calibration, unknown, search = result.calibration, result.unknown, result.search
     return {
         "output": result.path,
         "classes": result.classifier.classes,
@@ -151,10 +151,10 @@ def _summary(result: "TrainResult") -> dict[str, object]:
         "is_backbone_trained": result.is_backbone_trained,
         "seconds": result.seconds,
         "search": {
-            "candidates": [vars(candidate) for candidate in result.search.candidates],
-            "chosen": vars(result.search.chosen),
-            "folds": result.search.folds,
-            "reason": result.search.reason,
+            "candidates": [vars(candidate) for candidate in search.candidates],
+            "chosen": vars(search.chosen),
+            "folds": search.folds,
+            "reason": search.reason,
         },
         "calibration": calibration
         and {
@@ -167,7 +167,7 @@ def _summary(result: "TrainResult") -> dict[str, object]:
         "learning_curve": [vars(point) for point in result.curve.points],
         "forecast": result.curve.forecast and vars(result.curve.forecast),
         "duplicates": [vars(group) for group in result.duplicates.groups],
-        "suspects": result.suspects and [vars(suspect) for suspect in result.suspects],
+        "suspects": result.suspects and [vars(issue) for issue in result.suspects],
         "warnings": result.warnings,
         "evaluation": result.evaluation.to_json(),
         "compared": [asdict(one) for one in result.compared],

@@ -323,7 +323,7 @@ def test_inspect_tells_what_a_file_is(cli, line, expected):
         ("train {store} -o c.onnx --seed 99999999999999999999", "seed", "must lie between 0 and 4294967295"),
         ("evaluate {other_store} --classifier {classifier}", "other.h5", "embed the images with the same backbone"),
         ("evaluate {foreign_store} --classifier {classifier}", "foreign.h5", "the class 'fir', which"),
-        ("evaluate {unlabelled_store} --classifier {classifier}", "unlabelled.h5", "expected labelled images"),
+        ("evaluate {unlabelled_store} --classifier {classifier}", "unlabelled.h5", "found no labelled images"),
         ("evaluate {store} --classifier {classifier} --split all", "'all'", "one of train, val, test"),
         ("evaluate {store} --classifier {newer}", "newer.onnx", "expected headstart-classifier schema 1, found 2"),
         ("evaluate {store} --classifier {classifier} --against gone.onnx", "gone.onnx", "no such file; make one with"),
