@@ -1,1 +1,1 @@
-"""How good a head is: metrics, intervals, comparisons, the learning curve, label issues and warnings."""
+"""How good a head is: metrics, intervals, baselines, comparisons, the learning curve, label issues and warnings."""

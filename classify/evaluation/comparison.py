@@ -1,4 +1,4 @@
-"""Is one classifier better than another? Both judged on the very same images, in pairs."""
+"""Is one classifier better than another? A paired comparison on the same images."""
 
 from dataclasses import dataclass
 
@@ -6,15 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.errors import LabelError
-from headstart.classify.evaluation.intervals import bootstrap_interval, wilson_interval
+from headstart.classify.evaluation.intervals import mean_interval, share_interval
 
 SURE = 0.05
-"""The p-value below which a difference is called clear."""
+"""A difference with a p-value below this is called clear."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A new classifier against an old one on n images; differences are new - old, intervals hold 95 %.
+    """A new classifier against an old one on n images; differences are new - old, intervals are 95 % ones.
 
     Attributes
     ----------
@@ -25,14 +25,14 @@ class Comparison:
     accuracy_difference, accuracy_interval
         Above 0 the new one is better.
     wins, losses
-        Images that only the new one gets right, and only the old one.
+        Images that only the new one classifies correctly, and only the old one.
     p_value
-        McNemar's test, exact and two-sided: how often `wins` and `losses` would differ at least so much if both
-        classifiers were equally good.
+        McNemar's test, exact and two-sided: the probability that `wins` and `losses` differ at least this much if both
+        classifiers are equally good.
     log_loss_difference, log_loss_interval
         In nats; below 0 the new one is better.
     verdict
-        The same in one sentence.
+        The result in one sentence.
     """
 
     images: int
@@ -56,23 +56,23 @@ def compare(
 ) -> Comparison:
     """Compare two classifiers, image by image.
 
-    The intervals are percentile bootstraps over images (Efron 1979), each drawn with what both classifiers said of it:
-    what is hard for both cancels out. See `mcnemar` for the test.
+    The intervals are percentile bootstraps of the difference per image (Efron 1979): images that are hard for both
+    cancel out. See `mcnemar` for the test.
 
     Parameters
     ----------
     probabilities_new, probabilities_old
-        (n, k), rows summing to 1; row i of both is of one image.
+        (n, k), rows summing to 1; row i of both belongs to the same image.
     labels
-        (n,): codes into the columns.
+        (n,): column numbers.
 
     Raises
     ------
     LabelError
-        Where there are no images, or the three are not of the same ones.
+        If there are no images, or the three have different lengths.
     """
     _check(probabilities_new, probabilities_old, labels)
-    new, old = (given.argmax(axis=1) == labels for given in (probabilities_new, probabilities_old))
+    new, old = probabilities_new.argmax(axis=1) == labels, probabilities_old.argmax(axis=1) == labels
     wins, losses = int((new & ~old).sum()), int((old & ~new).sum())
     p_value = mcnemar(wins, losses)
     loss = _log_loss(probabilities_new, labels) - _log_loss(probabilities_old, labels)
@@ -86,7 +86,7 @@ def compare(
         losses=losses,
         p_value=p_value,
         log_loss_difference=float(loss.mean()),
-        log_loss_interval=bootstrap_interval(loss, seed=seed),
+        log_loss_interval=mean_interval(loss, seed=seed),
         verdict=_verdict(len(labels), wins, losses, p_value),
     )
 
@@ -105,11 +105,11 @@ def mcnemar(wins: int, losses: int) -> float:
 def _check(new: NDArray[np.floating], old: NDArray[np.floating], labels: NDArray[np.integer]) -> None:
     if new.shape != old.shape or len(new) != len(labels):
         raise LabelError(
-            f"expected probabilities of the same images and classes from both classifiers, found {new.shape} and "
-            f"{old.shape} for {len(labels)} labels; judge both on the same rows"
+            f"expected probabilities for the same images and classes from both classifiers, found {new.shape} and "
+            f"{old.shape} for {len(labels)} labels; evaluate both on the same rows"
         )
     if not len(labels):
-        raise LabelError("expected labelled images to compare the classifiers on, found none")
+        raise LabelError("found no labelled images to compare the classifiers on")
 
 
 def _log_loss(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -120,17 +120,17 @@ def _log_loss(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) 
 
 def _accuracy_interval(differences: NDArray[np.int64], seed: int) -> tuple[float, float]:
     if differences.any():
-        return bootstrap_interval(differences, seed=seed)
-    # Never a difference: resampling would call that certain. What a share of 0 in n may be, it may be either way.
-    most = wilson_interval(0, len(differences))[1]
+        return mean_interval(differences, seed=seed)
+    # Resampling would call a difference of 0 on every image certain. Take Wilson's interval of 0 in n, both ways.
+    most = share_interval(0, len(differences))[1]
     return -most, most
 
 
 def _verdict(images: int, wins: int, losses: int, p_value: float) -> str:
     on = f"on these {images:,} image{'s' * (images != 1)}"
     if not wins + losses:
-        return f"no difference {on}: both are right and wrong on the same ones"
+        return f"no difference {on}: both misclassify the same ones"
     better = "better" if wins > losses else "worse"
-    found = "no clear difference" if p_value >= SURE else f"the new one is clearly {better}"
+    verdict = "no clear difference" if p_value >= SURE else f"the new one is clearly {better}"
     p = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
-    return f"{found} {on}: new right where old wrong {wins:,}, old right where new wrong {losses:,}, {p}"
+    return f"{verdict} {on}: only the new one is correct on {wins:,}, only the old one on {losses:,} ({p})"

@@ -1,4 +1,4 @@
-"""Images that may carry the wrong label: those whose label neither the head nor their nearest neighbours believe."""
+"""Likely label mistakes: images whose label neither the head nor their nearest neighbours support."""
 
 import contextlib
 import io
@@ -10,33 +10,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.confidence.calibrated_head import CalibratedHead
-from headstart.classify.errors import ClassifyError, LabelError
 from headstart.classify.heads.kinds import Search
 from headstart.classify.heads.loss import softmax
 from headstart.classify.split.duplicates import top_embeddings
 from headstart.classify.split.holdout import Split
 from headstart.extract.store.store import Store
+from headstart.files.errors import MissingExtraError
 
 NEIGHBOURS = 10
-MOST_ASKED = 2000
-"""Of how many rows, those with the least probable labels, the neighbours are asked; this bounds the time."""
+MOST_CHECKED = 2000
+"""Neighbours are searched for this many rows, those with the least probable labels; this bounds the time."""
 BLOCK = 2048
 
 
 @dataclass(frozen=True)
 class LabelIssue:
-    """An image that may be labelled wrongly.
+    """An image whose label may be wrong.
 
     Attributes
     ----------
     row
-        In the store.
+        Row in the store.
     path
-        Relative to the root.
+        Relative to the folder of images.
     label, likely
-        What it is labelled, and what it looks like.
+        Its label, and the class it looks like.
     quality
-        How far its label is believed, 0..1.
+        Probability of its label, 0..1.
     """
 
     row: int
@@ -51,89 +51,82 @@ def find_label_issues(
 ) -> list[LabelIssue]:
     """Find likely label mistakes, the likeliest first.
 
-    Confident learning (Northcutt, Jiang and Chuang 2021, as in cleanlab) says which rows, from the mean of two
-    opinions that err on different images: the head's probabilities, and the classes' shares of the nearest neighbours.
+    Confident learning (Northcutt, Jiang and Chuang 2021, as in cleanlab) selects the rows, from the mean of two
+    estimates that err on different images: the head's probabilities, and the class shares of the nearest neighbours.
 
     Parameters
     ----------
     rows
         int64, (m,): labelled rows of the store.
     labels
-        (m,): their codes into the store's classes.
+        (m,): their class codes.
     probabilities
-        (m, k): of heads that were not fitted on the row in question (out of fold).
+        (m, k): out of fold, from heads that were not fitted on the row.
 
     Raises
     ------
-    ClassifyError
-        Where cleanlab is not installed; as LabelError where the three do not belong together.
+    MissingExtraError
+        If cleanlab is not installed.
     """
-    if not len(rows) == len(labels) == len(probabilities) or probabilities.shape[1:] != (len(store.classes),):
-        raise LabelError(
-            f"expected probabilities of {len(rows)} rows for {len(store.classes)} classes, found {probabilities.shape} "
-            f"and {len(labels)} labels; pass those of the same rows"
-        )
-    if not len(rows):
-        return []
     codes = np.asarray(labels, np.int64)
-    belief = _belief(store, rows, codes, probabilities.astype(np.float64))
-    quality = belief[np.arange(len(codes)), codes]
-    found = np.flatnonzero(_is_suspect(codes, belief) & (belief.argmax(axis=1) != codes))
+    estimate = _estimate(store, rows, codes, probabilities.astype(np.float64))
+    quality = estimate[np.arange(len(codes)), codes]
+    found = np.flatnonzero(_is_issue(codes, estimate) & (estimate.argmax(axis=1) != codes))
     return [
         LabelIssue(
             row=int(rows[i]),
             path=os.fsdecode(store.rows.path[rows[i]]),
             label=store.classes[codes[i]],
-            likely=store.classes[int(belief[i].argmax())],
+            likely=store.classes[int(estimate[i].argmax())],
             quality=float(quality[i]),
         )
         for i in found[np.argsort(quality[found], kind="stable")]
     ]
 
 
-def _is_suspect(labels: NDArray[np.int64], belief: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _is_issue(labels: NDArray[np.int64], estimate: NDArray[np.float64]) -> NDArray[np.bool_]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the progress bars that it would like to have in a notebook
+            warnings.simplefilter("ignore")  # it would like progress bars for notebooks
             from cleanlab.filter import find_label_issues
     except ImportError:
-        raise ClassifyError(
-            'finding likely label mistakes needs cleanlab, which is not installed: pip install "headstart[report]"'
+        raise MissingExtraError(
+            'finding label mistakes needs cleanlab, which is not installed; run: pip install "headstart[report]"'
         ) from None
     present, codes = np.unique(labels, return_inverse=True)
     if len(present) < 2:
         return np.zeros(len(labels), bool)
-    known = np.maximum(belief[:, present], 1e-12)  # cleanlab wants every class to have rows, and rows that sum to 1
-    known /= known.sum(axis=1, keepdims=True)
+    # cleanlab requires every class to have rows, and rows that sum to 1.
+    estimate = np.maximum(estimate[:, present], 1e-12)
+    estimate /= estimate.sum(axis=1, keepdims=True)
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of small classes, and of what it prints
-        # Of its filters the one that lost none of the mistakes planted among real flowers.
-        mask: NDArray[np.bool_] = find_label_issues(codes, known, filter_by="prune_by_class", n_jobs=1)
+        warnings.simplefilter("ignore")  # it warns of small classes, and about what it prints
+        # The only one of its filters that missed none of the mistakes planted among real flowers.
+        mask: NDArray[np.bool_] = find_label_issues(codes, estimate, filter_by="prune_by_class", n_jobs=1)
     return mask
 
 
-def _belief(
+def _estimate(
     store: Store, rows: NDArray[np.int64], labels: NDArray[np.int64], probabilities: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Give the head's probabilities, (m, k), averaged with the neighbours' labels where the label is least probable."""
-    asked = np.argsort(probabilities[np.arange(len(labels)), labels], kind="stable")[:MOST_ASKED]
-    nearest = _nearest(store, rows, asked)
-    belief = probabilities.copy()
+    """Give the head's probabilities, (m, k); of rows with improbable labels, their mean with the neighbours' labels."""
+    checked = np.argsort(probabilities[np.arange(len(labels)), labels], kind="stable")[:MOST_CHECKED]
+    nearest = _nearest(store, rows, checked)
+    estimate = probabilities.copy()
     shares = np.stack([(labels[nearest] == code).mean(axis=1) for code in range(probabilities.shape[1])], axis=1)
-    belief[asked] = (belief[asked] + shares) / 2
-    return belief
+    estimate[checked] = (estimate[checked] + shares) / 2
+    return estimate
 
 
-def _nearest(store: Store, rows: NDArray[np.int64], asked: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Give for each row asked for the positions of its nearest others by cosine, int64 (a, at most `NEIGHBOURS`)."""
+def _nearest(store: Store, rows: NDArray[np.int64], checked: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give the positions of the nearest other rows by cosine for the checked ones, int64 (c, at most `NEIGHBOURS`)."""
     mean = _rooted(store, rows[:: max(len(rows) // BLOCK, 1)]).mean(axis=0)
-    mine = _unit(_rooted(store, rows[asked]) - mean)
-    best = np.empty((len(asked), 0), np.float32)
-    where = np.empty((len(asked), 0), np.int64)
+    mine = _unit(_rooted(store, rows[checked]) - mean)
+    best, where = np.empty((len(checked), 0), np.float32), np.empty((len(checked), 0), np.int64)
     for start in range(0, len(rows), BLOCK):
         numbers = np.arange(start, min(start + BLOCK, len(rows)))
         cosines = mine @ _unit(_rooted(store, rows[numbers]) - mean).T
-        cosines[asked[:, None] == numbers] = -2  # nobody is his own neighbour
+        cosines[checked[:, None] == numbers] = -2  # no row is its own neighbour
         best = np.concatenate([best, cosines], axis=1)
         where = np.concatenate([where, np.broadcast_to(numbers, cosines.shape)], axis=1)
         first = np.argsort(-best, axis=1, kind="stable")[:, : min(NEIGHBOURS, len(rows) - 1)]
@@ -142,7 +135,7 @@ def _nearest(store: Store, rows: NDArray[np.int64], asked: NDArray[np.int64]) ->
 
 
 def _rooted(store: Store, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Read vectors under a signed square root, which keeps a few loud channels from deciding who is near."""
+    """Read the signed square root of vectors, so that a few large channels do not dominate the distance."""
     vectors = top_embeddings(store, rows)
     rooted: NDArray[np.float32] = np.sign(vectors) * np.sqrt(np.abs(vectors))
     return rooted
@@ -154,10 +147,16 @@ def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def label_issues_of(
-    table: Store, search: Search, answer: CalibratedHead, split: Split, probabilities: NDArray[np.floating]
+    store: Store, search: Search, calibrated: CalibratedHead, split: Split, probabilities: NDArray[np.floating]
 ) -> list[LabelIssue]:
-    """Ask of every image a head that has not seen it: its fold's, or for the test images the final one."""
-    judged = search.rows.folds >= 0
-    out_of_fold = softmax(search.logits[judged] / answer.temperature)
-    rows = np.concatenate([split.train[search.images[judged]], split.test])
-    return find_label_issues(table, rows, table.labels[rows], np.concatenate([out_of_fold, probabilities]))
+    """Find label mistakes with heads that have not seen the image: that of its fold, or the final one for test images.
+
+    Parameters
+    ----------
+    probabilities
+        (m, k): of the m test images.
+    """
+    in_fold = search.rows.folds >= 0
+    out_of_fold = softmax(search.logits[in_fold] / calibrated.temperature)
+    rows = np.concatenate([split.train[search.images[in_fold]], split.test])
+    return find_label_issues(store, rows, store.labels[rows], np.concatenate([out_of_fold, probabilities]))

@@ -1,6 +1,7 @@
-"""What more photos would buy: accuracy on the same images for heads trained on ever more of the others."""
+"""The learning curve: metrics on the same images for heads trained on more and more of the others."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,12 @@ from headstart.classify.heads.solver import Problem, solve_path
 from headstart.classify.split.folds import rank_within_class
 
 SHARES = (0.1, 0.2, 0.4, 0.7, 1.0)
-LEAST_A_CLASS = 2
+LEAST_PER_CLASS = 2
 
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """A head trained on this many images: its accuracy (0..1) and log loss (nats) on images it has not seen."""
+    """Accuracy (0..1) and log loss (nats) on unseen images of a head trained on this many images."""
 
     images: int
     accuracy: float
@@ -30,15 +31,15 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """How a head does with ever more images to train on.
+    """Metrics of a head by number of training images.
 
     Attributes
     ----------
     points
-        In order of size; the last is of all images that were searched.
+        The smallest first; the last is for all images of the search.
     forecast
-        At twice the images, from power laws through the errors and the log losses (Hestness et al. 2017); None where
-        there are too few points, or too few errors, to draw one.
+        For twice the images, from power laws fitted to errors and log losses (Hestness et al. 2017); None if there are
+        too few points or no errors.
     """
 
     points: list[CurvePoint]
@@ -48,7 +49,7 @@ class LearningCurve:
 def learning_curve(
     search: Search, options: HeadOptions, test: NDArray[np.float32], labels: NDArray[np.int32]
 ) -> LearningCurve:
-    """Train the chosen head on shares of its images, of every class alike, and judge each on the same test images.
+    """Train the chosen head on equal shares of every class' images, and evaluate all on the same test images.
 
     Parameters
     ----------
@@ -60,8 +61,9 @@ def learning_curve(
     rows = search.rows
     rank = rank_within_class(rows.labels, np.random.default_rng(options.seed).permutation(len(rows)))
     sizes = np.bincount(rows.labels, minlength=rows.classes)[rows.labels]
-    chosen = [rank < np.maximum(np.round(share * sizes), LEAST_A_CLASS) for share in SHARES]
-    different = [which for which, after in zip(chosen, [*chosen[1:], None], strict=True) if not _same(which, after)]
+    chosen = [rank < np.maximum(np.round(share * sizes), LEAST_PER_CLASS) for share in SHARES]
+    # Small shares may hold the same images; ~ keeps the last, which has none after it.
+    different = [which for which, after in pairwise([*chosen, ~chosen[-1]]) if (which != after).any()]
     points = [
         CurvePoint(int(which.sum()), float((logits.argmax(axis=1) == labels).mean()), log_loss(softmax(logits), labels))
         for which, logits in zip(different, _fitted(search, options, different, test), strict=True)
@@ -69,14 +71,10 @@ def learning_curve(
     return LearningCurve(points, _forecast(points))
 
 
-def _same(which: NDArray[np.bool_], after: NDArray[np.bool_] | None) -> bool:
-    return after is not None and bool((which == after).all())
-
-
 def _fitted(
     search: Search, options: HeadOptions, chosen: list[NDArray[np.bool_]], test: NDArray[np.float32]
 ) -> list[Any]:
-    """Give logits, (m, k), of each share's head; all shares at once where the head was solved on axes."""
+    """Give logits, (m, k), of the head of each share; if the head was solved on axes, all shares are solved at once."""
     rows, axes = search.rows, search.axes
     if axes is None:
         return _of_any(search, options, chosen, test)
@@ -105,7 +103,7 @@ def _forecast(points: list[CurvePoint]) -> CurvePoint | None:
 
 
 def _power_law(values: list[tuple[int, float]], images: int) -> float | None:
-    """Extend a line through the logarithms from the last value; never upwards."""
+    """Extrapolate from the last value along a line fitted to the logarithms; never upwards."""
     if len(values) < 3 or min(value for _, value in values) <= 0:
         return None
     sizes, errors = np.log(np.array(values)).T

@@ -1,22 +1,23 @@
-"""Probabilities beside labels: figures, and the mistakes worth looking at."""
+"""Metrics of predicted probabilities against labels, and the mistakes."""
 
-import math
 import os
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.confidence.calibration import Reliability, reliability
-from headstart.classify.evaluation.intervals import bootstrap_interval
+from headstart.classify.evaluation.intervals import share_interval
 from headstart.classify.heads.loss import log_loss
 from headstart.extract.store.store import Store
+
+PER_ROW = ("reliability", "rows", "probabilities")
 
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """Of one class: precision and recall in 0..1 (NaN where undefined), and how many images were judged."""
+    """Precision and recall of one class, in 0..1 (NaN if undefined), and its number of evaluated images."""
 
     name: str
     precision: float
@@ -26,7 +27,7 @@ class ClassFigures:
 
 @dataclass(frozen=True)
 class Mistake:
-    """One image that was judged wrongly: its path, its label, what was predicted and how surely."""
+    """One misclassified image: its path, its label, the predicted class and its probability."""
 
     path: str
     label: str
@@ -36,36 +37,36 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures on n labelled images.
+    """Metrics on n labelled images.
 
     Attributes
     ----------
     images
         n.
     accuracy
-        Share of right answers, 0..1.
+        Share of correct predictions, 0..1.
     accuracy_interval
         95 % interval of the accuracy (see `headstart.classify.evaluation.intervals`).
     log_loss
-        Mean of -ln(probability given to the right class), in nats.
+        Mean of -ln(probability of the labelled class), in nats.
     majority
-        Accuracy of always answering the commonest class.
+        Accuracy of always predicting the most common class.
     classes
-        Figures of each class, in the classifier's order.
+        One entry per class, in the classifier's order.
     confusion
         int64, (k, k): row = label, column = prediction.
     mistakes
         The most confident first.
     reliability
-        How often answers of a given confidence are right.
+        Accuracy by confidence.
     rows
         int64, (n,): row numbers of the images in the store.
     probabilities
         (n, k).
     judged_on
-        Where the images came from, in words.
+        Which images these are, in words.
     untrained
-        Accuracy on the same images of a head on an untrained backbone's embeddings, where there is one.
+        Accuracy on the same images of a head on an untrained backbone's embeddings; None if there is none.
     """
 
     images: int
@@ -83,32 +84,26 @@ class Evaluation:
     untrained: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Give the same as plain JSON values, with null for what is undefined."""
-        said = {
-            f.name: getattr(self, f.name)
-            for f in fields(self)
-            if f.name not in ("reliability", "rows", "probabilities")
-        }
+        """Give plain JSON values, with None for NaN; without what exists per row."""
+        plain = {name: value for name, value in vars(self).items() if name not in PER_ROW}
         return {
-            **said,
-            "classes": [{name: _or_null(value) for name, value in asdict(one).items()} for one in self.classes],
+            **plain,
+            "classes": [
+                {name: None if value != value else value for name, value in vars(one).items()} for one in self.classes
+            ],
             "confusion": self.confusion.tolist(),
-            "mistakes": [asdict(mistake) for mistake in self.mistakes],
+            "mistakes": [vars(mistake) for mistake in self.mistakes],
             "calibration_error": self.reliability.error,
         }
 
 
-def _or_null(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
 def judge_rows(
-    table: Store, probabilities: NDArray[np.floating], rows: NDArray[np.int64], classes: list[str]
+    store: Store, probabilities: NDArray[np.floating], rows: NDArray[np.int64], classes: list[str]
 ) -> Evaluation:
-    """Judge probabilities, (m, k), given for m labelled rows of a store; every class of the store is in `classes`."""
-    code = np.array([classes.index(name) for name in table.classes], np.int32)
-    paths = [os.fsdecode(path) for path in table.rows.path[rows].tolist()]
-    return judge(probabilities, code[table.labels[rows]], classes, paths, rows)
+    """Evaluate probabilities, (m, k), of m labelled rows of a store; every class of the store is in `classes`."""
+    code = np.array([classes.index(name) for name in store.classes], np.int32)
+    paths = [os.fsdecode(path) for path in store.rows.path[rows].tolist()]
+    return judge(probabilities, code[store.labels[rows]], classes, paths, rows)
 
 
 def judge(
@@ -118,7 +113,7 @@ def judge(
     paths: list[str],
     rows: NDArray[np.int64] | None = None,
 ) -> Evaluation:
-    """Compare probabilities with labels.
+    """Evaluate probabilities against labels.
 
     Parameters
     ----------
@@ -127,9 +122,9 @@ def judge(
     labels
         int32, (n,): codes into `classes`.
     paths
-        Of the n images.
+        One per image.
     rows
-        Their numbers in the store; by default 0..n-1.
+        Rows of the images in the store; by default 0..n-1.
     """
     predicted = probabilities.argmax(axis=1)
     confusion = np.zeros((len(classes), len(classes)), np.int64)
@@ -138,7 +133,7 @@ def judge(
     return Evaluation(
         images=len(labels),
         accuracy=float(right.mean()),
-        accuracy_interval=bootstrap_interval(right),
+        accuracy_interval=share_interval(int(right.sum()), len(labels)),
         log_loss=log_loss(probabilities, labels),
         majority=float(confusion.sum(axis=1).max() / len(labels)),
         classes=_per_class(confusion, classes),
@@ -152,21 +147,16 @@ def judge(
 
 def _per_class(confusion: NDArray[np.int64], classes: list[str]) -> list[ClassFigures]:
     right, labelled, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
-    return [
-        ClassFigures(
-            name,
-            precision=float(right[i] / predicted[i]) if predicted[i] else float("nan"),
-            recall=float(right[i] / labelled[i]) if labelled[i] else float("nan"),
-            images=int(labelled[i]),
-        )
-        for i, name in enumerate(classes)
-    ]
+    with np.errstate(invalid="ignore"):
+        columns = (right / predicted, right / labelled, labelled)
+    return [ClassFigures(*row) for row in zip(classes, *(column.tolist() for column in columns), strict=True)]
 
 
 def _mistakes(
     probabilities: NDArray[np.floating], labels: NDArray[np.int32], classes: list[str], paths: list[str]
 ) -> list[Mistake]:
-    predicted, surest = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    """List the misclassified images, the most confident first."""
+    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(predicted != labels)
-    ordered = wrong[np.argsort(-surest[wrong], kind="stable")]
-    return [Mistake(paths[i], classes[labels[i]], classes[predicted[i]], float(surest[i])) for i in ordered]
+    ordered = wrong[np.argsort(-confidence[wrong], kind="stable")]
+    return [Mistake(paths[i], classes[labels[i]], classes[predicted[i]], float(confidence[i])) for i in ordered]

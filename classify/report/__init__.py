@@ -1,7 +1,7 @@
 """The training report: one HTML file that shows, offline, how good a classifier is and which photos to look at.
 
-Its parts: `gather` turns a result into plain data (with `summary`, `figures`, `confusion`, `photos` and `map`), and
-`page` puts that into the template of the folder ``page/``.
+`gather` turns a result into plain data (with `summary`, `figures`, `confusion`, `photos` and `map`), and `page` fills
+the template in the folder ``page/`` with it.
 """
 
 import os
@@ -9,64 +9,65 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headstart.classify.report.errors import ReportError
 from headstart.files.atomic import atomic_file, check_output, write_all
+from headstart.files.errors import MissingExtraError, OptionError
 
 if TYPE_CHECKING:
     from headstart.classify.result import TrainResult
     from headstart.extract.store.store import Store
 
-__all__ = ["ReportError", "check_report_output", "write_report"]
+__all__ = ["check_report_output", "write_report"]
 
 SUFFIXES = (".html", ".htm")
 
 
 def check_report_output(output: str | os.PathLike[str]) -> Path:
-    """Refuse a report that could not be written, before any work is done for it.
+    """Reject a report that could not be written, before any work is done for it.
 
     Raises
     ------
-    ReportError
-        Where the name does not end in .html, or the package that fills in the template is missing.
+    OptionError
+        If the name does not end in .html.
+    MissingExtraError
+        If jinja2, which fills in the template, is not installed.
     OutputError
-        Where the file cannot be written.
+        If the file cannot be written.
     """
-    place = Path(output)
-    if place.suffix.lower() not in SUFFIXES:
-        raise ReportError(f"{place}: expected a name that ends in {SUFFIXES[0]} for the report")
+    path = Path(output)
+    if path.suffix.lower() not in SUFFIXES:
+        raise OptionError(f"{path}: expected a name that ends in {SUFFIXES[0]} for the report")
     if find_spec("jinja2") is None:
-        raise ReportError('the report needs the package jinja2; run: pip install "headstart[report]"')
-    check_output(place)
-    return place
+        raise MissingExtraError('the report needs jinja2, which is not installed; run: pip install "headstart[report]"')
+    check_output(path)
+    return path
 
 
-def write_report(output: str | os.PathLike[str], table: "Store", result: "TrainResult") -> Path:
-    """Write the report of a training, whole or not at all.
+def write_report(output: str | os.PathLike[str], store: "Store", result: "TrainResult") -> Path:
+    """Write the report of a training run, completely or not at all.
 
     Parameters
     ----------
     output
         The file, ``*.html``.
-    table
-        The store that the head was trained on. Photos that are still where it found them are shown.
+    store
+        The store that the head was trained on. Photos that still exist where they were embedded get thumbnails.
     result
-        What `headstart.classify.train` gave.
+        What `headstart.classify.train` returned.
 
     Returns
     -------
-    Where it was written. The file holds everything it shows, asks for nothing from any network, and has at most about
-    15 MB, whatever the number of photos.
+    The path of the file. It needs no other file and no network, and takes at most about 15 MB for any number of photos.
 
     Raises
     ------
-    ReportError, OutputError
-        As `check_report_output`; OutputError also where the system refuses a write.
+    OptionError, MissingExtraError, OutputError
+        As `check_report_output`; OutputError also if writing fails.
     """
-    place = check_report_output(output)
+    path = check_report_output(output)
     from headstart.classify.report.gather import gather
     from headstart.classify.report.page import render
 
-    page = render(gather(table, result)).encode()
-    with atomic_file(place) as file:
+    page = render(*gather(store, result)).encode()
+    with atomic_file(path) as file:
         write_all(file, page)
-    return place
+    return path

@@ -1,17 +1,16 @@
-"""Names of files and classes as text that can be shown: valid Unicode, on one line, with nothing that acts."""
+"""Names of files and classes as text that can be shown: valid Unicode, on one line, without control characters."""
 
-import math
 import re
 
 LONGEST = 200
 """Characters of a name that are shown; the middle of a longer one is left out."""
 # Controls, line and paragraph separators, what reorders text, lone surrogates, the byte order mark.
-_ACTS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufff9-\ufffb]")
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufff9-\ufffb]")
 
 
 def printable(text: str, longest: int = LONGEST) -> str:
-    r"""Write what would act as an escape (``\n``, ``\u202e``), and a byte that is no text as ``\xff``."""
-    shown = _ACTS.sub(_escape, text)
+    r"""Escape control characters (``\n``, ``\u202e``) and bytes that are not valid text (``\xff``)."""
+    shown = _UNSAFE.sub(_escape, text)
     if len(shown) <= longest:
         return shown
     tail = longest * 2 // 3  # the end of a path says most
@@ -22,14 +21,11 @@ def _escape(match: re.Match[str]) -> str:
     code = ord(match[0])
     if 0xDC80 <= code <= 0xDCFF:  # how Python carries a byte of a file name that is not UTF-8
         return f"\\x{code - 0xDC00:02x}"
-    named = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
-    return named.get(match[0]) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+    return match[0].encode("unicode_escape", "backslashreplace").decode()
 
 
 def percent(share: float, places: int = 1) -> str:
     """Give a share of 0..1 in percent; only a share that is exactly 0 or 1 is written as 0% or 100%."""
-    if not math.isfinite(share):
-        return "–"
     text, least = f"{100 * share:.{places}f}", 10.0**-places
     if share in (0, 1):
         return f"{100 * share:.0f}%"

@@ -1,11 +1,11 @@
-"""`headstart evaluate`: a classifier on a store's labels, for people and as a gate."""
+"""`headstart evaluate`: measure a classifier on a store's labels, for people and as a gate in CI."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headstart.commands.train import show
 from headstart.console import Json, command, fail, print_json, say
+from headstart.results import show_evaluation
 
 if TYPE_CHECKING:
     from headstart.classify.evaluation.comparison import Comparison
@@ -22,7 +22,7 @@ def run(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Judge a classifier on stored embeddings with labels."""
+    """Evaluate a classifier on stored embeddings with labels."""
     from headstart.classify import compare_classifiers, evaluate
 
     evaluation = evaluate(store, classifier, split=split)
@@ -31,7 +31,7 @@ def run(
         print_json(evaluation.to_json() | ({"comparison": vars(comparison)} if comparison else {}))
     else:
         say(f"{classifier} on {evaluation.images} images of {store} ({evaluation.judged_on}):")
-        show(evaluation)
+        show_evaluation(evaluation)
         if comparison:
             show_comparison(comparison, against)
     if require_accuracy is not None and evaluation.accuracy < require_accuracy:
@@ -39,11 +39,11 @@ def run(
 
 
 def show_comparison(comparison: "Comparison", against: str | None) -> None:
-    """Print how a classifier does beside another."""
+    """Print how a classifier compares with another one."""
     low, high = comparison.accuracy_interval
     loss_low, loss_high = comparison.log_loss_interval
     say(f"against {against}: accuracy {comparison.accuracy_old:.4f}, {comparison.verdict}")
     say(
-        f"  difference (95 %): accuracy {comparison.accuracy_difference:+.4f} ({low:+.3f} to {high:+.3f}), "
+        f"  difference (95 % interval): accuracy {comparison.accuracy_difference:+.4f} ({low:+.3f} to {high:+.3f}), "
         f"log loss {comparison.log_loss_difference:+.4f} ({loss_low:+.3f} to {loss_high:+.3f})"
     )

@@ -1,5 +1,6 @@
-"""`headstart inspect`: what a file is, and what made it."""
+"""`headstart inspect`: what a file contains and how it was made."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,13 +13,13 @@ from headstart.console import Json, command, fail, print_json, say, short_path
 def run(
     file: Annotated[str, typer.Argument(help="A backbone, an embedding store or a classifier.")], json: Json = False
 ) -> None:
-    """Tell what a backbone, store or classifier is and what made it."""
-    place = Path(file)
-    if "://" not in file and not place.exists():
+    """Show what a backbone, store or classifier contains and how it was made."""
+    path = Path(file)
+    if "://" not in file and not path.exists():
         fail(f"{file}: no such file")
-    if place.is_dir() or place.suffix in (".h5", ".hdf5", ".emb"):
+    if path.is_dir() or path.suffix in (".h5", ".hdf5", ".emb"):
         facts = _store(file)
-    elif place.suffix == ".onnx":
+    elif path.suffix == ".onnx":
         facts = _model(file)
     else:
         fail(f"{file}: expected a backbone or classifier (.onnx) or an embedding store (.h5, .emb)")
@@ -49,7 +50,7 @@ def _store(file: str) -> dict[str, Any]:
 
     store = open_store(file)
     header = store.header
-    labels = store.labels.tolist()
+    labels, splits = Counter(store.labels.tolist()), Counter(store.splits.tolist())
     return {
         "file": file,
         "kind": "embedding store",
@@ -57,9 +58,9 @@ def _store(file: str) -> dict[str, Any]:
         "embedded": int(store.is_embedded.sum()),
         "failed": len(store.failures),
         "vectors": f"{header.output}: {header.dtype} ({_listed(header.shape)})",
-        "classes": {name: labels.count(code) for code, name in enumerate(store.classes)},
-        "unlabelled": labels.count(-1),
-        "splits": {name: count for name, count in _counts(store.splits.tolist()).items() if name},
+        "classes": {name: labels[code] for code, name in enumerate(store.classes)},
+        "unlabelled": labels[-1],
+        "splits": {name: splits[name] for name in sorted(splits) if name},
         "images": header.root,
         "providers": list(header.providers),
         "model_sha256": header.model_sha256,
@@ -70,10 +71,6 @@ def _store(file: str) -> dict[str, Any]:
 
 def _listed(shape: tuple[int, ...]) -> str:
     return ", ".join(["n", *map(str, shape)])
-
-
-def _counts(values: list[str]) -> dict[str, int]:
-    return {value: values.count(value) for value in sorted(set(values))}
 
 
 def _text(value: Any) -> str:

@@ -6,15 +6,14 @@ from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
 
 from headstart.console import Json, command, fail, out, print_json, say, short_path, warn, working
+from headstart.results import SHOWN_MISTAKES, show_evaluation
 
 if TYPE_CHECKING:
-    from headstart.classify import Evaluation, TrainResult
+    from headstart.classify import TrainResult
     from headstart.classify.evaluation.baselines import Baseline
-
-SHOWN_MISTAKES = 10
-SHOWN_CLASSES = 25
 
 
 @command
@@ -81,7 +80,7 @@ def run(
 
 
 def show_training(result: "TrainResult") -> None:
-    """Print what was chosen, how it did, and what to know about that."""
+    """Print which head was chosen, how good it is, and the warnings."""
     say(
         f"{result.path}: {result.search.chosen.head} on {result.trained_images} images, "
         f"{len(result.classifier.classes)} classes, {result.seconds:.1f} s"
@@ -89,71 +88,36 @@ def show_training(result: "TrainResult") -> None:
     say(f"  {result.search.reason}")
     if result.calibration:
         before, after = result.calibration.before.error, result.calibration.after.error
-        say(f"  calibrated: temperature {result.calibration.temperature:.2f}; error {before:.3f} -> {after:.3f}")
+        say(f"  calibrated: temperature {result.calibration.temperature:.2f}, error {before:.3f} -> {after:.3f}")
     if result.unknown:
         rate, measured = result.unknown.false_alarm_rate, result.unknown.measured
-        say(f"  marks unknown what is none of its classes, and {rate:.0%} of the others (measured: {measured:.1%})")
-    say(f"judged on {result.evaluation.images} images that it has not seen ({result.judged_on}):")
-    show(result.evaluation)
-    if len(result.compared) > 2:
-        _show_compared(result.compared)
-    forecast = result.curve.forecast
-    if forecast:
         say(
-            f"  with {forecast.images} training images instead: accuracy {forecast.accuracy:.3f}, by its learning curve"
+            f"  flags images unlike the training images as unknown (false alarms: {rate:.0%}, measured: {measured:.1%})"
         )
-    copies = sum(len(group.rows) - 1 for group in result.duplicates.groups)
-    if copies:
-        say(f"  copies of another image: {copies}; none of them are on both sides of the judgement")
-    for suspect in (result.suspects or [])[:SHOWN_MISTAKES]:
-        label, likely = short_path(suspect.label), short_path(suspect.likely)
-        say(f"  label mistake? {short_path(suspect.path)}: labelled {label}, looks like {likely}")
+    say(f"evaluated on {result.evaluation.images} unseen images ({result.judged_on}):")
+    show_evaluation(result.evaluation)
+    if len(result.compared) > 2:
+        _show_baselines(result.compared)
+    if forecast := result.curve.forecast:
+        images, accuracy = f"{forecast.images:,}", f"{forecast.accuracy:.3f}"
+        say(f"  forecast from the learning curve: accuracy {accuracy} with {images} training images")
+    if duplicates := sum(len(group.rows) - 1 for group in result.duplicates.groups):
+        say(f"  duplicate images: {duplicates}; none were split between training and evaluation")
+    for issue in (result.suspects or [])[:SHOWN_MISTAKES]:
+        label, likely = short_path(issue.label), short_path(issue.likely)
+        say(f"  likely label mistake: {short_path(issue.path)}: labelled {label}, looks like {likely}")
     for warning in result.warnings:
         warn(warning)
 
 
-def show(evaluation: "Evaluation") -> None:
-    """Print figures, the confusion matrix and the most confident mistakes."""
-    from rich.table import Table
-
-    low, high = evaluation.accuracy_interval
-    say(
-        f"  accuracy {evaluation.accuracy:.4f} (95 %: {low:.3f} to {high:.3f}; the commonest class alone: "
-        f"{evaluation.majority:.3f}), log loss {evaluation.log_loss:.4f}, calibration error "
-        f"{evaluation.reliability.error:.3f}"
-    )
-    numbers = [f"={number}" for number in range(1, len(evaluation.classes) + 1)]
-    widest = max(len(short_path(figures.name)) for figures in evaluation.classes)
-    fits = 38 + widest + sum(2 + len(str(count)) for count in evaluation.confusion.max(axis=0)) <= out.width
-    taken_for = numbers if fits and len(numbers) <= SHOWN_CLASSES else []
+def _show_baselines(baselines: list["Baseline"]) -> None:
+    say("compared on the same images (difference to the first head, 95 % interval):")
     table = Table(box=None, header_style="bold")
-    for heading in ("", "class", "images", "precision", "recall", *taken_for):
-        table.add_column(heading, justify="left" if heading == "class" else "right", no_wrap=True)
-    for number, figures, counts in zip(numbers, evaluation.classes, evaluation.confusion.tolist(), strict=True):
-        cells = [f"{figures.images}", f"{figures.precision:.3f}", f"{figures.recall:.3f}"]
-        table.add_row(number, short_path(figures.name), *cells, *(map(str, counts) if taken_for else []))
-    out.print(table)
-    if taken_for:
-        say("  (right: the confusion matrix; row = label, column = what the images were taken for)")
-    else:
-        say("  (the confusion matrix is too wide for here: --json gives it)")
-    for mistake in evaluation.mistakes[:SHOWN_MISTAKES]:
-        say(
-            f"  mistake: {short_path(mistake.path)}: {short_path(mistake.predicted)} "
-            f"({mistake.probability:.3f}), labelled {short_path(mistake.label)}"
-        )
-
-
-def _show_compared(compared: list["Baseline"]) -> None:
-    from rich.table import Table
-
-    say("compared on the same images (difference: to the first, with 95 %):")
-    table = Table(box=None, header_style="bold")
-    for heading in ("head on", "store"):
+    for heading in ("features", "store"):
         table.add_column(heading, overflow="fold")
-    for heading in ("accuracy", "95 %", "log loss", "difference", "bytes a row", "seconds"):
-        table.add_column(heading, justify="right", no_wrap=heading != "bytes a row")
-    for one in compared:
+    for heading in ("accuracy", "95 %", "log loss", "difference", "bytes per row", "seconds"):
+        table.add_column(heading, justify="right", no_wrap=heading != "bytes per row")
+    for one in baselines:
         low, high = one.accuracy_interval
         table.add_row(
             short_path(one.what), short_path(one.store), f"{one.accuracy:.4f}", f"{low:.3f} to {high:.3f}",
@@ -178,7 +142,7 @@ def _units(hidden: str) -> tuple[int, ...]:
 
 
 def _summary(result: "TrainResult") -> dict[str, object]:
-    calibration, unknown = result.calibration, result.unknown
+    calibration, unknown, search = result.calibration, result.unknown, result.search
     return {
         "output": result.path,
         "classes": result.classifier.classes,
@@ -187,10 +151,10 @@ def _summary(result: "TrainResult") -> dict[str, object]:
         "is_backbone_trained": result.is_backbone_trained,
         "seconds": result.seconds,
         "search": {
-            "candidates": [vars(candidate) for candidate in result.search.candidates],
-            "chosen": vars(result.search.chosen),
-            "folds": result.search.folds,
-            "reason": result.search.reason,
+            "candidates": [vars(candidate) for candidate in search.candidates],
+            "chosen": vars(search.chosen),
+            "folds": search.folds,
+            "reason": search.reason,
         },
         "calibration": calibration
         and {
@@ -203,7 +167,7 @@ def _summary(result: "TrainResult") -> dict[str, object]:
         "learning_curve": [vars(point) for point in result.curve.points],
         "forecast": result.curve.forecast and vars(result.curve.forecast),
         "duplicates": [vars(group) for group in result.duplicates.groups],
-        "suspects": result.suspects and [vars(suspect) for suspect in result.suspects],
+        "suspects": result.suspects and [vars(issue) for issue in result.suspects],
         "warnings": result.warnings,
         "evaluation": result.evaluation.to_json(),
         "compared": [asdict(one) for one in result.compared],

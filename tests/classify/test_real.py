@@ -172,7 +172,7 @@ def test_77_photos_train_and_score_without_any_warning(real_backbone, shared, he
         ("score", photos, "--classifier", tmp_path / "c.onnx", "-o", tmp_path / "p.csv"),
     ):
         done = headstart_run(*arguments)
-        warned = "warning: too few test images to judge 2 of 2 classes: " if arguments[0] == "train" else ""
+        warned = "warning: too few test images to evaluate 2 of 2 classes: " if arguments[0] == "train" else ""
         assert done.returncode == 0
         assert done.stderr.startswith(warned)
         assert done.stderr.count("\n") == bool(warned)

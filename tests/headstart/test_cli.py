@@ -103,7 +103,7 @@ def test_from_photos_to_predictions(cli, tmp_path):
     assert "failed: ash/broken.png: not an image of a known format" in embedded.stdout
     assert "classes: ash, birch, cedar" in embedded.stdout
     trained = cli("train photos.h5 -o c.onnx --holdout 0.5")
-    assert "judged on" in trained.stdout
+    assert "evaluated on 30 unseen images" in trained.stdout
     assert "accuracy 1.0000" in trained.stdout
     assert "accuracy 1.0000" in cli("evaluate photos.h5 --classifier c.onnx").stdout
     scored = cli("score {photos} --classifier c.onnx -o p.csv")
@@ -132,8 +132,8 @@ def test_training_says_what_was_chosen_and_what_to_know(cli):
     squeezed = " ".join(said.stdout.split())
     for text in (
         " settings in 5-fold cross-validation: 0.",
-        "marks unknown what is none of its classes, and 5% of the others (measured: ",
-        "accuracy 1.0000 (95 %: 0.758 to 1.000; the commonest class alone: 0.333), log loss ",
+        "flags images unlike the training images as unknown (false alarms: 5%, measured: ",
+        "accuracy 1.0000 (95 % interval 0.758 to 1.000; majority class 0.333), log loss ",
         "compared on the same images",
         " frozen head other.h5 1.0000 0.758 to 1.000 ",
         " untrained untrained.h5 1.0000 0.758 to 1.000 ",
@@ -144,7 +144,7 @@ def test_training_says_what_was_chosen_and_what_to_know(cli):
         assert text in (squeezed if text[0] == " " else said.stdout), text
     assert "compared" not in cli(TRAIN).stdout
     assert [line.split(":")[0] for line in said.stderr.splitlines()] == ["warning", "warning"]
-    assert "too few test images to judge 3 of 3 classes: 'ash' (4), 'birch' (4), 'cedar' (4)" in said.stderr
+    assert "too few test images to evaluate 3 of 3 classes: 'ash' (4), 'birch' (4), 'cedar' (4)" in said.stderr
     assert "is hardly better than with an untrained backbone (1.000)" in said.stderr
 
 
@@ -192,8 +192,8 @@ def test_label_mistakes_and_copies_are_listed(cli, draw_photos, tmp_path):
     shutil.copy(photos / "ash" / "004.png", photos / "ash" / "again.png")
     cli("embed mixed --model {backbone} -o mixed.h5")
     said = cli("train mixed.h5 -o c.onnx --suspects")
-    assert "  label mistake? birch/odd.png: labelled birch, looks like ash\n" in said.stdout
-    assert "  copies of another image: 1; none of them are on both sides" in said.stdout
+    assert "  likely label mistake: birch/odd.png: labelled birch, looks like ash\n" in said.stdout
+    assert "  duplicate images: 1; none were split between training and evaluation" in said.stdout
     found = strict(cli("train mixed.h5 -o c.onnx --suspects --json").stdout)
     assert [suspect["path"] for suspect in found["suspects"]] == ["birch/odd.png"]
     assert [(group["kind"], len(group["rows"])) for group in found["duplicates"]] == [("exact", 2)]
@@ -212,8 +212,8 @@ def test_two_classifiers_are_compared(cli):
     line = "evaluate {store} --classifier c.onnx --against {classifier}"
     said = cli(f"{line} --require-accuracy 1")
     assert said.exit_code == 0
-    assert "accuracy 1.0000, no difference on these 12 images: both are right and wrong on the same ones" in said.stdout
-    assert "  difference (95 %): accuracy +0.0000 (-0." in said.stdout
+    assert "accuracy 1.0000, no difference on these 12 images: both misclassify the same ones" in said.stdout
+    assert "  difference (95 % interval): accuracy +0.0000 (-0." in said.stdout
     found = strict(cli(f"{line} --json").stdout)
     assert (found["images"], found["comparison"]["wins"], found["comparison"]["losses"]) == (12, 0, 0)
     assert found["comparison"]["log_loss_difference"] > 0
@@ -323,7 +323,7 @@ def test_inspect_tells_what_a_file_is(cli, line, expected):
         ("train {store} -o c.onnx --seed 99999999999999999999", "seed", "must lie between 0 and 4294967295"),
         ("evaluate {other_store} --classifier {classifier}", "other.h5", "embed the images with the same backbone"),
         ("evaluate {foreign_store} --classifier {classifier}", "foreign.h5", "the class 'fir', which"),
-        ("evaluate {unlabelled_store} --classifier {classifier}", "unlabelled.h5", "expected labelled images"),
+        ("evaluate {unlabelled_store} --classifier {classifier}", "unlabelled.h5", "found no labelled images"),
         ("evaluate {store} --classifier {classifier} --split all", "'all'", "one of train, val, test"),
         ("evaluate {store} --classifier {newer}", "newer.onnx", "expected headstart-classifier schema 1, found 2"),
         ("evaluate {store} --classifier {classifier} --against gone.onnx", "gone.onnx", "no such file; make one with"),
@@ -472,7 +472,7 @@ def test_untrained_weights_are_warned_of(cli):
     cli("embed {photos} --model {untrained_backbone} -o u.h5")
     result = cli("train u.h5 -o u.onnx --holdout 0.5")
     assert result.exit_code == 0
-    assert result.stderr == "warning: the backbone's weights are untrained: this is only a baseline\n"
+    assert result.stderr == "warning: the backbone's weights are untrained: use this only as a baseline\n"
 
 
 # Interrupts.

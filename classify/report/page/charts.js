@@ -1,4 +1,4 @@
-// Small charts in SVG, drawn anew when their place changes its width, so that the text keeps its size.
+// Small charts in SVG, redrawn when their container changes its width, so that text keeps its size.
 function figure({ title, key, label, kind }, render) {
   const holder = el("div", {}, render(480));
   let width = 480;
@@ -13,7 +13,7 @@ function figure({ title, key, label, kind }, render) {
   return el("figure", { class: `chart ${kind || ""}` }, title ? el("h3", {}, title) : null, key ? el("p", { class: "key" }, key) : null, holder);
 }
 
-// A chart turns shares of its two axes into places; `across` and `up` are its labels as [share, text].
+// A chart turns shares of its two axes into positions; `across` and `up` are its labels as [share, text].
 function axes(width, height, across, up, titles) {
   const [left, right, top, bottom] = [46, 12, 28, 44];
   const x = (share) => left + share * (width - left - right);
@@ -44,7 +44,7 @@ const line = (points, kind) => svg("path", { class: `curve-line ${kind}`, d: pat
 const dot = ([px, py], r, kind, title) => svg("circle", { class: `dot ${kind}`, cx: px, cy: py, r }, svg("title", {}, title));
 const word = ([px, py], text, kind, anchor) => svg("text", { class: kind, x: px, y: py, "text-anchor": anchor }, text);
 
-// Round values, about four steps, that hold the least and the largest; and a function to the share of that range.
+// Round tick values, about four steps, that span the values; and a function from a value to its share of that span.
 function scale(values) {
   const [least, largest] = [Math.min(...values), Math.max(...values)];
   const rough = (largest - least || Math.abs(largest) || 1) / 4;
@@ -55,7 +55,7 @@ function scale(values) {
   return { ticks, share: (value) => (value - ticks[0]) / (ticks[ticks.length - 1] - ticks[0]) };
 }
 
-// The same for a logarithmic axis with a little room at both ends.
+// The same for a logarithmic axis with some room at both ends.
 function logScale(values) {
   const logs = values.map(Math.log);
   const [least, largest] = [Math.min(...logs), Math.max(...logs)];
@@ -63,108 +63,103 @@ function logScale(values) {
 }
 
 function showReliability() {
-  if (!data.reliability.length) return;
   find("reliability", "charts").append(...data.reliability.map(({ title, series }) => {
     const key = series.map(({ kind, name, error }) =>
-      el("span", {}, el("i", { class: kind }), `${name}: `, el("b", {}, percent(error)), " off"));
-    const words = series.map(({ name, error }) => `${name}: on average ${percent(error)} off`).join("; ");
+      el("span", {}, el("i", { class: kind }), `${name}: `, el("b", {}, percent(error)), " error"));
+    const words = series.map(({ name, error }) => `${name}: calibration error ${percent(error)}`).join("; ");
     return figure({ title, key, label: `Reliability diagram. ${words}`, kind: "square" }, (width) => reliabilityChart(width, series));
   }));
 }
 
 function reliabilityChart(width, series) {
   const marks = [0, 0.25, 0.5, 0.75, 1].map((share) => [share, percent(share, 0)]);
-  const { root, x, y } = axes(width, width, marks, marks, ["confidence", "share that is right"]);
+  const { root, x, y } = axes(width, width, marks, marks, ["confidence", "accuracy"]);
   root.append(svg("line", { class: "ideal", x1: x(0), y1: y(0), x2: x(1), y2: y(1) }));
   for (const { kind, name, points } of series) {
     const most = Math.max(...points.map((point) => point[2]));
-    root.append(line(points.map(([sure, right]) => [x(sure), y(right)]), `${kind} noisy`));
-    root.append(...points.map(([sure, right, number]) => dot([x(sure), y(right)], 2.5 + 7.5 * Math.sqrt(number / most), kind,
-      `${name}: ${photosOf(number)} given with ${percent(sure)} confidence, ${percent(right)} of them right`)));
+    root.append(line(points.map(([confidence, accuracy]) => [x(confidence), y(accuracy)]), `${kind} noisy`));
+    root.append(...points.map(([confidence, accuracy, number]) => dot([x(confidence), y(accuracy)], 2.5 + 7.5 * Math.sqrt(number / most), kind,
+      `${name}: ${photosOf(number)} predicted at ${percent(confidence)} confidence, ${percent(accuracy)} of them correct`)));
   }
   return root;
 }
 
-function showCurve() {
-  if (!data.curve) return;
-  const { points, forecast } = data.curve;
+function showLearningCurve() {
+  if (!data.learning_curve) return;
+  const { points, forecast } = data.learning_curve;
   const last = points[points.length - 1];
-  find("curve", "lead").textContent = forecast && forecast[1] !== null && last[1] !== null
-    ? `With twice as many photos (${count(forecast[0])}), expect about ${percent(forecast[1])} instead of ${percent(last[1])}: ${gain(forecast[1] - last[1])} A forecast from the points below, no promise.`
-    : `How it does on the same unseen photos, with ever more photos to train on.${data.tuning ? " Only the head changes: the tail behind it was tuned once." : ""}`;
+  find("learning-curve", "lead").textContent = forecast
+    ? `With twice as many training photos (${count(forecast.images)}), expect an accuracy of about ${percent(forecast.accuracy)} instead of ${percent(last.accuracy)}: ${gain(forecast.accuracy - last.accuracy)} This is a forecast from the points below, not a promise.`
+    : `Results on the same unseen photos for heads trained on more and more photos.${data.tuning ? " Only the head changes: the tuned layers stay as they are." : ""}`;
   const kinds = [
-    { title: "Accuracy", of: (point) => point[1], tick: (value) => percent(value, 0), say: (value) => percent(value), most: 1 },
-    { title: "Log loss", of: (point) => point[2], tick: String, say: (value) => value.toFixed(3), most: Infinity },
+    { title: "Accuracy", of: (point) => point.accuracy, tick: (value) => percent(value, 0), say: (value) => percent(value), most: 1 },
+    { title: "Log loss", of: (point) => point.log_loss, tick: String, say: (value) => value.toFixed(3), most: Infinity },
   ];
-  find("curve", "charts").append(...kinds.map((kind) => {
-    const words = points.map((point) => `${count(point[0])}: ${kind.of(point)}`).join("; ");
-    return figure({ label: `${kind.title} by photos to train on. ${words}` }, (width) => curveChart(width, kind));
+  find("learning-curve", "charts").append(...kinds.map((kind) => {
+    const words = points.map((point) => `${count(point.images)}: ${kind.of(point)}`).join("; ");
+    return figure({ label: `${kind.title} by number of training photos. ${words}` }, (width) => curveChart(width, kind));
   }));
 }
 
 function gain(difference) {
   const points = `${(100 * difference).toFixed(1)} points`;
-  if (difference > 0.02) return `${points} more, so gathering photos pays.`;
+  if (difference > 0.02) return `${points} more, so collecting more photos pays off.`;
   if (difference > 0.005) return `${points} more.`;
-  return "hardly a gain, so better labels or another backbone will do more.";
+  return "hardly any gain, so better labels or another backbone will help more.";
 }
 
 function curveChart(width, { title, of, tick, say, most }) {
-  const { points, forecast } = data.curve;
-  const measured = points.filter((point) => of(point) !== null);
-  const all = forecast && of(forecast) !== null ? [...measured, forecast] : measured;
+  const { points, forecast } = data.learning_curve;
+  const all = forecast ? [...points, forecast] : points;
   const { ticks, share } = scale(all.map(of));
-  const along = logScale(all.map((point) => point[0]));
-  const { root, x, y } = axes(width, 300, all.map((point) => [along(point[0]), count(point[0])]),
-    ticks.filter((value) => value <= most).map((value) => [share(value), tick(value)]), ["photos to train on", title.toLowerCase()]);
-  const place = (point) => [x(along(point[0])), y(share(of(point)))];
-  root.append(line(measured.map(place), ""), line(all.slice(measured.length - 1).map(place), "forecast"));
+  const along = logScale(all.map((point) => point.images));
+  const { root, x, y } = axes(width, 300, all.map((point) => [along(point.images), count(point.images)]),
+    ticks.filter((value) => value <= most).map((value) => [share(value), tick(value)]), ["training photos", title.toLowerCase()]);
+  const position = (point) => [x(along(point.images)), y(share(of(point)))];
+  root.append(line(points.map(position), ""), line(all.slice(points.length - 1).map(position), "forecast"));
   for (const point of all) {
     const isForecast = point === forecast;
-    const [px, py] = place(point);
-    root.append(dot([px, py], 5, isForecast ? "hollow" : "", `${photosOf(point[0])}: ${title} ${say(of(point))}${isForecast ? " (forecast)" : ""}`));
-    if (isForecast || point === measured[measured.length - 1]) root.append(word([px, py - 12], say(of(point)), "strong", "middle"));
+    const [px, py] = position(point);
+    root.append(dot([px, py], 5, isForecast ? "hollow" : "", `${photosOf(point.images)}: ${title} ${say(of(point))}${isForecast ? " (forecast)" : ""}`));
+    if (isForecast || point === points[points.length - 1]) root.append(word([px, py - 12], say(of(point)), "strong", "middle"));
   }
   return root;
 }
 
-const HEADS = { logreg: "logistic regression", mlp: "neural network" };
-
 function showSearch() {
-  if (!data.search) return;
   const { candidates } = data.search;
-  const tried = candidates.filter((one) => one.loss !== null);
+  const tried = candidates.filter((one) => one.log_loss !== null);
   const curve = tried.filter((one) => one.c !== null).sort((a, b) => a.c - b.c);
-  const words = curve.map((one) => `C ${one.c}: ${one.loss}`).join("; ");
+  const words = curve.map((one) => `C ${one.c}: ${one.log_loss}`).join("; ");
   if (curve.length > 1) {
-    find("search", "charts").append(figure({ label: `Log loss by penalty. ${words}` },
+    find("search", "charts").append(figure({ label: `Log loss by C. ${words}` },
       (width) => searchChart(width, curve, tried.filter((one) => one.c === null))));
   } else find("search", "charts").remove();
   find("search", "table").append(table([["Head"], ["C", "number"], ["Log loss", "number"], ["Accuracy", "number"]],
     candidates.map((one) => el("tr", { class: one.chosen ? "chosen" : "" },
-      el("th", { scope: "row" }, HEADS[one.head] || one.head, one.chosen ? el("span", { class: "chip" }, "chosen") : null),
+      el("th", { scope: "row" }, one.title, one.chosen ? el("span", { class: "chip" }, "chosen") : null),
       el("td", { class: "number" }, one.c === null ? "–" : String(one.c)),
-      el("td", { class: "number" }, one.loss === null ? "–" : one.loss.toFixed(4)),
+      el("td", { class: "number" }, one.log_loss === null ? "–" : one.log_loss.toFixed(4)),
       el("td", { class: "number" }, percent(one.accuracy))))));
 }
 
 function searchChart(width, curve, others) {
-  const { ticks, share } = scale([...curve, ...others].map((one) => one.loss));
+  const { ticks, share } = scale([...curve, ...others].map((one) => one.log_loss));
   const along = logScale(curve.map((one) => one.c));
   const { root, x, y } = axes(width, 320, curve.map((one) => [along(one.c), String(one.c)]),
-    ticks.map((value) => [share(value), String(value)]), ["C (larger: weaker penalty)", "log loss"]);
-  for (const { head, loss } of others) {
+    ticks.map((value) => [share(value), String(value)]), ["C (larger: weaker regularisation)", "log loss"]);
+  for (const { title, log_loss: loss } of others) {
     const at = y(share(loss));
     root.append(svg("line", { class: "ideal", x1: x(0), x2: x(1), y1: at, y2: at }),
-      word([x(1), at + 16], `${HEADS[head] || head} ${loss.toFixed(3)}`, "", "end"));
+      word([x(1), at + 16], `${title} ${loss.toFixed(3)}`, "", "end"));
   }
-  const place = (one) => [x(along(one.c)), y(share(one.loss))];
-  root.append(line(curve.map(place), "before"));
+  const position = (one) => [x(along(one.c)), y(share(one.log_loss))];
+  root.append(line(curve.map(position), "before"));
   for (const one of curve) {
-    const [px, py] = place(one);
+    const [px, py] = position(one);
     root.append(dot([px, py], one.chosen ? 7 : 4.5, one.chosen ? "chosen" : "other",
-      `C = ${one.c}: log loss ${one.loss.toFixed(4)}, accuracy ${percent(one.accuracy)}`));
-    if (one.chosen) root.append(word([px, py - 14], one.loss.toFixed(3), "strong", "middle"));
+      `C = ${one.c}: log loss ${one.log_loss.toFixed(4)}, accuracy ${percent(one.accuracy)}`));
+    if (one.chosen) root.append(word([px, py - 14], one.log_loss.toFixed(3), "strong", "middle"));
   }
   return root;
 }

@@ -2,7 +2,7 @@
 const COLUMNS = [
   { title: "Class", of: (row) => className(row[0]), first: "ascending" },
   { title: "Photos", of: (row) => row[1], first: "descending", kind: "number" },
-  { title: "Judged", of: (row) => row[2], first: "descending", kind: "number" },
+  { title: "Evaluated", of: (row) => row[2], first: "descending", kind: "number" },
   { title: "Precision", of: (row) => row[3], first: "ascending", kind: "rated" },
   { title: "Recall", of: (row) => row[4], first: "ascending", kind: "rated" },
 ];
@@ -10,7 +10,7 @@ const OTHER = { ascending: "descending", descending: "ascending" };
 
 function showClasses() {
   const { rows, total } = data.table;
-  tell("classes", rows.length < total ? sample(rows.length, total, "the worst found", ["class", "classes"]) : "");
+  tell("classes", rows.length < total ? sample(rows.length, total, "the lowest recall first", ["class", "classes"]) : "");
   const body = el("tbody");
   const heads = COLUMNS.map((column) => {
     const head = el("th", { scope: "col", class: column.kind }, el("button", { class: "sort", type: "button" }, column.title));
@@ -27,16 +27,16 @@ function showClasses() {
   find("classes", "table").append(el("table", { class: "table" }, el("thead", {}, el("tr", {}, heads)), body));
 }
 
-// What is undefined is less than everything.
+// An undefined value is less than everything.
 function compare(a, b) {
   if (typeof a === "string") return a.localeCompare(b);
   return (a ?? -1) - (b ?? -1);
 }
 
-function classRow([code, stored, judged, precision, recall]) {
+function classRow([code, embedded, evaluated, precision, recall]) {
   return el("tr", {},
     el("th", { scope: "row" }, swatch(code), nameOf(code)),
-    el("td", { class: "number" }, count(stored)), el("td", { class: "number" }, count(judged)),
+    el("td", { class: "number" }, count(embedded)), el("td", { class: "number" }, count(evaluated)),
     el("td", {}, rate(precision)), el("td", {}, rate(recall)));
 }
 
@@ -48,6 +48,6 @@ function showFailures() {
   if (!data.failures) return;
   const { rows, total } = data.failures;
   tell("failures", sample(rows.length, total, "", ["file", "files"]));
-  find("failures", "table").append(table([["File"], ["Why"]],
+  find("failures", "table").append(table([["File"], ["Reason"]],
     rows.map(([path, reason]) => el("tr", {}, el("th", { scope: "row" }, el("bdi", {}, path)), el("td", {}, el("bdi", {}, reason))))));
 }

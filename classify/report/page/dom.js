@@ -1,4 +1,4 @@
-// Elements are made by these two alone: text goes in as text, never as markup.
+// Only these two make elements: text goes in as text, never as markup.
 const data = JSON.parse(document.getElementById("data").textContent);
 
 function fill(element, attributes, children) {
@@ -22,7 +22,7 @@ const photosOf = (number) => `${count(number)} ${number === 1 ? "photo" : "photo
 const className = (code) => (code < 0 ? "no label" : data.classes[code]);
 const nameOf = (code, attributes) => el("bdi", attributes, className(code));
 
-// Ten hues that stay apart for most colour-blind eyes too; more classes go round the wheel by the golden angle.
+// Ten hues that most colour-blind people can tell apart; further classes take the golden angle round the colour wheel.
 const HUES = ["#3b7dd8", "#e08a1e", "#3a9d6a", "#c94f7c", "#8a63d2", "#a8713f", "#2aa5b5", "#c9a227", "#d0523f", "#7d8796"];
 const colourOf = (code) =>
   code < 0 ? "#9aa0a8" : HUES[code] || `hsl(${Math.round((code * 137.508) % 360)} 52% ${code % 2 ? 48 : 58}%)`;
@@ -40,7 +40,7 @@ function meter(share, kind, height = 4) {
     svg("rect", { class: "bar", width, height, rx: height / 2 }));
 }
 
-// "Showing 40 of 312 photos, the surest first."
+// "Showing 40 of 312 photos, the most confident first."
 function sample(shown, total, order, nouns = ["photo", "photos"]) {
   const noun = nouns[total === 1 ? 0 : 1];
   const all = shown < total ? `Showing ${count(shown)} of ${count(total)} ${noun}` : `${count(total)} ${noun}`;

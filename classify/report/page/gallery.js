@@ -1,4 +1,4 @@
-// Photos: small cards, and a larger look at one of them.
+// Photos: small cards, and a larger view of one of them.
 const STEP = 18;
 
 function picture(photo) {
@@ -6,31 +6,31 @@ function picture(photo) {
   return el("img", { src: `data:image/jpeg;base64,${data.thumbs[photo.thumb]}`, alt: "", decoding: "async" });
 }
 
-function answered(photo) {
-  return photo.answers ? { code: photo.answers[0][0], share: photo.answers[0][1] } : null;
+function predicted(photo) {
+  return photo.predictions ? { code: photo.predictions[0][0], share: photo.predictions[0][1] } : null;
 }
 
-// What a photo is, what it was taken for, and how surely; the first line is the one that matters.
+// A photo's prediction, its probability and its label; the first line is the one that matters.
 function lines(photo) {
-  const answer = answered(photo);
-  if (!answer) return [el("span", { class: "says" }, nameOf(photo.label)), el("span", { class: "was" }, "not judged")];
+  const answer = predicted(photo);
+  if (!answer) return [el("span", { class: "says" }, nameOf(photo.label)), el("span", { class: "was" }, "not evaluated")];
   if (answer.code === photo.label) {
     return [el("span", { class: "says" }, nameOf(photo.label), ` ${percent(answer.share)}`)];
   }
   return [el("span", { class: "says wrong-text" }, nameOf(answer.code), ` ${percent(answer.share)}`),
-    el("span", { class: "was" }, "is ", nameOf(photo.label))];
+    el("span", { class: "was" }, "labelled ", nameOf(photo.label))];
 }
 
 function card(number, inside) {
   const photo = data.photos[number];
   return el("button", { class: "card", type: "button", title: photo.path, onclick: () => look(photo) },
-    el("span", { class: "frame" }, picture(photo) || "no picture"),
-    inside || [lines(photo), sureness(photo)],
+    el("span", { class: "frame" }, picture(photo) || "no preview"),
+    inside || [lines(photo), confidence(photo)],
     el("bdi", { class: "path" }, photo.path));
 }
 
-function sureness(photo) {
-  const answer = answered(photo);
+function confidence(photo) {
+  const answer = predicted(photo);
   return answer && meter(answer.share, answer.code === photo.label ? "" : "wrong");
 }
 
@@ -49,13 +49,13 @@ function gallery(cards, kind = "photos") {
 
 function look(photo) {
   const dialog = document.querySelector("dialog.photo");
-  const rows = (photo.answers || []).map(([code, share]) =>
+  const rows = (photo.predictions || []).map(([code, share]) =>
     el("div", {}, el("dt", {}, nameOf(code)), el("dd", {}, meter(share, code === photo.label ? "" : "wrong", 6)),
       el("dd", { class: "value" }, percent(share))));
   dialog.replaceChildren(...[
     picture(photo),
     el("h3", { id: "photo-title" }, el("bdi", {}, photo.path)),
-    el("p", { class: "label" }, "filed under ", nameOf(photo.label), photo.answers ? "" : "; not judged"),
+    el("p", { class: "label" }, "labelled ", nameOf(photo.label), photo.predictions ? "" : "; not evaluated"),
     el("dl", {}, rows),
     el("button", { class: "plain", type: "button", onclick: () => dialog.close() }, "Close"),
   ].filter(Boolean));
@@ -65,18 +65,18 @@ function look(photo) {
 function showMistakes() {
   if (!data.mistakes) return;
   const { photos, total } = data.mistakes;
-  tell("mistakes", sample(photos.length, total, "the surest first"));
+  tell("mistakes", sample(photos.length, total, "the most confident first"));
   find("mistakes", "photos").append(...gallery(photos.map((number) => card(number))));
 }
 
-function showSuspects() {
-  if (!data.suspects) return;
-  const { items, total } = data.suspects;
-  tell("suspects", sample(items.length, total, "the most doubtful first"));
-  find("suspects", "photos").append(...gallery(items.map(({ photo, likely, quality }) => card(photo, [
+function showLabelIssues() {
+  if (!data.label_issues) return;
+  const { items, total } = data.label_issues;
+  tell("label-issues", sample(items.length, total, "the likeliest first"));
+  find("label-issues", "photos").append(...gallery(items.map(({ photo, likely, quality }) => card(photo, [
     el("span", { class: "says wrong-text" }, "looks like ", nameOf(likely)),
-    el("span", { class: "was" }, "filed under ", nameOf(data.photos[photo].label)),
-    quality === null ? null : el("span", { class: "was" }, `label quality ${quality.toFixed(2)}`),
+    el("span", { class: "was" }, "labelled ", nameOf(data.photos[photo].label)),
+    el("span", { class: "was" }, `label quality ${quality.toFixed(2)}`),
   ]))));
 }
 
@@ -84,15 +84,15 @@ function showDuplicates() {
   if (!data.duplicates) return;
   const { groups, total } = data.duplicates;
   tell("duplicates", sample(groups.length, total, "those under two labels first", ["group", "groups"]));
-  find("duplicates", "groups").append(...gallery(groups.map(copies), "groups"));
+  find("duplicates", "groups").append(...gallery(groups.map(duplicateGroup), "groups"));
 }
 
-function copies({ kind, labels, splits, photos, total }) {
+function duplicateGroup({ kind, labels, splits, photos, total }) {
   const label = (number) => el("span", { class: "says" }, nameOf(data.photos[number].label));
   return el("div", { class: "group" },
     el("p", { class: "chips" },
-      el("span", { class: "chip" }, kind === "exact" ? "the same file" : "nearly the same"),
-      labels ? el("span", { class: "chip bad" }, "under two labels") : null,
+      el("span", { class: "chip" }, kind === "exact" ? "identical files" : "near-duplicates"),
+      labels ? el("span", { class: "chip bad" }, "two labels") : null,
       splits ? el("span", { class: "chip bad" }, "in two splits") : null,
       photos.length < total ? sample(photos.length, total) : null),
     el("div", { class: "photos" }, photos.map((number) => card(number, label(number)))));

@@ -1,27 +1,27 @@
 showConfusion();
 showClasses();
 showMistakes();
-showSuspects();
+showLabelIssues();
 showDuplicates();
 showMap();
 showReliability();
-showCompared();
+showBaselines();
 showTuning();
-showCurve();
+showLearningCurve();
 showSearch();
 showFailures();
 
-// A click beside the larger look at a photo closes it.
+// A click outside the larger view of a photo closes it.
 const dialog = document.querySelector("dialog.photo");
 dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
 
-// On paper everything is there: what is folded up is unfolded first.
+// On paper nothing is missing: folded parts are unfolded before printing.
 window.addEventListener("beforeprint", () => {
   document.querySelectorAll(".more").forEach((button) => button.click());
   document.querySelectorAll("details").forEach((details) => { details.open = true; });
 });
 
-// The chapter that is being read is marked in the list.
+// The section being read is marked in the list.
 const links = new Map([...document.querySelectorAll(".chapters a")].map((link) => [link.hash.slice(1), link]));
 const seen = new IntersectionObserver((entries) => {
   for (const entry of entries.filter((one) => one.isIntersecting)) {

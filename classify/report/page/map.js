@@ -1,14 +1,14 @@
-// The map: dots on a canvas, found again by pointer, finger or arrow keys.
+// The map: dots on a canvas, reached by pointer, finger or arrow keys.
 const PAD = 22;
 const NEAR = 24;
 
 function showMap() {
   if (!data.map) return;
   const { points, total, method } = data.map;
-  tell("map", `${sample(points.length, total, points.length < total ? "the misjudged among them" : "")} Laid out by ${method}.`);
+  tell("map", `${sample(points.length, total, points.length < total ? "including the misclassified ones" : "")} Laid out by ${method}.`);
   const box = find("map", "map");
   const canvas = el("canvas", { tabindex: 0, role: "application", "aria-roledescription": "map", "aria-describedby": "map-tip",
-    "aria-label": `Map of ${photosOf(points.length)}; use the arrow keys to go from dot to dot` });
+    "aria-label": `Map of ${photosOf(points.length)}; use the arrow keys to move from dot to dot` });
   const tip = el("div", { class: "tip", id: "map-tip", role: "status", hidden: true });
   box.append(canvas, tip);
   const dots = points.map(([x, y, photo, isWrong]) => ({ x, y, photo, isWrong, code: data.photos[photo].label }));
@@ -37,7 +37,7 @@ function legend(state) {
   }, swatch(code), nameOf(code)));
   if (!state.dots.some((one) => one.isWrong)) return toggles;
   const only = toggle(false, (isOn) => { state.wrongOnly = isOn; draw(state); },
-    el("span", { class: "swatch ring", "aria-hidden": "true" }), "misjudged only");
+    el("span", { class: "swatch ring", "aria-hidden": "true" }), "misclassified only");
   only.classList.add("only");
   return [...toggles, only];
 }
@@ -72,7 +72,7 @@ function draw(state, ink, ground) {
 }
 
 function mark(pen, state, one, radius, ink, ground) {
-  const [x, y] = place(state, one);
+  const [x, y] = position(state, one);
   const isRinged = one.isWrong || one === state.at;
   const disc = (size, colour) => {
     pen.beginPath();
@@ -89,7 +89,7 @@ function mark(pen, state, one, radius, ink, ground) {
   pen.globalAlpha = 1;
 }
 
-const place = (state, one) => [PAD + one.x * (state.wide - 2 * PAD), PAD + (1 - one.y) * (state.high - 2 * PAD)];
+const position = (state, one) => [PAD + one.x * (state.wide - 2 * PAD), PAD + (1 - one.y) * (state.high - 2 * PAD)];
 
 function nearest(state, event) {
   const box = state.canvas.getBoundingClientRect();
@@ -101,7 +101,7 @@ function closest(state, x, y, counts, within) {
   let least = within * within;
   for (const one of state.dots) {
     if (!isShown(state, one)) continue;
-    const [px, py] = place(state, one);
+    const [px, py] = position(state, one);
     const far = (px - x) ** 2 + (py - y) ** 2;
     if (far < least && counts(px - x, py - y)) [best, least] = [one, far];
   }
@@ -113,13 +113,13 @@ function walk(state, event) {
   const ways = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] };
   if (event.key === "Escape") choose(state, null);
   if (event.key === "Enter" && state.at) {
-    event.preventDefault(); // else the same key would press the button that the larger look puts under it
+    event.preventDefault(); // otherwise the same key presses the button that the larger view puts under it
     look(data.photos[state.at.photo]);
   }
   if (!(event.key in ways)) return;
   event.preventDefault();
   const [right, down] = ways[event.key];
-  const [x, y] = state.at ? place(state, state.at) : [state.wide / 2, state.high / 2];
+  const [x, y] = state.at ? position(state, state.at) : [state.wide / 2, state.high / 2];
   const ahead = (dx, dy) => {
     const along = dx * right + dy * down;
     return along > 0.5 && along >= Math.abs(dx * down + dy * right);
@@ -134,7 +134,7 @@ function choose(state, one) {
   draw(state);
   if (!one) return;
   const photo = data.photos[one.photo];
-  const [x, y] = place(state, one);
+  const [x, y] = position(state, one);
   state.tip.replaceChildren(...[picture(photo), el("div", {}, lines(photo), el("bdi", { class: "path" }, photo.path))].filter(Boolean));
   const [left, top] = beside(x, y, state.tip.offsetWidth, state.tip.offsetHeight, state);
   state.tip.style.transform = `translate(${Math.round(left)}px, ${Math.round(top)}px)`;

@@ -21,14 +21,14 @@ def reversed_classes(result, store, to):
     return to
 
 
-def test_the_store_of_the_training_is_judged_on_what_was_held_out(tiny_store, tiny_classifier):
+def test_on_the_training_store_only_held_out_rows_are_evaluated(tiny_store, tiny_classifier):
     found = evaluate(tiny_store, tiny_classifier)
     assert (found.images, found.accuracy) == (12, 1)
     assert found.judged_on == "a hold-out of 20% by content, on which it was not trained"
     assert evaluate(open_store(tiny_store), tiny_classifier).log_loss == found.log_loss
 
 
-def test_another_store_is_judged_on_every_labelled_row_that_has_a_vector(
+def test_on_another_store_every_labelled_and_embedded_row_is_evaluated(
     draw_photos, tiny_backbone, tiny_classifier, tmp_path
 ):
     from headstart.extract import embed
@@ -42,7 +42,7 @@ def test_another_store_is_judged_on_every_labelled_row_that_has_a_vector(
 
 @pytest.mark.parametrize("form", ["h5", "emb"])
 @pytest.mark.parametrize("chosen", [{}, {"holdout": 0.4, "options": HeadOptions(seed=3)}])
-def test_a_store_gives_the_figures_of_its_training(clustered, tmp_path, form, chosen):
+def test_a_store_gives_the_metrics_of_its_training(clustered, tmp_path, form, chosen):
     store = clustered(90, spread=4.0, name=f"made.{form}")
     result = train(store, tmp_path / "classifier.onnx", **chosen)
     trained, again = result.evaluation, evaluate(store, result.path)
@@ -54,7 +54,7 @@ def test_a_store_gives_the_figures_of_its_training(clustered, tmp_path, form, ch
     assert again.judged_on == f"{result.judged_on}, on which it was not trained"
 
 
-def test_one_split_can_be_judged_alone(clustered, tmp_path):
+def test_one_split_can_be_evaluated_alone(clustered, tmp_path):
     store = clustered(90, splits=["train"] * 30 + ["val"] * 30 + ["test"] * 30)
     path = train(store, tmp_path / "classifier.onnx").path
     assert [evaluate(store, path, split=name).images for name in ("train", "val", "test", None)] == [30, 30, 30, 30]
@@ -64,7 +64,7 @@ def test_one_split_can_be_judged_alone(clustered, tmp_path):
         evaluate(store, path, split="holdout")
 
 
-def test_files_that_stand_under_two_classes_are_told_of_and_not_judged_on(clustered, tmp_path):
+def test_files_with_two_labels_are_reported_and_left_out(clustered, tmp_path):
     splits = ["train"] * 30 + ["val"] * 30 + ["test"] * 30
     plain = clustered(90, splits=splits)
     path = train(plain, tmp_path / "classifier.onnx").path
@@ -73,19 +73,19 @@ def test_files_that_stand_under_two_classes_are_told_of_and_not_judged_on(cluste
     store = clustered(90, splits=splits, contents=contents, name="doubtful.h5")
     for split, images, lost in (("train", 30, 0), ("val", 29, 1), ("test", 29, 1), (None, 88, 2)):
         found = evaluate(store, path, split=split)
-        less = f", less {lost} whose bytes stand under another label too" if lost else ""
+        less = f", less {lost} whose bytes also have another label" if lost else ""
         assert (found.images, found.judged_on) == (
             images,
             (f"the {split} split" if split else "every labelled image") + less,
         )
 
 
-def test_a_split_without_images_is_refused(tiny_store, tiny_classifier):
-    with pytest.raises(LabelError, match="labelled images of the split 'test' to judge on, found none"):
+def test_a_split_without_images_is_rejected(tiny_store, tiny_classifier):
+    with pytest.raises(LabelError, match="found no labelled images of the split 'test' to evaluate on"):
         evaluate(tiny_store, tiny_classifier, split="test")
 
 
-def test_what_train_reported_is_what_evaluate_finds(clustered, tmp_path):
+def test_evaluate_finds_what_train_reported(clustered, tmp_path):
     store = clustered(90, splits=["train"] * 60 + ["val"] * 30, spread=4.0)
     result = train(store, tmp_path / "classifier.onnx")
     again = evaluate(store, result.path, split="val")
@@ -97,12 +97,12 @@ def test_what_train_reported_is_what_evaluate_finds(clustered, tmp_path):
     assert again.log_loss == pytest.approx(result.evaluation.log_loss, abs=1e-6)
 
 
-def test_a_store_without_labels_is_refused(make_store, tiny_classifier):
-    with pytest.raises(LabelError, match="expected labelled images to judge on, found none"):
+def test_a_store_without_labels_is_rejected(make_store, tiny_classifier):
+    with pytest.raises(LabelError, match="found no labelled images to evaluate on"):
         evaluate(make_store([None, None]), tiny_classifier)
 
 
-def test_a_store_of_another_backbone_is_refused(make_backbone, tiny_photos, tiny_classifier, tmp_path):
+def test_a_store_of_another_backbone_is_rejected(make_backbone, tiny_photos, tiny_classifier, tmp_path):
     from headstart.extract import embed
 
     store, _ = embed(tiny_photos, make_backbone(tmp_path / "other.onnx", seed=1), tmp_path / "other.h5")
@@ -115,7 +115,7 @@ def test_a_class_that_the_classifier_does_not_know_is_named(make_store, tiny_cla
         evaluate(make_store(["ash", "fir"]), tiny_classifier)
 
 
-def test_a_store_of_some_of_the_classes_is_judged_in_the_classifiers_order(make_store, tiny_store, tiny_classifier):
+def test_a_store_with_some_of_the_classes_is_evaluated(make_store, tiny_store, tiny_classifier):
     known = open_store(tiny_store)
     rows = np.flatnonzero(known.is_embedded & (known.labels == 2))
     found = evaluate(make_store(["cedar"] * len(rows), known.embeddings(rows)), tiny_classifier)
@@ -143,7 +143,7 @@ def test_a_classifier_does_no_better_than_itself(rivals):
     assert found.verdict.startswith("no difference on these 60 images")
 
 
-def test_two_classifiers_are_compared_on_the_images_that_the_new_one_has_not_seen(rivals):
+def test_classifiers_are_compared_on_images_that_the_new_one_has_not_seen(rivals):
     store, new, old = rivals
     judged = evaluate(store, new)
     found = compare_classifiers(str(store.location), judged, new, old)
@@ -155,7 +155,7 @@ def test_two_classifiers_are_compared_on_the_images_that_the_new_one_has_not_see
     assert found.log_loss_interval[0] < found.log_loss_difference < found.log_loss_interval[1]
 
 
-def test_the_classes_may_stand_in_another_order(rivals, tmp_path):
+def test_the_classes_may_be_in_another_order(rivals, tmp_path):
     store, new, old = rivals
     turned = reversed_classes(train(store, tmp_path / "same.onnx"), store, tmp_path / "turned.onnx")
     judged, on_all = evaluate(store, new), evaluate(store, turned)
@@ -174,7 +174,7 @@ def test_a_store_of_some_of_the_classes_is_compared_on_them(rivals, make_store):
     assert found.accuracy_old == (probabilities.argmax(axis=1) == 2).mean()
 
 
-def test_a_classifier_of_other_classes_is_no_rival(rivals, clustered, tmp_path):
+def test_a_classifier_of_other_classes_is_rejected(rivals, clustered, tmp_path):
     store, path, _ = rivals
     fir = train(clustered(60, ["ash", "birch", "fir"], name="fir.h5"), tmp_path / "fir.onnx").path
     with pytest.raises(
@@ -183,7 +183,7 @@ def test_a_classifier_of_other_classes_is_no_rival(rivals, clustered, tmp_path):
         compare_classifiers(store, evaluate(store, path), path, fir)
 
 
-def test_a_classifier_of_another_backbone_is_no_rival(
+def test_a_classifier_of_another_backbone_is_rejected(
     make_backbone, tiny_photos, tiny_store, tiny_classifier, tmp_path
 ):
     from headstart.extract import embed

@@ -62,7 +62,7 @@ def test_too_little_memory_is_told_and_the_classifier_is_whole(store, tmp_path):
 def test_near_copies_want_memory(store, tmp_path):
     result = train(store, tmp_path / "a.onnx", memory=1)
     assert np.isnan(result.duplicates.threshold)
-    assert any("near copies were not looked for" in warning for warning in result.warnings)
+    assert any("near-duplicates were not searched for" in warning for warning in result.warnings)
 
 
 def test_a_network_is_not_streamed(store, tmp_path):
