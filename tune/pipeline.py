@@ -17,7 +17,7 @@ from headstart.export.conversion.frameworks import load_frameworks
 from headstart.export.conversion.parity import compare
 from headstart.export.output import check_output
 from headstart.extract.engines.tail import open_tail, require_trunk
-from headstart.extract.inference.model import Model, parse_model, seal
+from headstart.extract.inference.model import Model, parse_model
 from headstart.extract.inference.subgraph import tail, uncut
 from headstart.extract.inference.views import without_views
 from headstart.extract.store.lock import locked
@@ -25,6 +25,7 @@ from headstart.extract.store.store import Store
 from headstart.extract.store.writer import lock_of, remove_unfinished_of
 from headstart.files.atomic import atomic_file, write_all
 from headstart.files.progress import Progress, ProgressCallback, announcer
+from headstart.files.seal import sealed
 from headstart.tune.batches import Rows
 from headstart.tune.checkpoint import Epoch
 from headstart.tune.fitting import Course, epochs_of
@@ -181,7 +182,7 @@ def _write(
     entry.value = json.dumps(said, sort_keys=True)
     data = tuned.SerializeToString(deterministic=True)
     with atomic_file(place) as file:
-        write_all(file, data + seal(data))
+        write_all(file, sealed(data))
     return difference
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.export.errors import WeightsError
-from headstart.export.sealing import is_sealed, without_end
 from headstart.files.errors import OptionError, one_line
+from headstart.files.seal import METADATA_KEY, SEAL_KEY, check_seal, has_seal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,8 +29,10 @@ def quantized_file(
     ------
     OptionError
         There are no images to calibrate on: the file is what would come out.
+    DamagedError
+        The file is not as it was written.
     WeightsError
-        The file is damaged, or no backbone of ours in fp32.
+        The file is no backbone of ours in fp32.
     QuantizationError
         int8 agrees too little with fp32.
     """
@@ -48,7 +50,7 @@ def quantized_file(
         said.pop(name, None)
     del twin.metadata_props[:]
     for key, value in kept.items():
-        if key != "headstart-sha256":
+        if key != SEAL_KEY:
             entry = twin.metadata_props.add()
             entry.key, entry.value = key, value
     return twin, said, float(said.get("parity", {}).get("max_abs_difference", 0.0))
@@ -62,16 +64,15 @@ def _read(path: str | os.PathLike[str]) -> tuple[Any, dict[str, str], dict[str, 
         data = Path(path).read_bytes()
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}; give a backbone file") from None
-    has_seal = is_sealed(data, path)
+    is_sealed = has_seal(data, path)
     try:
         model = onnx.load_model_from_string(data)
         kept = {entry.key: entry.value for entry in model.metadata_props}
-        said: dict[str, Any] = json.loads(kept.pop("headstart"))
+        said: dict[str, Any] = json.loads(kept.pop(METADATA_KEY))
         is_ours = said["format"] == "headstart-backbone" and said["precision"] == "fp32" and "views" not in said
     except Exception as error:  # protobuf raises what it likes
         raise WeightsError(f"{path}: expected a backbone file (.onnx), found another ({one_line(error)})") from None
     if not is_ours or len(model.graph.output) > 1:
         raise WeightsError(f"{path}: expected a backbone in fp32 that is not cut, found another; export or tune one")
-    if said.get("sealed") and not has_seal:
-        raise without_end(path)
+    check_seal(said, is_sealed, path)
     return model, kept, said

@@ -11,6 +11,7 @@ from headstart.extract.errors import ModelError
 from headstart.files.errors import FormatError
 from headstart.files.filesystems import read_url
 from headstart.files.resize import ResizeRule
+from headstart.files.seal import METADATA_KEY, check_seal, has_seal
 from headstart.files.urls import is_url, without_scheme
 
 FORMATS = {"headstart-backbone": 1, "headstart-classifier": 1}
@@ -19,10 +20,6 @@ FORMATS = {"headstart-backbone": 1, "headstart-classifier": 1}
 CUT = "tensor"
 """The output of a network that is cut: what its trunk gives, and its tail begins with."""
 _DOMAINS = frozenset({"", "ai.onnx"})
-_AGAIN = "export or train it again"
-SEAL_KEY = "headstart-sha256"
-_SEAL = b"\x72\x54\x0a\x10headstart-sha256\x12\x40"
-"""In protobuf: one more entry of `metadata_props`, with this key, and a value of 64 bytes that follow."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +69,8 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     ModelError
         Where there is no such file, it is no ONNX, was not made by Headstart or by another version of it, or its graph
         is not what the metadata says.
+    DamagedError
+        If its bytes do not match the digest at its end, or that digest is missing.
     """
     place = without_scheme(os.fspath(path))
     try:
@@ -80,28 +79,12 @@ def read_model(path: str | os.PathLike[str]) -> Model:
         raise ModelError(f"{place}: no such file; make one with `headstart export`") from None
     except OSError as error:
         raise ModelError(f"{place}: cannot be read: {error.strerror or error}") from None
-    body, end = data[: -len(seal(b""))], data[-len(seal(b"")) :]
-    is_sealed = end == seal(body)
-    if end.startswith(_SEAL) and not is_sealed:
-        raise ModelError(f"{place}: damaged (altered): its bytes do not match their digest; {_AGAIN}")
+    is_sealed = has_seal(data, place)
     model = parse_model(data, str(place))
-    _check_seal(model, is_sealed)
-    return model
-
-
-def seal(data: bytes) -> bytes:
-    """Give what is put at the end of an ONNX file, so that a flipped bit in a weight is noticed: its digest.
-
-    To protobuf it is the last entry of the file's metadata, ``headstart-sha256``, in hexadecimal, of all bytes before.
-    The JSON in ``headstart`` says ``"sealed": true``, so that a file without its end is noticed too.
-    """
-    return _SEAL + hashlib.sha256(data).hexdigest().encode()
-
-
-def _check_seal(model: Model, is_sealed: bool) -> None:
     is_of_a_store = "one_view_sha256" in model.metadata and "classes" not in model.metadata  # which knows its digest
-    if model.metadata.get("sealed") and not is_sealed and not is_of_a_store:
-        raise ModelError(f"{model.source}: damaged (cut off or altered): the digest at its end is gone; {_AGAIN}")
+    if not is_of_a_store:
+        check_seal(model.metadata, is_sealed, place)
+    return model
 
 
 def parse_model(data: bytes, source: str) -> Model:
@@ -141,9 +124,9 @@ def _parse(data: bytes) -> Any:
 
 def _metadata(proto: Any) -> dict[str, Any]:
     found = {entry.key: entry.value for entry in proto.metadata_props}
-    if "headstart" not in found:
+    if METADATA_KEY not in found:
         raise ModelError("expected a file made by `headstart export` or `headstart train`, found another ONNX file")
-    metadata: dict[str, Any] = json.loads(found["headstart"])
+    metadata: dict[str, Any] = json.loads(found[METADATA_KEY])
     expected = FORMATS.get(metadata["format"])
     if expected is None or metadata["schema"] != expected:
         raise ModelError(

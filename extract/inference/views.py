@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from headstart.extract.errors import ModelError
-from headstart.extract.inference.model import CUT, SEAL_KEY, Model, parse_model
+from headstart.extract.inference.model import CUT, Model, parse_model
 from headstart.extract.inference.subgraph import keep
+from headstart.files.seal import SEAL_KEY
 
 VIEWS: Final[dict[int, tuple[str, ...]]] = {
     1: ("full",),
