@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from headstart.export.backbones import Plan, make_plan
 from headstart.export.errors import QuantizationError
 from headstart.export.output import check_output, write_atomically
-from headstart.export.sealing import sealed
 from headstart.files.errors import OptionError
+from headstart.files.seal import METADATA_KEY, sealed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 SCHEMA: Final = 1
 RESIZE_VERSION: Final = 1
 LEAST_CALIBRATION: Final = 30
-METADATA_KEY: Final = "headstart"
 
 
 @dataclass(frozen=True)

@@ -170,11 +170,12 @@ Judge = Callable[[bytes], tuple[str, str]]
 def _verdict(read: Callable[[], Any], equal: Callable[[Any], bool], name: str) -> tuple[str, str]:
     from headstart.classify.errors import ClassifierError
     from headstart.extract.errors import ModelError, StoreError
+    from headstart.files.errors import DamagedError
 
     try:
         found = read()
         return ("equal", "") if equal(found) else ("silently wrong", "")
-    except (StoreError, ModelError, ClassifierError) as error:
+    except (StoreError, ModelError, DamagedError, ClassifierError) as error:
         message = str(error)
         return ("refused", message) if name in message and "\n" not in message else ("unclear", message)
     except BaseException as error:  # whatever it is, it is what the user would see

@@ -16,7 +16,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from headstart.extract.inference.model import seal
+from headstart.files.seal import sealed
 from torture.process import Done, Zygote
 
 ROWS_A_SHARD = 4
@@ -72,7 +72,7 @@ def tiny_backbone(dim: int = DIM) -> bytes:
     helper.set_model_props(model, {"headstart": json.dumps(said, sort_keys=True)})
     onnx.checker.check_model(model)
     data = bytes(model.SerializeToString(deterministic=True))
-    return data + seal(data)
+    return sealed(data)
 
 
 @dataclass(frozen=True)

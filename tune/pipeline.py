@@ -17,13 +17,14 @@ from headstart.export.conversion.frameworks import load_frameworks
 from headstart.export.conversion.parity import compare
 from headstart.export.output import check_output
 from headstart.extract.engines.tail import open_tail, require_trunk
-from headstart.extract.inference.model import Model, parse_model, seal, trunk_of
+from headstart.extract.inference.model import Model, parse_model, trunk_of
 from headstart.extract.inference.subgraph import tail, uncut
 from headstart.extract.store.lock import locked
 from headstart.extract.store.store import Store
 from headstart.extract.store.writer import lock_of, remove_unfinished_of
 from headstart.files.atomic import atomic_file, write_all
 from headstart.files.progress import Progress, ProgressCallback, announcer
+from headstart.files.seal import sealed
 from headstart.tune.checkpoint import Epoch
 from headstart.tune.fitting import Training
 from headstart.tune.recipe import Recipe
@@ -169,7 +170,7 @@ def _write(path: Path, trunk: Model, training: Training, start: Start) -> float:
     entry.value = json.dumps(metadata, sort_keys=True)
     data = tuned.SerializeToString(deterministic=True)
     with atomic_file(path) as file:
-        write_all(file, data + seal(data))
+        write_all(file, sealed(data))
     return difference
 
 

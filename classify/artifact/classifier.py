@@ -17,9 +17,10 @@ from headstart.classify.errors import ClassifierError
 from headstart.classify.heads.kinds import logits_of
 from headstart.classify.heads.loss import softmax
 from headstart.classify.heads.registry import to_layers
-from headstart.extract.inference.model import Model, parse_model, read_model, seal
+from headstart.extract.inference.model import Model, parse_model, read_model
 from headstart.extract.store.store import Store
 from headstart.files.atomic import atomic_file, check_output, write_all
+from headstart.files.seal import sealed
 
 FORMAT, SCHEMA = "headstart-classifier", 1
 TOLERANCE = 1e-5
@@ -205,7 +206,7 @@ def _serialised(proto: Any, metadata: dict[str, Any]) -> bytes:
     onnx.helper.set_model_props(proto, {"headstart": json.dumps(metadata | {"sealed": True}, sort_keys=True)})
     onnx.checker.check_model(proto)
     data = bytes(proto.SerializeToString(deterministic=True))
-    return data + seal(data)
+    return sealed(data)
 
 
 def _verify(classifier: Classifier, head: Any, temperature: float, embeddings: NDArray[np.float32]) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.export.errors import WeightsError
-from headstart.export.sealing import is_sealed, without_end
 from headstart.files.errors import OptionError, one_line
+from headstart.files.seal import METADATA_KEY, SEAL_KEY, check_seal, has_seal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,8 +31,10 @@ def derived_file(
     ------
     OptionError
         If nothing is to be changed.
+    DamagedError
+        If its bytes do not match the digest at its end.
     WeightsError
-        If the file is damaged, is not a backbone, or cannot be changed in this way.
+        If the file is not a backbone, or cannot be changed in this way.
     QuantizationError
         If int8 agrees too little with fp32.
     """
@@ -47,7 +49,7 @@ def derived_file(
         metadata.setdefault("trunk_sha256", hashlib.sha256(Path(path).read_bytes()).hexdigest())
     del model.metadata_props[:]
     for key, value in entries.items():
-        if key != "headstart-sha256":
+        if key != SEAL_KEY:
             entry = model.metadata_props.add()
             entry.key, entry.value = key, value
     return model, metadata, float(metadata.get("parity", {}).get("max_abs_difference", 0.0))
@@ -78,16 +80,15 @@ def _read(path: str | os.PathLike[str]) -> "tuple[onnx.ModelProto, dict[str, str
         data = Path(path).read_bytes()
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}; give a backbone file") from None
-    has_seal = is_sealed(data, path)
+    is_sealed = has_seal(data, path)
     try:
         model = onnx.load_model_from_string(data)
         entries = {entry.key: entry.value for entry in model.metadata_props}
-        metadata: dict[str, Any] = json.loads(entries.pop("headstart"))
+        metadata: dict[str, Any] = json.loads(entries.pop(METADATA_KEY))
         is_backbone = metadata["format"] == "headstart-backbone"
     except Exception as error:  # protobuf raises many types
         raise WeightsError(f"{path}: expected a backbone file (.onnx), found another ({one_line(error)})") from None
     if not is_backbone:
         raise WeightsError(f"{path}: expected a backbone, found a classifier; give the backbone that it came from")
-    if metadata.get("sealed") and not has_seal:
-        raise without_end(path)
+    check_seal(metadata, is_sealed, path)
     return model, entries, metadata

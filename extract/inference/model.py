@@ -11,6 +11,7 @@ from headstart.extract.errors import ModelError
 from headstart.files.errors import FormatError
 from headstart.files.filesystems import read_url
 from headstart.files.resize import ResizeRule
+from headstart.files.seal import METADATA_KEY, check_seal, has_seal
 from headstart.files.urls import is_url, without_scheme
 
 FORMATS = {"headstart-backbone": 1, "headstart-classifier": 1}
@@ -19,9 +20,6 @@ FORMATS = {"headstart-backbone": 1, "headstart-classifier": 1}
 CUT = "tensor"
 """The output at the cut of a backbone: what its trunk computes, and its tail takes."""
 _DOMAINS = frozenset({"", "ai.onnx"})
-_AGAIN = "export or train it again"
-_SEAL = b"\x72\x54\x0a\x10headstart-sha256\x12\x40"
-"""In protobuf: one more entry of `metadata_props`, with this key and a value of 64 bytes, which follow."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +69,8 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     ModelError
         If there is no such file, it is not ONNX, another program or version made it, or its graph does not match its
         metadata.
+    DamagedError
+        If its bytes do not match the digest at its end, or that digest is missing.
     """
     path = without_scheme(os.fspath(path))
     try:
@@ -79,27 +79,10 @@ def read_model(path: str | os.PathLike[str]) -> Model:
         raise ModelError(f"{path}: no such file; make one with `headstart export`") from None
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
-    body, end = data[: -len(seal(b""))], data[-len(seal(b"")) :]
-    is_sealed = end == seal(body)
-    if end.startswith(_SEAL) and not is_sealed:
-        raise ModelError(f"{path}: damaged (altered): its bytes do not match their digest; {_AGAIN}")
+    is_sealed = has_seal(data, path)
     model = parse_model(data, path)
-    _check_seal(model, is_sealed)
+    check_seal(model.metadata, is_sealed, path)
     return model
-
-
-def seal(data: bytes) -> bytes:
-    """Return the digest that ends an ONNX file, so that a flipped bit in a weight is detected.
-
-    To protobuf it is the last entry of the file's metadata, ``headstart-sha256``: the hexadecimal digest of all bytes
-    before it. The JSON in ``headstart`` says ``"sealed": true``, so that a missing end is detected too.
-    """
-    return _SEAL + hashlib.sha256(data).hexdigest().encode()
-
-
-def _check_seal(model: Model, is_sealed: bool) -> None:
-    if model.metadata.get("sealed") and not is_sealed:
-        raise ModelError(f"{model.source}: damaged (cut off or altered): the digest at its end is gone; {_AGAIN}")
 
 
 def trunk_of(metadata: dict[str, Any], sha256: str) -> str:
@@ -148,9 +131,9 @@ def _parse(data: bytes) -> Any:
 
 def _metadata(proto: Any) -> dict[str, Any]:
     entries = {entry.key: entry.value for entry in proto.metadata_props}
-    if "headstart" not in entries:
+    if METADATA_KEY not in entries:
         raise ModelError("expected a file made by `headstart export` or `headstart train`, found another ONNX file")
-    metadata: dict[str, Any] = json.loads(entries["headstart"])
+    metadata: dict[str, Any] = json.loads(entries[METADATA_KEY])
     expected = FORMATS.get(metadata["format"])
     if expected is None or metadata["schema"] != expected:
         raise ModelError(

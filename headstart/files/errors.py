@@ -7,6 +7,7 @@
     ├── MissingExtraError   a package of an optional extra is not installed
     ├── LocationError       a URL cannot be reached
     ├── FormatError         a file's format or version is not one that is understood
+    ├── DamagedError        a file is not as it was written
     ├── OutputError         a file cannot be written where it was asked for
     ├── ExportError         see `headstart.export.errors`
     ├── ExtractError        see `headstart.extract.errors`
@@ -35,6 +36,10 @@ class LocationError(HeadstartError):
 
 class FormatError(HeadstartError):
     """A file's format or version is not one that this version understands."""
+
+
+class DamagedError(HeadstartError):
+    """A file is not as it was written: bytes were altered, or its end is missing."""
 
 
 class OutputError(HeadstartError):

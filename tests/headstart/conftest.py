@@ -47,7 +47,7 @@ def places(
 
     from headstart.classify import train
     from headstart.extract import embed
-    from headstart.extract.inference.model import seal
+    from headstart.files.seal import sealed
 
     bad = tmp_path_factory.mktemp("bad")
     made = {
@@ -85,7 +85,7 @@ def places(
     said = model.metadata_props[0].value.replace('"schema": 1', '"schema": 2')
     onnx.helper.set_model_props(model, {"headstart": said})
     data = model.SerializeToString()
-    made["newer"].write_bytes(data + seal(data))
+    made["newer"].write_bytes(sealed(data))
     for name in ("broken", "lonely", "single", "foreign", "unlabelled"):
         made[f"{name}_store"] = bad / f"{name}.h5"
         embed(made[name], tiny_backbone, made[f"{name}_store"])

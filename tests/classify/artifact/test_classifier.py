@@ -21,8 +21,8 @@ from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.registry import HEADS, make_head, to_layers
 from headstart.classify.training import train
 from headstart.extract.errors import ModelError
-from headstart.extract.inference.model import seal
 from headstart.extract.store.store import open_store
+from headstart.files.seal import sealed
 
 
 def fitted(store, name: str = "logreg", **options):
@@ -44,7 +44,7 @@ def rewritten(path, to, **metadata):
     said = json.loads(model.metadata_props[0].value) | metadata
     onnx.helper.set_model_props(model, {"headstart": json.dumps(said)})
     data = model.SerializeToString()
-    to.write_bytes(data + seal(data))
+    to.write_bytes(sealed(data))
     return to
 
 

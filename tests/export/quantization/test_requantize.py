@@ -6,13 +6,12 @@ import pytest
 
 from headstart.export import export_backbone
 from headstart.export.errors import WeightsError
-from headstart.export.sealing import is_sealed, sealed
-from headstart.extract.errors import ModelError
-from headstart.extract.inference.model import read_model, seal
+from headstart.extract import read_model
 from headstart.extract.inference.providers import open_session
+from headstart.files.errors import DamagedError
+from headstart.files.seal import SEAL_BYTES
 
 PIXELS = np.zeros((30, 32, 32, 3), np.uint8)
-END = len(seal(b""))
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +28,8 @@ def flipped(at: int, data: bytes) -> bytes:
 DAMAGE = {
     "a weight": lambda data: flipped(len(data) // 2, data),
     "the digest": lambda data: flipped(-5, data),
-    "the key of the digest": lambda data: flipped(10 - END, data),
-    "the end gone": lambda data: data[:-END],
+    "the key of the digest": lambda data: flipped(10 - SEAL_BYTES, data),
+    "the end gone": lambda data: data[:-SEAL_BYTES],
     "something behind": lambda data: data + b"\x72\x00",
 }
 
@@ -40,9 +39,9 @@ def test_a_damaged_backbone_is_refused_as_everywhere(backbone, tmp_path, damage)
     place = tmp_path / "x.onnx"
     place.write_bytes(DAMAGE[damage](backbone))
     assert onnx.load_model(place).graph.node, "no parser notices"
-    with pytest.raises(ModelError) as expected:
+    with pytest.raises(DamagedError) as expected:
         read_model(place)
-    with pytest.raises(WeightsError, match=r"x\.onnx: damaged \(.*; export or train it again$") as found:
+    with pytest.raises(DamagedError, match=r"x\.onnx: damaged \(.*; export or train it again$") as found:
         export_backbone(tmp_path / "int8.onnx", weights=place, calibration=PIXELS)
     assert str(found.value) == str(expected.value)
     assert not (tmp_path / "int8.onnx").exists()
@@ -73,12 +72,6 @@ def test_a_backbone_of_several_views_becomes_int8_with_its_views(backbone, tmp_p
     one, other = (open_session(read_model(path), "cpu").run(pixels[:4]) for path in (made.path, whole.path))
     cosine = (one * other).sum(axis=1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
     assert cosine.min() > 0.9
-
-
-def test_the_seal_is_that_of_extract():
-    assert sealed(b"data") == b"data" + seal(b"data")
-    assert is_sealed(sealed(b"data"), "x.onnx")
-    assert not is_sealed(b"data", "x.onnx")
 
 
 def test_a_backbone_that_is_not_there_is_named(tmp_path):
