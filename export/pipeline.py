@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from headstart.export.backbones import Plan, make_plan
 from headstart.export.errors import QuantizationError
-from headstart.export.output import check_output, write_atomically
+from headstart.files.atomic import check_model_output, write_file
 from headstart.files.errors import OptionError
 from headstart.files.seal import METADATA_KEY, sealed
 
@@ -127,7 +127,7 @@ def export_backbone(
     from headstart.export.conversion.views import add_views, check_views
 
     plan, path = make_plan(backbone, image_size, width, fit, features, cut), Path(output)
-    check_output(path)
+    check_model_output(path, "backbone")
     check_views(views)
     if calibration is not None and cut is not None:
         raise OptionError("a network that is cut stays in fp32: tune it, and make int8 of what comes out")
@@ -146,7 +146,7 @@ def export_backbone(
     entry = made.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, json.dumps(said, sort_keys=True, ensure_ascii=True)
     content = sealed(made.SerializeToString(deterministic=True))
-    write_atomically(path, content)
+    write_file(path, content)
     digest = hashlib.sha256(content).hexdigest()
     return ExportSummary(path, digest, said, len(content), difference, len(made.graph.node))
 

@@ -74,7 +74,7 @@ def keeps_unfinished() -> None:
     _replace(
         "remove_unfinished_of",
         lambda _output: None,
-        ("headstart.extract.store.writer", "headstart.classify.scoring.score"),
+        ("headstart.files.atomic", "headstart.extract.store.writer", "headstart.classify.scoring.score"),
     )
 
 

@@ -15,14 +15,13 @@ from headstart.classify.split.holdout import digest_of_rows
 from headstart.classify.stores import opened_store
 from headstart.export.conversion.frameworks import load_frameworks
 from headstart.export.conversion.parity import compare
-from headstart.export.output import check_output
 from headstart.extract.engines.tail import open_tail, require_trunk
 from headstart.extract.inference.model import Model, parse_model, trunk_of
 from headstart.extract.inference.subgraph import tail, uncut
 from headstart.extract.store.lock import locked
 from headstart.extract.store.store import Store
-from headstart.extract.store.writer import lock_of, remove_unfinished_of
-from headstart.files.atomic import atomic_file, write_all
+from headstart.extract.store.writer import lock_of
+from headstart.files.atomic import check_model_output, remove_unfinished_of, write_file
 from headstart.files.progress import Progress, ProgressCallback, announcer
 from headstart.files.seal import sealed
 from headstart.tune.checkpoint import Epoch
@@ -112,7 +111,7 @@ def tune_backbone(
         if progress:
             progress(Progress("tuning", epoch.number, plan.epochs, note=epoch.describe()))
 
-    check_output(path)
+    check_model_output(path, "backbone")
     checkpoint = path.with_name(path.name + CHECKPOINT)
     with locked(lock_of(path), path):
         for file in (path, checkpoint):
@@ -169,8 +168,7 @@ def _write(path: Path, trunk: Model, training: Training, start: Start) -> float:
     metadata |= {"sealed": True, "parity": {"max_abs_difference": float(f"{difference:.0e}")}}
     entry.value = json.dumps(metadata, sort_keys=True)
     data = tuned.SerializeToString(deterministic=True)
-    with atomic_file(path) as file:
-        write_all(file, sealed(data))
+    write_file(path, sealed(data))
     return difference
 
 

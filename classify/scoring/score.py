@@ -21,8 +21,7 @@ from headstart.extract.store.remote_copy import working_copy
 from headstart.extract.store.schema import EMBEDDED
 from headstart.extract.store.shards import PARTS, is_store
 from headstart.extract.store.store import Store, open_store
-from headstart.extract.store.writer import remove_unfinished_of
-from headstart.files.atomic import check_output, check_outside
+from headstart.files.atomic import check_output, check_outside, remove_unfinished_of
 from headstart.files.errors import OptionError
 from headstart.files.progress import ProgressCallback
 from headstart.files.urls import is_url

@@ -19,7 +19,14 @@ from headstart.extract.store.rows import Outcome, columns_of, removed_rows, to_r
 from headstart.extract.store.schema import DTYPES, Header, Rows
 from headstart.extract.store.shards import MODEL_FILE, PARTS, next_number, only_used_classes, shard_name, shards_of
 from headstart.extract.store.store import Store, open_files
-from headstart.files.atomic import TEMPORARY, atomic_file, check_output, remove_unfinished, sync_folder, write_all
+from headstart.files.atomic import (
+    atomic_file,
+    check_output,
+    remove_unfinished,
+    remove_unfinished_of,
+    sync_folder,
+    write_all,
+)
 from headstart.files.errors import OutputError
 
 ROWS_A_SHARD = 512
@@ -195,17 +202,3 @@ def lock_of(output: Path) -> Path:
 def is_folder_store(output: Path) -> bool:
     """Tell whether a store is a folder of shards: it is one already, or is named like one (.emb, .parts)."""
     return output.suffix in (".emb", PARTS) or (output.is_dir() and bool(shards_of(output)))
-
-
-def remove_unfinished_of(output: Path) -> None:
-    """Delete temporary files that a killed run left next to a single output file.
-
-    Raises `OutputError` if the system refuses.
-    """
-    for leftover in output.parent.glob(f"{TEMPORARY}*"):
-        process = leftover.name.removeprefix(TEMPORARY).removesuffix(f"-{output.name[-100:]}")
-        if process.isdigit():  # otherwise it belongs to another file
-            try:
-                leftover.unlink(missing_ok=True)
-            except OSError as error:
-                raise OutputError(f"{leftover}: cannot be deleted: {error.strerror or error}") from None

@@ -1,7 +1,9 @@
 """Files that appear whole or not at all: written under a temporary name, synced, and renamed."""
 
+import errno
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,12 +34,12 @@ def check_outside(path: str | os.PathLike[str], images: str | os.PathLike[str]) 
 
 
 def check_output(path: Path, is_folder: bool = False) -> None:
-    """Refuse an output that could not be written, before any work is done for it; a folder may be there already.
+    """Refuse an output that cannot be written, before any work is done for it; `is_folder` allows an existing folder.
 
     Raises
     ------
     OutputError
-        Where a file is a folder, or its own folder is missing or not writable.
+        If a file is a folder, or its own folder is missing or not writable.
     """
     if path.is_dir() and not is_folder:
         raise OutputError(f"{path}: expected the name of a file to write, found a folder; add a file name")
@@ -45,8 +47,36 @@ def check_output(path: Path, is_folder: bool = False) -> None:
         raise OutputError(f"{path}: a URL will do for stores and predictions alone; write this to a local file")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: its folder {path.parent} does not exist; make it first")
-    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.R_OK | os.W_OK)):
-        raise OutputError(f"{path}: cannot be written (permission denied); choose another place with -o")
+    try:
+        # Permission bits do not decide (root, read-only mounts, quotas): only a file that was created is proof.
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+        if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, "permission denied")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another output with -o") from None
+
+
+def check_model_output(path: Path, kind: str) -> None:
+    """Refuse a model file that cannot be written, or that would replace a file of another kind.
+
+    Parameters
+    ----------
+    path
+        The ONNX file to write.
+    kind
+        ``"backbone"`` or ``"classifier"``.
+
+    Raises
+    ------
+    OutputError
+        If the name does not end in ``.onnx``, or as `check_output`.
+    """
+    check_output(path)
+    if path.suffix != ".onnx":
+        raise OutputError(f"{path}: expected a name that ends in .onnx")
+    if path.exists() and f"headstart-{kind}".encode() not in path.read_bytes():
+        raise OutputError(f"{path}: exists and is not a {kind}; choose another output with -o")
 
 
 @contextmanager
@@ -80,10 +110,23 @@ def _discard(temporary: Path) -> None:
 
 
 def write_all(file: BinaryIO, data: bytes | memoryview) -> None:
-    """Write every byte; a raw write may take fewer than it was given."""
+    """Write every byte; one raw write may take fewer than it is given."""
     rest = memoryview(data).cast("B")
     while len(rest):
         rest = rest[file.write(rest) :]
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a whole file, or leave `path` as it was; delete what killed runs left beside it.
+
+    Raises
+    ------
+    OutputError
+        If the system refuses.
+    """
+    remove_unfinished_of(path)
+    with atomic_file(path) as file:
+        write_all(file, data)
 
 
 def sync_folder(folder: Path) -> None:
@@ -101,3 +144,20 @@ def remove_unfinished(folder: Path) -> None:
     """Delete the temporary files of killed runs in a folder; only the holder of its lock may call this."""
     for leftover in folder.glob(f"{TEMPORARY}*"):
         leftover.unlink(missing_ok=True)
+
+
+def remove_unfinished_of(output: Path) -> None:
+    """Delete what a killed run left beside a single output file.
+
+    Raises
+    ------
+    OutputError
+        If the system refuses.
+    """
+    for leftover in output.parent.glob(f"{TEMPORARY}*"):
+        process = leftover.name.removeprefix(TEMPORARY).removesuffix(f"-{output.name[-100:]}")
+        if process.isdigit():  # otherwise it belongs to another file
+            try:
+                leftover.unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputError(f"{leftover}: cannot be deleted: {error.strerror or error}") from None

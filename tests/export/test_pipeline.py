@@ -158,7 +158,8 @@ def test_equal_seeds_give_equal_bytes_in_this_process_and_in_another(exported, p
     first = exported("mobilenet_v2", **options).summary
     again = export_backbone(tmp_path / "again.onnx", weights="random", **options)
     fresh = tmp_path / "fresh.onnx"
-    ran = python(f"import export; headstart.export.export_backbone({str(fresh)!r}, weights='random', **{options})")
+    call = f"export_backbone({str(fresh)!r}, weights='random', **{options})"
+    ran = python(f"from headstart.export import export_backbone; {call}")
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
     assert first.sha256 == again.sha256 == hashlib.sha256(fresh.read_bytes()).hexdigest()
 
@@ -183,7 +184,7 @@ def test_real_weights_embed_real_photos_as_keras_does(exported, real_weights, sh
 
 def test_importing_the_room_loads_nothing_heavy(python):
     program = (
-        "import sys, export; from headstart.export import BACKBONES, export_backbone, ExportError;"
+        "import sys; from headstart.export import BACKBONES, export_backbone, ExportError;"
         "print([m for m in ('tensorflow','keras','tf2onnx','onnx','onnxruntime','numpy','h5py') if m in sys.modules])"
     )
     ran = python(program)

@@ -219,9 +219,9 @@ def test_a_whole_saved_model_gives_its_weights_and_none_of_its_code(load, networ
 
 def test_a_wrong_file_is_refused_before_tensorflow_and_writes_nothing(python, tmp_path):
     program = (
-        "import export, sys\n"
+        "import headstart.export, sys\n"
         f"try: headstart.export.export_backbone({str(tmp_path / 'b.onnx')!r}, weights='nowhere.h5')\n"
-        "except export.WeightsError as error: print(error, 'tensorflow' in sys.modules)"
+        "except headstart.export.WeightsError as error: print(error, 'tensorflow' in sys.modules)"
     )
     ran = python(program)
     assert ran.stderr == ""
@@ -247,9 +247,9 @@ def test_imagenet_without_a_network_lists_the_ways_out(python, tmp_path):
     home, closed = tmp_path / "keras", "http://127.0.0.1:9"
     home.mkdir()
     program = (
-        "import export\n"
+        "import headstart.export\n"
         f"try: headstart.export.export_backbone({str(tmp_path / 'b.onnx')!r})\n"
-        "except export.WeightsError as error: print(error)"
+        "except headstart.export.WeightsError as error: print(error)"
     )
     proxies = dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY"), closed)
     ran = python(program, KERAS_HOME=str(home), NO_PROXY="", no_proxy="", **proxies)

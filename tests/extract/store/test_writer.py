@@ -14,7 +14,7 @@ from headstart.extract.store.rows import NO_DIGEST, Outcome, to_rows
 from headstart.extract.store.schema import Header
 from headstart.extract.store.shards import next_number
 from headstart.extract.store.store import open_store
-from headstart.extract.store.writer import StoreWriter, is_folder_store, remove_unfinished_of, write_shard
+from headstart.extract.store.writer import StoreWriter, is_folder_store, write_shard
 from headstart.files.atomic import write_all
 from headstart.files.errors import OutputError
 
@@ -294,15 +294,6 @@ def test_unfinished_files_of_killed_runs_are_removed(writer, output):
         leftover.write_bytes(b"half")
     with writer():
         assert not any(leftover.exists() for leftover in leftovers)
-
-
-@pytest.mark.parametrize("name", ["photos.h5", "photos[1].h5", "a*b?.h5", "x" * 150 + ".h5"])
-def test_only_the_leftovers_of_this_very_output_are_removed(tmp_path, name):
-    mine, others = tmp_path / f".tmp-17-{name[-100:]}", [f".tmp-17-my-{name[-90:]}", f".tmp-17-{name[:9]}.onnx", "a.h5"]
-    for path in [mine, *(tmp_path / other for other in others)]:
-        path.touch()
-    remove_unfinished_of(tmp_path / name)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
 
 
 class Disk:

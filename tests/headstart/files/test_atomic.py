@@ -5,7 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from headstart.files.atomic import TEMPORARY, atomic_file, check_output, remove_unfinished, sync_folder, write_all
+from headstart.files.atomic import (
+    TEMPORARY,
+    atomic_file,
+    check_model_output,
+    check_output,
+    remove_unfinished,
+    remove_unfinished_of,
+    sync_folder,
+    write_all,
+    write_file,
+)
 from headstart.files.errors import OutputError
 
 
@@ -138,12 +148,53 @@ def test_an_output_that_cannot_be_written_is_refused(tmp_path, name, reason):
     assert str(caught.value).startswith(f"{tmp_path / name}: ")
 
 
-@pytest.mark.parametrize("denied", [".", "photos.h5"])
-def test_an_output_that_may_not_be_written_is_refused(target, monkeypatch, denied):
-    forbidden = target.parent / denied
-    monkeypatch.setattr("headstart.files.atomic.os.access", lambda path, mode: path != forbidden)
-    with pytest.raises(OutputError, match="permission denied"):
+def test_an_output_that_may_not_be_written_is_refused(target, monkeypatch):
+    monkeypatch.setattr("headstart.files.atomic.os.access", lambda path, mode: path != target)
+    with pytest.raises(OutputError, match=r"photos\.h5: cannot be written \(permission denied\)"):
         check_output(target)
+
+
+def test_a_folder_that_takes_no_files_is_refused(tmp_path, monkeypatch):
+    def denied(**_options):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", denied)
+    with pytest.raises(OutputError, match=r"b\.h5: cannot be written \(Read-only file system\)"):
+        check_output(tmp_path / "b.h5")
+
+
+@pytest.mark.parametrize("name", ["backbone", "backbone.h5", "backbone.onnx.bak", "photo.jpg"])
+def test_a_model_file_of_another_suffix_is_refused(name, tmp_path):
+    with pytest.raises(OutputError, match=r"expected a name that ends in \.onnx") as error:
+        check_model_output(tmp_path / name, "backbone")
+    assert str(error.value).startswith(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("content", [b"", b"another network", b"a headstart-classifier"])
+def test_a_file_of_another_kind_is_not_replaced_by_a_model(content, tmp_path):
+    path = tmp_path / "mine.onnx"
+    path.write_bytes(content)
+    with pytest.raises(OutputError, match=r"mine\.onnx: exists and is not a backbone; choose another output"):
+        check_model_output(path, "backbone")
+    path.write_bytes(b"a headstart-backbone")
+    check_model_output(path, "backbone")
+
+
+def test_a_write_replaces_the_file_whole_and_leaves_nothing_else(target):
+    target.with_name(f"{TEMPORARY}99999-{target.name}").write_bytes(b"of a killed run")
+    for content in (b"new", b"newer"):
+        write_file(target, content)
+        assert target.read_bytes() == content
+    assert names(target.parent) == [target.name]
+
+
+@pytest.mark.parametrize("name", ["photos.h5", "photos[1].h5", "a*b?.h5", "x" * 150 + ".h5"])
+def test_only_the_leftovers_of_this_very_output_are_removed(tmp_path, name):
+    mine, others = tmp_path / f".tmp-17-{name[-100:]}", [f".tmp-17-my-{name[-90:]}", f".tmp-17-{name[:9]}.onnx", "a.h5"]
+    for path in [mine, *(tmp_path / other for other in others)]:
+        path.touch()
+    remove_unfinished_of(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
 
 
 def test_a_disk_that_refuses_to_delete_too_is_one_clear_error(tmp_path, monkeypatch):
