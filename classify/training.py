@@ -34,6 +34,7 @@ from headstart.classify.split.holdout import Split, draws_of, split_rows
 from headstart.extract.store.store import Store
 from headstart.files.cores import machine_memory
 from headstart.files.progress import ProgressCallback, announcer
+from headstart.files.urls import local_path
 
 
 def train(
@@ -90,7 +91,7 @@ def train(
     """
     started = time.monotonic()
     tell = announcer(progress)
-    options, place = options or HeadOptions(), Path(output)
+    options, place = options or HeadOptions(), local_path(output)
     _check(head, options, holdout, false_alarms, place, report)
     import_ahead()
     table, *others = (opened_embeddings(one) for one in (store, *compare))

@@ -13,6 +13,7 @@ from headstart.export.errors import QuantizationError
 from headstart.export.output import check_output, write_atomically
 from headstart.export.sealing import sealed
 from headstart.files.errors import OptionError
+from headstart.files.urls import local_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,7 +122,7 @@ def export_backbone(
     >>> export_backbone("backbone.onnx", weights="random").metadata["dim"]  # doctest: +SKIP
     1280
     """
-    plan, path = make_plan(backbone, image_size, width, fit, features, cut), Path(output)
+    plan, path = make_plan(backbone, image_size, width, fit, features, cut), local_path(output)
     check_output(path)
     if calibration is not None and cut is not None:
         raise OptionError("a network that is cut stays in fp32: tune it, and make int8 of what comes out")

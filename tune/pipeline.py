@@ -25,6 +25,7 @@ from headstart.extract.store.store import Store
 from headstart.extract.store.writer import lock_of, remove_unfinished_of
 from headstart.files.atomic import atomic_file, write_all
 from headstart.files.progress import Progress, ProgressCallback, announcer
+from headstart.files.urls import local_path
 from headstart.tune.batches import Rows
 from headstart.tune.checkpoint import Epoch
 from headstart.tune.fitting import Course, epochs_of
@@ -107,7 +108,7 @@ def tune_backbone(
         run is writing it.
     """
     started = time.monotonic()
-    recipe, place, say = recipe or Recipe(), Path(output), announcer(progress)
+    recipe, place, say = recipe or Recipe(), local_path(output), announcer(progress)
     check_output(place)
     state = place.with_name(place.name + CHECKPOINT)
     with locked(lock_of(place), place):

@@ -19,6 +19,7 @@ from headstart.classify.heads.search import logits_of
 from headstart.extract.inference.model import Model, parse_model, read_model, seal
 from headstart.extract.store.store import Store
 from headstart.files.atomic import atomic_file, check_output, write_all
+from headstart.files.urls import local_path
 
 FORMAT, SCHEMA = "headstart-classifier", 1
 TOLERANCE = 1e-5
@@ -105,7 +106,7 @@ class Provenance:
 
 
 def read_classifier(path: str | os.PathLike[str]) -> Classifier:
-    """Read a classifier file.
+    """Read a classifier file, here or at a URL.
 
     Raises
     ------
@@ -114,8 +115,6 @@ def read_classifier(path: str | os.PathLike[str]) -> Classifier:
     ModelError
         Where it is missing, damaged, or of another version.
     """
-    if not os.path.exists(path):
-        raise ClassifierError(f"{path}: no such file; make one with `headstart train photos.h5 -o {path}`")
     model = read_model(path)
     if model.metadata.get("format") != FORMAT:
         raise ClassifierError(
@@ -159,7 +158,7 @@ def write_classifier(
     HeadError
         Where the head cannot be written as ONNX.
     """
-    place = Path(output)
+    place = local_path(output)
     check_classifier_output(place)
     backbone = store.model()
     layers = to_layers(head)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from headstart.classify.report.errors import ReportError
 from headstart.files.atomic import atomic_file, check_output, write_all
+from headstart.files.urls import local_path
 
 if TYPE_CHECKING:
     from headstart.classify.result import TrainResult
@@ -31,7 +32,7 @@ def check_report_output(output: str | os.PathLike[str]) -> Path:
     OutputError
         Where the file cannot be written.
     """
-    place = Path(output)
+    place = local_path(output)
     if place.suffix.lower() not in SUFFIXES:
         raise ReportError(f"{place}: expected a name that ends in {SUFFIXES[0]} for the report")
     if find_spec("jinja2") is None:

@@ -2,12 +2,12 @@
 
 import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.export.errors import WeightsError
 from headstart.export.sealing import is_sealed, without_end
 from headstart.files.errors import OptionError, one_line
+from headstart.files.filesystems import read_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +59,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[Any, dict[str, str], dict[str, 
     import onnx
 
     try:
-        data = Path(path).read_bytes()
+        data = read_bytes(path)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}; give a backbone file") from None
     has_seal = is_sealed(data, path)

@@ -4,14 +4,12 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from headstart.extract.errors import ModelError
 from headstart.files.errors import FormatError
-from headstart.files.filesystems import read_url
+from headstart.files.filesystems import read_bytes
 from headstart.files.resize import ResizeRule
-from headstart.files.urls import is_url, without_scheme
 
 FORMATS = {"headstart-backbone": 1, "headstart-classifier": 1}
 """Formats that are read, each with the schema version that is understood."""
@@ -73,18 +71,19 @@ def read_model(path: str | os.PathLike[str]) -> Model:
         Where there is no such file, it is no ONNX, was not made by Headstart or by another version of it, or its graph
         is not what the metadata says.
     """
-    place = without_scheme(os.fspath(path))
     try:
-        data = read_url(place) if is_url(place) else Path(place).read_bytes()
+        data = read_bytes(path)
     except FileNotFoundError:
-        raise ModelError(f"{place}: no such file; make one with `headstart export`") from None
+        raise ModelError(
+            f"{path}: no such file; make a backbone with `headstart export`, a classifier with `headstart train`"
+        ) from None
     except OSError as error:
-        raise ModelError(f"{place}: cannot be read: {error.strerror or error}") from None
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
     body, end = data[: -len(seal(b""))], data[-len(seal(b"")) :]
     is_sealed = end == seal(body)
     if end.startswith(_SEAL) and not is_sealed:
-        raise ModelError(f"{place}: damaged (altered): its bytes do not match their digest; {_AGAIN}")
-    model = parse_model(data, str(place))
+        raise ModelError(f"{path}: damaged (altered): its bytes do not match their digest; {_AGAIN}")
+    model = parse_model(data, os.fspath(path))
     _check_seal(model, is_sealed)
     return model
 

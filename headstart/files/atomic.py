@@ -1,7 +1,6 @@
 """Files that appear whole or not at all: written aside with a checked loop, synced, renamed, their folder synced."""
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -41,8 +40,6 @@ def check_output(path: Path, is_folder: bool = False) -> None:
     """
     if path.is_dir() and not is_folder:
         raise OutputError(f"{path}: expected the name of a file to write, found a folder; add a file name")
-    if re.match(r"\w{2,}:[/\\]", str(path)) and not path.parent.is_dir():
-        raise OutputError(f"{path}: a URL will do for stores and predictions alone; write this to a local file")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: its folder {path.parent} does not exist; make it first")
     if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.R_OK | os.W_OK)):
