@@ -31,6 +31,7 @@ from headstart.classify.stores import opened_embeddings, opened_untrained
 from headstart.extract.store.store import Store
 from headstart.files.cores import machine_memory
 from headstart.files.progress import ProgressCallback, announcer
+from headstart.files.urls import local_path
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def train(
         If the classifier or the report cannot be written.
     """
     started = time.monotonic()
-    options, output, announce = TrainOptions(**settings), Path(output), announcer(progress)
+    options, output, announce = TrainOptions(**settings), local_path(output), announcer(progress)
     options.check()
     check_classifier_output(output)
     import_ahead()

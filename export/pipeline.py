@@ -13,6 +13,7 @@ from headstart.export.errors import QuantizationError
 from headstart.files.atomic import check_model_output, write_file
 from headstart.files.errors import OptionError
 from headstart.files.seal import METADATA_KEY, sealed
+from headstart.files.urls import local_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -126,7 +127,7 @@ def export_backbone(
     # Here, not at the top: `import headstart` and its --help must not wait for numpy, onnx and TensorFlow.
     from headstart.export.conversion.views import add_views, check_views
 
-    plan, path = make_plan(backbone, image_size, width, fit, features, cut), Path(output)
+    plan, path = make_plan(backbone, image_size, width, fit, features, cut), local_path(output)
     check_model_output(path, "backbone")
     check_views(views)
     if calibration is not None and cut is not None:

@@ -24,6 +24,7 @@ from headstart.extract.store.writer import lock_of
 from headstart.files.atomic import check_model_output, remove_unfinished_of, write_file
 from headstart.files.progress import Progress, ProgressCallback, announcer
 from headstart.files.seal import sealed
+from headstart.files.urls import local_path
 from headstart.tune.checkpoint import Epoch
 from headstart.tune.fitting import Training
 from headstart.tune.recipe import Recipe
@@ -105,7 +106,7 @@ def tune_backbone(
         writing it.
     """
     started = time.monotonic()
-    plan, path, announce = recipe or Recipe(), Path(output), announcer(progress)
+    plan, path, announce = recipe or Recipe(), local_path(output), announcer(progress)
 
     def report(epoch: Epoch) -> None:
         if progress:

@@ -21,6 +21,7 @@ from headstart.extract.inference.model import Model, parse_model, read_model
 from headstart.extract.store.store import Store
 from headstart.files.atomic import atomic_file, check_output, write_all
 from headstart.files.seal import sealed
+from headstart.files.urls import local_path
 
 FORMAT, SCHEMA = "headstart-classifier", 1
 TOLERANCE = 1e-5
@@ -84,7 +85,7 @@ class Classifier:
 
 
 def read_classifier(path: str | os.PathLike[str]) -> Classifier:
-    """Read a classifier file.
+    """Read a classifier file, here or at a URL.
 
     Raises
     ------
@@ -93,8 +94,6 @@ def read_classifier(path: str | os.PathLike[str]) -> Classifier:
     ModelError
         If it is damaged, or of another version.
     """
-    if not os.path.exists(path):
-        raise ClassifierError(f"{path}: no such file; make one with `headstart train photos.h5 -o {path}`")
     model = read_model(path)
     if model.metadata.get("format") != FORMAT:
         raise ClassifierError(
@@ -143,7 +142,7 @@ def write_classifier(
     OutputError
         If `output` cannot be written.
     """
-    output = Path(output)
+    output = local_path(output)
     check_classifier_output(output)
     backbone = store.model()
     layers = to_layers(head)

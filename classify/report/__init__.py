@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from headstart.files.atomic import atomic_file, check_output, write_all
 from headstart.files.errors import MissingExtraError, OptionError
+from headstart.files.urls import local_path
 
 if TYPE_CHECKING:
     from headstart.classify.result import TrainResult
@@ -33,7 +34,7 @@ def check_report_output(output: str | os.PathLike[str]) -> Path:
     OutputError
         If the file cannot be written.
     """
-    path = Path(output)
+    path = local_path(output)
     if path.suffix.lower() not in SUFFIXES:
         raise OptionError(f"{path}: expected a name that ends in {SUFFIXES[0]} for the report")
     if find_spec("jinja2") is None:

@@ -3,11 +3,11 @@
 import hashlib
 import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.export.errors import WeightsError
 from headstart.files.errors import OptionError, one_line
+from headstart.files.filesystems import read_bytes
 from headstart.files.seal import METADATA_KEY, SEAL_KEY, check_seal, has_seal
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def derived_file(
     if calibration is not None:
         model = _quantized(path, model, metadata, calibration)
     elif "cut" in metadata:
-        metadata.setdefault("trunk_sha256", hashlib.sha256(Path(path).read_bytes()).hexdigest())
+        metadata.setdefault("trunk_sha256", hashlib.sha256(read_bytes(path)).hexdigest())
     del model.metadata_props[:]
     for key, value in entries.items():
         if key != SEAL_KEY:
@@ -77,7 +77,7 @@ def _read(path: str | os.PathLike[str]) -> "tuple[onnx.ModelProto, dict[str, str
     import onnx
 
     try:
-        data = Path(path).read_bytes()
+        data = read_bytes(path)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}; give a backbone file") from None
     is_sealed = has_seal(data, path)

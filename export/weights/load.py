@@ -12,6 +12,7 @@ from headstart.export.errors import WeightsError
 from headstart.export.weights.download import imagenet_file
 from headstart.export.weights.untrained import initialise
 from headstart.files.errors import one_line
+from headstart.files.urls import local_path
 
 HDF5_SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 
@@ -53,7 +54,7 @@ def check_weights(weights: str | os.PathLike[str]) -> None:
         It is missing, or not an HDF5 file of a suffix that Keras reads.
     """
     if weights not in ("imagenet", "random"):
-        _check_file(Path(weights))
+        _check_file(local_path(weights))
 
 
 def find_weights(weights: str | os.PathLike[str], plan: Plan, seed: int, frameworks: Frameworks) -> Weights:

@@ -4,15 +4,13 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from headstart.extract.errors import ModelError
 from headstart.files.errors import FormatError
-from headstart.files.filesystems import read_url
+from headstart.files.filesystems import read_bytes
 from headstart.files.resize import ResizeRule
 from headstart.files.seal import METADATA_KEY, check_seal, has_seal
-from headstart.files.urls import is_url, without_scheme
 
 FORMATS = {"headstart-backbone": 1, "headstart-classifier": 1}
 """Formats that can be read, with the schema version of each."""
@@ -72,15 +70,16 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     DamagedError
         If its bytes do not match the digest at its end, or that digest is missing.
     """
-    path = without_scheme(os.fspath(path))
     try:
-        data = read_url(path) if is_url(path) else Path(path).read_bytes()
+        data = read_bytes(path)
     except FileNotFoundError:
-        raise ModelError(f"{path}: no such file; make one with `headstart export`") from None
+        raise ModelError(
+            f"{path}: no such file; make a backbone with `headstart export`, a classifier with `headstart train`"
+        ) from None
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
     is_sealed = has_seal(data, path)
-    model = parse_model(data, path)
+    model = parse_model(data, os.fspath(path))
     check_seal(model.metadata, is_sealed, path)
     return model
 

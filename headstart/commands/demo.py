@@ -19,48 +19,52 @@ MARKER = ".headstart-demo"
 
 @command
 def run(
-    images: Annotated[Path | None, typer.Option(help="Your own class folders, instead of drawn pictures.")] = None,
+    images: Annotated[str | None, typer.Option(help="Your own class folders, instead of drawn pictures.")] = None,
     weights: Annotated[str, typer.Option(help="imagenet, random, or a Keras weights file (.h5).")] = "imagenet",
-    output: Annotated[Path, typer.Option("-o", "--output", help="A folder for everything it makes.")] = Path("demo"),
+    output: Annotated[str, typer.Option("-o", "--output", help="A folder for everything it makes.")] = "demo",
 ) -> None:
     """Go the whole way: draw pictures, export, embed, train, score."""
     from headstart.classify import score, train
     from headstart.extract import embed
+    from headstart.files.urls import local_path
 
     _check(images, weights)
-    _claim(output)
-    photos, new = (images, images) if images else _draw(output)
-    backbone, store_file = output / "backbone.onnx", output / "photos.h5"
+    folder = local_path(output)
+    _claim(folder)
+    photos, new = (images, images) if images else _draw(folder)
+    backbone, store_file = folder / "backbone.onnx", folder / "photos.h5"
     is_trained = _export(backbone, weights)
     _title(f"embed   {photos} -> {store_file}")
-    for leftover in (store_file, output / "photos.h5.parts", output / "predictions.csv.parts"):
+    for leftover in (store_file, folder / "photos.h5.parts", folder / "predictions.csv.parts"):
         shutil.rmtree(leftover, ignore_errors=True)
         leftover.unlink(missing_ok=True)
     with progress("embedding") as listener:
         store, summary = embed(photos, backbone, store_file, progress=listener)
     embed_command.show(store, summary, store_file)
-    _title(f"train   {store_file} -> {output / 'classifier.onnx'}")
-    report = _report(output)
-    result = train(store, output / "classifier.onnx", report=report)
+    _title(f"train   {store_file} -> {folder / 'classifier.onnx'}")
+    report = _report(folder)
+    result = train(store, folder / "classifier.onnx", report=report)
     train_command.show_training(result)
-    _title(f"score   {new} -> {output / 'predictions.csv'}")
-    scored = score(new, result.path, output / "predictions.csv")
+    _title(f"score   {new} -> {folder / 'predictions.csv'}")
+    scored = score(new, result.path, folder / "predictions.csv")
     say(f"{scored.output}: {scored.scored} scored, {scored.failed} failed")
     known = " (most of them it was trained on)" if images else ""
     say(f"  {scored.agreeing} of {scored.labelled} agree with the name of their folder{known}")
-    _show_first_rows(output / "predictions.csv")
-    _end(output, report, result.evaluation.accuracy, result.evaluation.images, is_trained, images is None)
+    _show_first_rows(folder / "predictions.csv")
+    _end(folder, report, result.evaluation.accuracy, result.evaluation.images, is_trained, images is None)
 
 
-def _check(images: Path | None, weights: str) -> None:
+def _check(images: str | None, weights: str) -> None:
     """Find out before any work what would fail after it."""
-    if weights not in ("imagenet", "random") and not Path(weights).is_file():
+    from headstart.files.urls import is_url, local_path
+
+    if weights not in ("imagenet", "random") and not local_path(weights).is_file():
         fail(f"{weights}: no such weights file")
     if images is None:
         return
     from headstart.extract import find_images
 
-    if not images.is_dir() or len(find_images(images).classes) < 2:
+    if not (is_url(images) or Path(images).is_dir()) or len(find_images(images).classes) < 2:
         fail(f"{images}: expected a folder with one folder of photos for each of at least 2 classes")
 
 

@@ -1,6 +1,5 @@
 """`headstart export`: Keras application -> backbone.onnx."""
 
-from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +26,7 @@ def run(
         str,
         typer.Option(help="imagenet, random, a Keras file (.h5), or for --views and int8 a backbone (.onnx)."),
     ] = "imagenet",
-    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")] = Path("backbone.onnx"),
+    output: Annotated[str, typer.Option("-o", "--output", help="The file to write.")] = "backbone.onnx",
     image_size: Annotated[int | None, typer.Option(min=32, show_default="the backbone's own")] = None,
     width: Annotated[float, typer.Option(help="Width multiplier of the MobileNets.")] = 1.0,
     fit: Annotated[str, typer.Option(help="How images reach that size: squash, or crop the centre.")] = "squash",
@@ -41,9 +40,7 @@ def run(
             show_default="not cut",
         ),
     ] = None,
-    sample: Annotated[
-        Path | None, typer.Option(help="For --cut auto: a folder or manifest of labelled images.")
-    ] = None,
+    sample: Annotated[str | None, typer.Option(help="For --cut auto: a folder or manifest of labelled images.")] = None,
     views: Annotated[
         int,
         typer.Option(
@@ -53,7 +50,7 @@ def run(
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="For --weights random.")] = 0,
     precision: Annotated[str, typer.Option(help="fp32, or int8: faster on CPUs, needs --calibrate.")] = "fp32",
     calibrate: Annotated[
-        Path | None, typer.Option(help="For int8: a folder or manifest of images like those to come; some hundreds do.")
+        str | None, typer.Option(help="For int8: a folder or manifest of images like those to come; some hundreds do.")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -112,7 +109,7 @@ def _show(made: "ExportSummary", trials: "list[Trial]") -> None:
 
 
 def _trials(
-    images: Path, backbone: str, weights: str, image_size: int | None, width: float, fit: str, seed: int
+    images: str, backbone: str, weights: str, image_size: int | None, width: float, fit: str, seed: int
 ) -> "list[Trial]":
     from headstart.tune.cuts import try_cuts
 
@@ -129,7 +126,7 @@ def _trials(
 
 
 def _pixels(
-    images: Path, weights: str, backbone: str, image_size: int | None, width: float, fit: str
+    images: str, weights: str, backbone: str, image_size: int | None, width: float, fit: str
 ) -> "NDArray[np.uint8]":
     from headstart.export.backbones import make_plan
     from headstart.extract.sample import decode_sample

@@ -1,7 +1,6 @@
 """`headstart train`: embedding store -> classifier file."""
 
 from dataclasses import asdict
-from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 def run(
     store: Annotated[str, typer.Argument(help="The embedding store, made by `headstart embed`.")],
     head: Annotated[str, typer.Option(help="logreg, mlp, or auto: whichever does better.")] = "logreg",
-    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")] = Path("classifier.onnx"),
+    output: Annotated[str, typer.Option("-o", "--output", help="The file to write.")] = "classifier.onnx",
     c: Annotated[
         float | None,
         typer.Option("--C", help="logreg: the larger, the weaker the penalty.", show_default="searched for"),
@@ -41,7 +40,7 @@ def run(
         str | None, typer.Option(help="A store of the same images by an untrained backbone, to compare with.")
     ] = None,
     suspects: Annotated[bool, typer.Option(help="List likely label mistakes (needs the extra `report`).")] = False,
-    report: Annotated[Path | None, typer.Option(help="Write a report: NAME.html (needs the extra `report`).")] = None,
+    report: Annotated[str | None, typer.Option(help="Write a report: NAME.html (needs the extra `report`).")] = None,
     memory_gb: Annotated[
         float | None,
         typer.Option(

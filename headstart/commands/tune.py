@@ -1,6 +1,5 @@
 """`headstart tune`: store of tensors -> backbone with a tuned tail."""
 
-from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +13,8 @@ if TYPE_CHECKING:
 
 @command
 def run(
-    tensors: Annotated[Path, typer.Argument(help="A store made with a backbone of `headstart export --cut`.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The backbone to write.")] = Path("tuned.onnx"),
+    tensors: Annotated[str, typer.Argument(help="A store made with a backbone of `headstart export --cut`.")],
+    output: Annotated[str, typer.Option("-o", "--output", help="The backbone to write.")] = "tuned.onnx",
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the images, at most.")] = 10,
     learning_rate: Annotated[float, typer.Option(help="Of AdamW, at its highest.")] = 2e-4,
     weight_decay: Annotated[float, typer.Option(min=0)] = 0.05,
@@ -50,7 +49,7 @@ def run(
     for warning in made.warnings:
         warn(warning)
     name = quote(str(made.path))
-    say(f"next: headstart embed {quote(str(tensors))} --model {name} -o tuned.h5, then headstart train tuned.h5")
+    say(f"next: headstart embed {quote(tensors)} --model {name} -o tuned.h5, then headstart train tuned.h5")
 
 
 def _show_progress(progress: "Progress") -> None:

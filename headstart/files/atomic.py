@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -43,8 +42,6 @@ def check_output(path: Path, is_folder: bool = False) -> None:
     """
     if path.is_dir() and not is_folder:
         raise OutputError(f"{path}: expected the name of a file to write, found a folder; add a file name")
-    if re.match(r"\w{2,}:[/\\]", str(path)) and not path.parent.is_dir():
-        raise OutputError(f"{path}: a URL will do for stores and predictions alone; write this to a local file")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: its folder {path.parent} does not exist; make it first")
     try:

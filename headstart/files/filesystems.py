@@ -1,14 +1,17 @@
 """File systems behind URLs (s3://, gs://, hdfs://, memory://), opened by fsspec; every request is retried."""
 
 import hashlib
+import os
 import random
 import threading
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from headstart.files.errors import LocationError, MissingExtraError, one_line
+from headstart.files.urls import is_url, without_scheme
 
 REQUESTS_AT_ONCE = 32
 TRIES, FIRST_WAIT, LONGEST_WAIT = 4, 0.2, 10.0
@@ -57,6 +60,18 @@ def read_url(url: str) -> bytes:
         raise
     except Exception as error:  # each file system raises its own
         raise OSError(one_line(error)) from None
+
+
+def read_bytes(location: str | os.PathLike[str]) -> bytes:
+    """Read a file at a path or URL.
+
+    Raises
+    ------
+    OSError, LocationError, MissingExtraError
+        As `read_url`.
+    """
+    text = without_scheme(os.fspath(location))
+    return read_url(text) if is_url(text) else Path(text).read_bytes()
 
 
 def with_retries(request: Callable[[], Any], ended: threading.Event | None = None) -> Any:

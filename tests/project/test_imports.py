@@ -170,7 +170,7 @@ def test_nothing_is_imported_by_an_old_top_level_name():
 @pytest.mark.parametrize("part", PARTS)
 def test_the_parts_are_not_importable_by_their_own_names(part, tmp_path):
     """The editable install shows `headstart` alone, as the wheel does."""
-    command = [sys.executable, "-c", f"import headstart, {part}"]
+    command = [sys.executable, "-E", "-c", f"import headstart, {part}"]  # PYTHONPATH may hold the checkout
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert f"No module named '{part}'" in done.stderr
 

@@ -334,7 +334,7 @@ def test_commands_take_urls(bucket, tiny_photos, tiny_backbone, tiny_classifier,
     assert len(rows) == 61
     refused = run("train", url, "-o", f"{bucket}/c.onnx")
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
-    assert "a URL will do for stores and predictions alone" in refused.stderr
+    assert "expected a local path, found a URL" in refused.stderr
     assert {path.name for path in tmp_path.iterdir()} <= {"caches"}
 
 
