@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from itertools import pairwise
 
@@ -145,9 +144,7 @@ def test_a_run_that_was_killed_goes_on_from_its_last_epoch(tuned, tensors, tmp_p
         run.send_signal(signal.SIGKILL)
     assert not output.exists()
     seen: list[Progress] = []
-    started = time.monotonic()
     made = tune_backbone(tensors[2], output, recipe=QUICK, progress=seen.append)
-    assert time.monotonic() - started < 60
     assert [state.done for state in seen if state.note] == [1, 2, 3]
     assert [e.log_loss for e in made.history] == pytest.approx([e.log_loss for e in tuned.history], rel=1e-3)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".tuned.onnx.lock", "tuned.onnx"]

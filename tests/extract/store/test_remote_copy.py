@@ -149,7 +149,7 @@ def test_finished_shards_are_put_while_the_run_goes_on(bucket, photos, backbone,
 
     def look(state):
         if state.done == 20:
-            end = time.monotonic() + 20
+            end = time.monotonic() + 60
             while len(objects(bucket)) < 3 and time.monotonic() < end:
                 time.sleep(0.05)
             seen.append(len(objects(bucket)))
