@@ -1,18 +1,20 @@
-"""`headstart inspect`: what a file is, and what made it."""
+"""`headstart inspect`: describe a file."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from headstart.console import Json, command, fail, print_json, say, short_path
+from headstart import options
+from headstart.console import command, fail, print_json, say, short_path
 
 
 @command
 def run(
-    file: Annotated[str, typer.Argument(help="A backbone, an embedding store or a classifier.")], json: Json = False
+    file: Annotated[str, typer.Argument(help="A backbone, an embedding store or a classifier.")],
+    json: options.Json = False,
 ) -> None:
-    """Tell what a backbone, store or classifier is and what made it."""
+    """Describe a backbone, store or classifier and how it was made."""
     place = Path(file)
     if "://" not in file and not place.exists():
         fail(f"{file}: no such file")
