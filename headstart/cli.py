@@ -1,4 +1,4 @@
-"""The `headstart` command: one file a command in `headstart.commands`; each parses, makes one call and prints."""
+"""The `headstart` command. Each file of `headstart.commands` is one command: it parses, makes one call and prints."""
 
 import io
 import sys
@@ -19,8 +19,8 @@ for module in (export, embed, merge, tune, train, evaluate, score, inspect, demo
     app.command(module.__name__.rpartition(".")[2])(module.run)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(is_wanted: bool) -> None:
+    if is_wanted:
         from importlib.metadata import version
 
         typer.echo(f"headstart {version('headstart')}")
@@ -37,7 +37,7 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; a name that a terminal cannot show is shown with escapes."""
+    """Run the command line; characters that the terminal cannot show are printed as escapes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

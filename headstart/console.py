@@ -1,4 +1,4 @@
-"""What every command shares: errors and interrupts as exit codes, progress, and output for people or machines."""
+"""Shared by all commands: exit codes for errors and interrupts, progress, and output for people or programs."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec
 
 import typer
 from rich.console import Console
@@ -23,58 +23,30 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 DONE, ERROR, TOO_MANY_FAILURES, INTERRUPTED, TERMINATED = 0, 1, 3, 130, 143
-SECONDS_A_LINE = 10.0
+SECONDS_PER_LINE = 10.0
 
-# Markup and emoji codes are off: a file may be called "[bold].jpg" or ":cat:.jpg".
+# Markup and emoji codes are off because a file may be called "[bold].jpg" or ":cat:.jpg".
 out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-MaxFailures = Annotated[
-    int | None, typer.Option(min=0, help="Exit with code 3 if more images fail than this.", show_default="any number")
-]
-Provider = Annotated[str, typer.Option(help="Where the model runs: auto, cpu, cuda, ... There is no silent fallback.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Threads.", show_default="one a core")]
-Isolate = Annotated[
-    bool,
-    typer.Option(
-        "--isolate/--no-isolate",
-        help="Decode in processes of their own, so that an image which crashes its decoder costs that image alone.",
-    ),
-]
-BatchSize = Annotated[
-    int | None,
-    typer.Option(min=1, help="Images that go through the model together.", show_default="what suits the provider"),
-]
-
-EngineName = Annotated[
-    str, typer.Option(help="local: the threads of this process; ray: the nodes of a Ray cluster (extra `ray`).")
-]
-Address = Annotated[
-    str | None,
-    typer.Option(help="Of a running Ray cluster (auto, ray://host:10001).", show_default="one on this machine"),
-]
-Gpus = Annotated[float, typer.Option("--gpus-per-worker", min=0, help="GPUs of each of Ray's workers.")]
-
 
 class _StoppedError(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM came.
+    """Ctrl-C or SIGTERM arrived.
 
-    A class of its own, because an interpreter in which a ``KeyboardInterrupt`` itself has once left a piece of code
-    given as text (libraries run such code while they are imported) dies of the signal in the end, whoever caught it
-    and whatever code was to be returned.
+    This is a class of its own because an interpreter in which a plain ``KeyboardInterrupt`` once left code run from a
+    string (libraries run such code during imports) dies of the signal at exit, whatever exit code was requested.
     """
 
-    came: "_StoppedError | None" = None
-    """Also where a library made an error of its own of it."""
+    latest: "_StoppedError | None" = None
+    """Also set if a library replaces this error with one of its own."""
 
     def __init__(self, number: int) -> None:
         self.code = 128 + number
-        self.what = "interrupted" if self.code == INTERRUPTED else "terminated"
+        self.event = "interrupted" if self.code == INTERRUPTED else "terminated"
 
 
 def command(function: Callable[P, None]) -> Callable[P, None]:
-    """Turn foreseeable faults of a command into one line on stderr and an exit code."""
+    """Turn expected errors and interrupts of a command into one line on stderr and an exit code."""
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -85,8 +57,8 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         try:
             function(*args, **kwargs)
         except BaseException as error:
-            if stopped := _StoppedError.came:
-                fail(f"{stopped.what}; {_what_is_kept(function)}", stopped.code)
+            if stopped := _StoppedError.latest:
+                fail(f"{stopped.event}; {_advice(function)}", stopped.code)
             if isinstance(error, HeadstartError):
                 fail(str(error))
             raise
@@ -94,28 +66,28 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
-def _what_is_kept(function: Callable[..., None]) -> str:
+def _advice(function: Callable[..., None]) -> str:
     command = function.__module__.rpartition(".")[2]
     if command in ("embed", "score", "tune"):
-        return "what is finished is kept: run the same command again to go on"
+        return "finished work is kept: run the same command again to continue"
     if command == "demo":
-        return "run the same command to begin again"
+        return "run the same command again to start over"
     return "nothing was written: run the same command again"
 
 
 def fail(message: str, code: int = ERROR) -> NoReturn:
-    """Print one line on stderr and leave."""
+    """Print one line on stderr and exit."""
     err.print(Text.assemble(("error:", "bold red"), " ", _valid(" ".join(message.split()))))
     raise typer.Exit(code)
 
 
 def warn(message: str) -> None:
-    """Print one line on stderr that the user should act on."""
+    """Print a warning on stderr."""
     err.print(Text.assemble(("warning:", "bold yellow"), " ", _valid(message)))
 
 
 def note(message: str) -> None:
-    """Print one line on stderr that tells how far a long work is."""
+    """Print one line of progress on stderr."""
     err.print(_valid(message))
 
 
@@ -125,38 +97,38 @@ def say(message: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print a dataclass or dict as one JSON object."""
+    """Print a dataclass or dict as one JSON object on stdout."""
     plain = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
     sys.stdout.write(json.dumps(_without_nan(plain), default=_to_json, allow_nan=False) + "\n")
 
 
 def check_failures(failed: int, limit: int | None) -> None:
-    """Leave with code 3 where more images failed than the user accepts."""
+    """Exit with code 3 if more images failed than the user accepts."""
     if limit is not None and failed > limit:
-        fail(f"images that failed: {failed}, more than --max-failures {limit}", TOO_MANY_FAILURES)
+        fail(f"too many images failed: {failed}, and --max-failures allows {limit}", TOO_MANY_FAILURES)
 
 
 def short_path(path: str) -> str:
-    """Give a path as valid Unicode on one line."""
+    """Return a path as valid Unicode on one line."""
     return path.encode("utf-8", "backslashreplace").decode().replace("\n", "\\n")
 
 
 @contextmanager
 def progress(what: str) -> Iterator["ProgressCallback"]:
-    """Show how far a run is, on stderr: a bar with rate and time left on a terminal, else a line now and then."""
-    with _bar(what) if err.is_terminal else _lines(what) as listener:
-        yield listener
+    """Show progress on stderr: a bar on a terminal, otherwise a line every few seconds."""
+    with _bar(what) if err.is_terminal else _lines(what) as callback:
+        yield callback
 
 
 @contextmanager
 def working() -> Iterator["ProgressCallback"]:
-    """Show on a terminal which stage a call is in, where nobody can say how much of it is left."""
+    """Show the current stage on a terminal, for calls whose length is unknown."""
     with err.status("reading") as status:
         yield lambda state: status.update(state.stage)
 
 
 class _Pace:
-    """Images a second since the first report; what an earlier run had done does not count."""
+    """Images per second since the first report; the work of an earlier run does not count."""
 
     def __init__(self) -> None:
         self._first: tuple[float, int] | None = None
@@ -186,22 +158,22 @@ def _bar(what: str) -> Iterator["ProgressCallback"]:
         task = bar.add_task(what, total=None, rate="", failures="")
         pace = _Pace()
 
-        def listener(state: "Progress") -> None:
+        def callback(state: "Progress") -> None:
             rate = f"{pace.rate(state):,.0f} images/s"
             failures = f"{state.failed} failed" if state.failed else ""
             bar.update(task, completed=state.done, total=state.total, rate=rate, failures=failures)
 
-        yield listener
+        yield callback
 
 
 @contextmanager
 def _lines(what: str) -> Iterator["ProgressCallback"]:
     pace, last = _Pace(), time.monotonic()
 
-    def listener(state: "Progress") -> None:
+    def callback(state: "Progress") -> None:
         nonlocal last
         rate, now = pace.rate(state), time.monotonic()
-        if now - last < SECONDS_A_LINE:
+        if now - last < SECONDS_PER_LINE:
             return
         last = now
         left = ((state.total or state.done) - state.done) / rate
@@ -209,22 +181,22 @@ def _lines(what: str) -> Iterator["ProgressCallback"]:
             f"{what}: {state.done}/{state.total}, {rate:,.0f} images/s, {left:,.0f} s left, {state.failed} failed"
         )
 
-    yield listener
+    yield callback
 
 
 def _stop(number: int, _frame: object) -> None:
-    _StoppedError.came = _StoppedError(number)
-    raise _StoppedError.came
+    _StoppedError.latest = _StoppedError(number)
+    raise _StoppedError.latest
 
 
 def _valid(text: str) -> str:
-    """Give valid Unicode without what would command a terminal: a file may be called by an escape sequence."""
+    """Return valid Unicode without control characters: a file name may contain escape sequences for the terminal."""
     plain = text.encode("utf-8", "backslashreplace").decode()
     return "".join(f"\\x{ord(c):02x}" if unicodedata.category(c) == "Cc" and c not in "\n\t" else c for c in plain)
 
 
 def _without_nan(value: Any) -> Any:
-    """Give null for what is not a number, which JSON cannot say."""
+    """Replace NaN, which JSON lacks, by null."""
     if isinstance(value, dict):
         return {name: _without_nan(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

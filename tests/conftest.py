@@ -19,11 +19,11 @@ from typing import Any
 # Small matrices gain nothing from a second thread, and on a busy machine threads that wait for one another lose much.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-# A shell that does not wait for `make test &` starts it with Ctrl-C ignored, which every process of a test would inherit.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-
 import numpy as np
 import pytest
+
+# The shell starts `make test &` with Ctrl-C ignored, which every process of a test would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 LONGEST = (

@@ -7,24 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headstart.console import (
-    Address,
-    BatchSize,
-    EngineName,
-    Gpus,
-    Isolate,
-    Json,
-    MaxFailures,
-    Provider,
-    Workers,
-    check_failures,
-    command,
-    print_json,
-    progress,
-    say,
-    short_path,
-    warn,
-)
+from headstart import options
+from headstart.console import check_failures, command, print_json, progress, say, short_path, warn
 
 if TYPE_CHECKING:
     from headstart.extract import RunSummary, Store
@@ -36,31 +20,38 @@ SHOWN_FAILURES = 10
 def run(
     images: Annotated[
         str,
-        typer.Argument(help="A folder or URL (s3://...) of images, .tar or .parquet; or a manifest (.csv, .jsonl)."),
+        typer.Argument(
+            help="A folder, URL (s3://...), archive (.tar), table (.parquet) or manifest (.csv, .jsonl) of images."
+        ),
     ],
-    model: Annotated[str, typer.Option(help="The backbone (.onnx), or a store that carries it.")] = "backbone.onnx",
+    model: Annotated[
+        str, typer.Option(help="A backbone (.onnx) from `headstart export`, or a store that carries one.")
+    ] = "backbone.onnx",
     output: Annotated[
-        str, typer.Option("-o", "--output", help="NAME.h5 for one file, NAME.emb for a folder of shards; or a URL.")
+        str,
+        typer.Option(
+            "-o",
+            "--output",
+            help="The store to write: NAME.h5 (one file) or NAME.emb (a folder of shards), local or at a URL.",
+        ),
     ] = "photos.h5",
-    dtype: Annotated[str, typer.Option(help="float16 or float32.")] = "float16",
-    shard: Annotated[
-        str | None, typer.Option(help="As 3/16: the third of sixteen runs that divide the images up; then merge.")
-    ] = None,
-    provider: Provider = "auto",
-    workers: Workers = None,
-    batch_size: BatchSize = None,
-    isolate: Isolate = os.name == "posix",
-    engine: EngineName = "local",
-    address: Address = None,
-    gpus_per_worker: Gpus = 0,
-    max_failures: MaxFailures = None,
-    json: Json = False,
-    views: Annotated[int | None, typer.Option(hidden=True)] = None,  # says where the option went
+    dtype: Annotated[str, typer.Option(help="Store embeddings as float16 or float32.")] = "float16",
+    shard: options.Shard = None,
+    provider: options.Provider = "auto",
+    workers: options.Workers = None,
+    batch_size: options.BatchSize = None,
+    isolate: options.Isolate = os.name == "posix",
+    engine: options.EngineName = "local",
+    address: options.Address = None,
+    gpus_per_worker: options.Gpus = 0,
+    max_failures: options.MaxFailures = None,
+    json: options.Json = False,
+    views: Annotated[int | None, typer.Option(hidden=True)] = None,  # names the option's new home
 ) -> None:
-    """Embed images and keep the embeddings; what has not changed is not computed again."""
+    """Compute an embedding per image and store it. Images that have not changed are not computed again."""
     from headstart.extract import EngineOptions, Share, embed
 
-    with progress("embedding") as listener:
+    with progress("embedding") as callback:
         store, summary = embed(
             images,
             model,
@@ -69,7 +60,7 @@ def run(
             views=views,
             share=Share.parse(shard) if shard else None,
             options=EngineOptions(provider, workers, batch_size, isolate, engine, address, gpus_per_worker),
-            progress=listener,
+            progress=callback,
         )
     if json:
         print_json({**vars(summary), "output": output, "failures": store.failures, "classes": store.classes})
@@ -80,18 +71,18 @@ def run(
 
 
 def show(store: "Store", summary: "RunSummary", output: Path | str) -> None:
-    """Print what a run of `embed` did."""
+    """Print the summary of a run."""
     for reason in summary.passed_over:
-        warn(f"passed over: {reason}")
+        warn(f"provider skipped: {reason}")
     rate = f" ({summary.computed / summary.seconds:,.0f} images/s)" if summary.computed else ""
     say(
         f"{output}: {summary.embedded} embedded, {summary.failed} failed, of {summary.inputs} images; "
         f"{summary.computed} computed{rate}, {summary.reused} reused, {summary.removed} removed; {summary.provider}"
     )
     if summary.computed:
-        whole = sum(summary.stages.values())
-        shares = ", ".join(f"{stage} {seconds / whole:.0%}" for stage, seconds in summary.stages.items())
-        say(f"  time went to: {shares}")
+        total = sum(summary.stages.values())
+        shares = ", ".join(f"{stage} {seconds / total:.0%}" for stage, seconds in summary.stages.items())
+        say(f"  time: {shares}")
     for path, reason in list(store.failures.items())[:SHOWN_FAILURES]:
         say(f"  failed: {short_path(path)}: {reason}")
     if summary.failed > SHOWN_FAILURES:
@@ -107,4 +98,4 @@ def _say_next(store: "Store", output: str) -> None:
     elif store.classes:
         say(f"next: headstart train {name} -o classifier.onnx")
     else:
-        say(f"no labels (images lie in no class folders); next: headstart score {name} --classifier FILE.onnx")
+        say(f"no labels: the images are not in class folders. next: headstart score {name} --classifier FILE.onnx")

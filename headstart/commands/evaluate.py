@@ -1,10 +1,11 @@
-"""`headstart evaluate`: measure a classifier on a store's labels, for people and as a gate in CI."""
+"""`headstart evaluate`: measure a classifier on labelled embeddings."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headstart.console import Json, command, fail, print_json, say
+from headstart import options
+from headstart.console import command, fail, print_json, say
 from headstart.results import show_evaluation
 
 if TYPE_CHECKING:
@@ -13,16 +14,18 @@ if TYPE_CHECKING:
 
 @command
 def run(
-    store: Annotated[str, typer.Argument(help="A store with labels, made by `headstart embed`.")],
-    classifier: Annotated[str, typer.Option(help="The file to judge, made by `headstart train`.")],
-    against: Annotated[str | None, typer.Option(help="Another classifier, to compare with.")] = None,
-    split: Annotated[str | None, typer.Option(help="Only this split: train, val or test.")] = None,
-    require_accuracy: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Exit with code 1 below this accuracy.")
+    store: Annotated[str, typer.Argument(help="A labelled store from `headstart embed`.")],
+    classifier: Annotated[str, typer.Option(help="A classifier from `headstart train`.")],
+    against: Annotated[
+        str | None, typer.Option(help="Compare with this classifier on the same images, with a paired test.")
     ] = None,
-    json: Json = False,
+    split: Annotated[str | None, typer.Option(help="Use only this split: train, val or test.")] = None,
+    require_accuracy: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Exit with code 1 if accuracy is lower.")
+    ] = None,
+    json: options.Json = False,
 ) -> None:
-    """Evaluate a classifier on stored embeddings with labels."""
+    """Measure a classifier on the labelled images of a store."""
     from headstart.classify import compare_classifiers, evaluate
 
     evaluation = evaluate(store, classifier, split=split)
@@ -39,7 +42,7 @@ def run(
 
 
 def show_comparison(comparison: "Comparison", against: str | None) -> None:
-    """Print how a classifier compares with another one."""
+    """Print the comparison of two classifiers."""
     low, high = comparison.accuracy_interval
     loss_low, loss_high = comparison.log_loss_interval
     say(f"against {against}: accuracy {comparison.accuracy_old:.4f}, {comparison.verdict}")

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headstart.console import Json, command, fail, note, print_json, say, warn
+from headstart import options
+from headstart.console import command, fail, note, print_json, say, warn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,37 +25,39 @@ def run(
     ] = "mobilenet_v2",
     weights: Annotated[
         str,
-        typer.Option(help="imagenet, random, a Keras file (.h5), or for --views and int8 a backbone (.onnx)."),
+        typer.Option(help="imagenet, random, a Keras weights file (.h5), or a backbone (.onnx) for --views or int8."),
     ] = "imagenet",
-    output: Annotated[str, typer.Option("-o", "--output", help="The file to write.")] = "backbone.onnx",
-    image_size: Annotated[int | None, typer.Option(min=32, show_default="the backbone's own")] = None,
-    width: Annotated[float, typer.Option(help="Width multiplier of the MobileNets.")] = 1.0,
-    fit: Annotated[str, typer.Option(help="How images reach that size: squash, or crop the centre.")] = "squash",
+    output: Annotated[str, typer.Option("-o", "--output", help="The backbone to write.")] = "backbone.onnx",
+    image_size: Annotated[
+        int | None, typer.Option(min=32, help="Side of the input in pixels.", show_default="the backbone's own")
+    ] = None,
+    width: Annotated[float, typer.Option(help="Width multiplier of MobileNets.")] = 1.0,
+    fit: Annotated[str, typer.Option(help="How to fit images to that size: squash, or crop the centre.")] = "squash",
     features: Annotated[
-        str, typer.Option(help="top: the last layer's, or all-blocks: every block's too (better heads, longer rows).")
+        str, typer.Option(help="top: the last layer. all-blocks: every block (more accurate, longer embeddings).")
     ] = "top",
     cut: Annotated[
         str | None,
         typer.Option(
-            help="A block (block_12) behind which the network is to be tuned; auto tries a few on --sample.",
+            help="Last frozen block for `headstart tune`, for example block_12; auto tries several on --sample.",
             show_default="not cut",
         ),
     ] = None,
-    sample: Annotated[str | None, typer.Option(help="For --cut auto: a folder or manifest of labelled images.")] = None,
+    sample: Annotated[str | None, typer.Option(help="Labelled images for --cut auto: a folder or manifest.")] = None,
     views: Annotated[
         int,
         typer.Option(
             help="Augmented views per image: 1, 2 (adds a flip) or 4 (adds a zoom). More are slower, but more accurate."
         ),
     ] = 1,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="For --weights random.")] = 0,
-    precision: Annotated[str, typer.Option(help="fp32, or int8: faster on CPUs, needs --calibrate.")] = "fp32",
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Random seed for --weights random.")] = 0,
+    precision: Annotated[str, typer.Option(help="fp32, or int8 (faster on CPUs; needs --calibrate).")] = "fp32",
     calibrate: Annotated[
-        str | None, typer.Option(help="For int8: a folder or manifest of images like those to come; some hundreds do.")
+        str | None, typer.Option(help="Typical images for int8, a few hundred: a folder or manifest.")
     ] = None,
-    json: Json = False,
+    json: options.Json = False,
 ) -> None:
-    """Export a frozen backbone to ONNX, once (needs the extra `export`: TensorFlow)."""
+    """Export a pretrained backbone to ONNX (needs the extra `export`: TensorFlow)."""
     from headstart.export import export_backbone
 
     if (precision, calibrate is None) not in (("fp32", True), ("int8", False)):
@@ -86,25 +89,26 @@ def run(
 
 
 def _show(made: "ExportSummary", trials: "list[Trial]") -> None:
-    said = made.metadata
+    metadata = made.metadata
     for trial in trials:
         say(
             f"cut after {trial.block}: on {trial.images[1]} held-out images log loss {trial.log_loss:.4f}, accuracy "
             f"{trial.accuracy:.4f} (frozen {trial.frozen[0]:.4f}, {trial.frozen[1]:.4f}); "
-            f"{1000 * trial.seconds:.0f} ms an image and epoch, {trial.bytes / 1000:.0f} KB an image and view"
-            f"{', taken' * (trial.block == said['cut']['block'])}"
+            f"{1000 * trial.seconds:.0f} ms per image and epoch, {trial.bytes / 1000:.0f} KB per image and view"
+            f"{'; chosen' * (trial.block == metadata['cut']['block'])}"
         )
-    dim, size = said["dim"], said["image_size"]
-    say(f"{made.path}: {said['backbone']}, {size[0]} x {size[1]} pixels -> {dim} numbers, {made.bytes / 1e6:.1f} MB")
+    dim, size = metadata["dim"], metadata["image_size"]
+    shape = f"{size[0]} x {size[1]} pixels -> {dim} features"
+    say(f"{made.path}: {metadata['backbone']}, {shape}, {made.bytes / 1e6:.1f} MB")
     say(f"largest difference from Keras: {made.max_difference:.1e}")
-    if "quantization" in said:
-        cosine = said["quantization"]
+    if "quantization" in metadata:
+        cosine = metadata["quantization"]
         say(
-            f"int8 against fp32 on {cosine['images']} held-back images: cosine mean {cosine['cosine_mean']}, "
-            f"5th percentile {cosine['cosine_p5']}, least {cosine['cosine_min']}"
+            f"cosine of int8 to fp32 on {cosine['images']} held-out images: mean {cosine['cosine_mean']}, "
+            f"5th percentile {cosine['cosine_p5']}, minimum {cosine['cosine_min']}"
         )
-    if not said["weights"]["trained"]:
-        warn("these weights are untrained: use them only as a baseline")
+    if not metadata["weights"]["trained"]:
+        warn("the weights are untrained: use this backbone only as a baseline")
     say(f"next: headstart embed IMAGES --model {quote(str(made.path))} -o photos.h5")
 
 
@@ -132,7 +136,7 @@ def _pixels(
     from headstart.extract.sample import decode_sample
     from headstart.files.resize import ResizeRule
 
-    if weights.endswith(".onnx"):  # which says itself how large its images are
+    if weights.endswith(".onnx"):  # its metadata holds the image size
         from headstart.extract import read_model
 
         return decode_sample(images, read_model(weights).rule, CALIBRATION_IMAGES)

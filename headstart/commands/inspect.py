@@ -1,4 +1,4 @@
-"""`headstart inspect`: what a file contains and how it was made."""
+"""`headstart inspect`: describe a file."""
 
 from collections import Counter
 from pathlib import Path
@@ -6,14 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
-from headstart.console import Json, command, fail, print_json, say, short_path
+from headstart import options
+from headstart.console import command, fail, print_json, say, short_path
 
 
 @command
 def run(
-    file: Annotated[str, typer.Argument(help="A backbone, an embedding store or a classifier.")], json: Json = False
+    file: Annotated[str, typer.Argument(help="A backbone, an embedding store or a classifier.")],
+    json: options.Json = False,
 ) -> None:
-    """Show what a backbone, store or classifier contains and how it was made."""
+    """Describe a backbone, store or classifier and how it was made."""
     path = Path(file)
     if "://" not in file and not path.exists():
         fail(f"{file}: no such file")

@@ -1,19 +1,20 @@
-"""`headstart merge`: the stores of several runs -> one store."""
+"""`headstart merge`: stores of several runs -> one store."""
 
 from typing import Annotated
 
 import typer
 
-from headstart.console import Json, command, print_json, say
+from headstart import options
+from headstart.console import command, print_json, say
 
 
 @command
 def run(
-    stores: Annotated[list[str], typer.Argument(help="Stores of one folder of images, as `embed --shard` makes.")],
-    output: Annotated[str, typer.Option("-o", "--output", help="The store to write, NAME.h5, here or at a URL.")],
-    json: Json = False,
+    stores: Annotated[list[str], typer.Argument(help="Stores of one image folder, made by `headstart embed --shard`.")],
+    output: Annotated[str, typer.Option("-o", "--output", help="The store to write: NAME.h5, local or at a URL.")],
+    json: options.Json = False,
 ) -> None:
-    """Join stores that several runs made of one folder into a single file."""
+    """Join the stores of several `embed --shard` runs into one file."""
     from headstart.extract import merge
 
     store = merge(stores, output)

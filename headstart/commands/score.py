@@ -5,52 +5,37 @@ from typing import Annotated
 
 import typer
 
-from headstart.console import (
-    Address,
-    BatchSize,
-    EngineName,
-    Gpus,
-    Isolate,
-    Json,
-    MaxFailures,
-    Provider,
-    Workers,
-    check_failures,
-    command,
-    print_json,
-    progress,
-    say,
-    short_path,
-    warn,
-)
+from headstart import options
+from headstart.console import check_failures, command, print_json, progress, say, short_path, warn
 
 
 @command
 def run(
     images: Annotated[str, typer.Argument(help="A folder, URL or manifest of images, or an embedding store.")],
-    classifier: Annotated[str, typer.Option(help="The classifier, made by `headstart train`.")],
+    classifier: Annotated[str, typer.Option(help="A classifier from `headstart train`.")],
     output: Annotated[
-        str, typer.Option("-o", "--output", help="NAME.csv, NAME.jsonl or NAME.parquet, here or at a URL.")
+        str,
+        typer.Option(
+            "-o", "--output", help="The predictions to write: NAME.csv, NAME.jsonl or NAME.parquet, local or at a URL."
+        ),
     ] = "predictions.csv",
-    top: Annotated[int, typer.Option(min=1, help="How many of the likeliest classes to write.")] = 3,
-    shard: Annotated[
-        str | None, typer.Option(help="As 3/16: the third of sixteen runs that divide the images up, a table each.")
-    ] = None,
-    provider: Provider = "auto",
-    workers: Workers = None,
-    batch_size: BatchSize = None,
-    isolate: Isolate = os.name == "posix",
-    engine: EngineName = "local",
-    address: Address = None,
-    gpus_per_worker: Gpus = 0,
-    max_failures: MaxFailures = None,
-    json: Json = False,
+    top: Annotated[int, typer.Option(min=1, help="Number of most probable classes to write per image.")] = 3,
+    shard: options.Shard = None,
+    provider: options.Provider = "auto",
+    workers: options.Workers = None,
+    batch_size: options.BatchSize = None,
+    isolate: options.Isolate = os.name == "posix",
+    engine: options.EngineName = "local",
+    address: options.Address = None,
+    gpus_per_worker: options.Gpus = 0,
+    max_failures: options.MaxFailures = None,
+    json: options.Json = False,
 ) -> None:
-    """Score every image of a folder (or store) into a table of predictions."""
+    """Classify the images of a folder or store, and write predictions."""
     from headstart.classify import score
     from headstart.extract import EngineOptions, Share
 
-    with progress("scoring") as listener:
+    with progress("scoring") as callback:
         summary = score(
             images,
             classifier,
@@ -58,21 +43,21 @@ def run(
             top=top,
             share=Share.parse(shard) if shard else None,
             options=EngineOptions(provider, workers, batch_size, isolate, engine, address, gpus_per_worker),
-            progress=listener,
+            progress=callback,
         )
     if json:
         print_json(summary)
     else:
         for reason in summary.passed_over:
-            warn(f"passed over: {reason}")
+            warn(f"provider skipped: {reason}")
         say(
             f"{summary.output}: {summary.scored} scored, {summary.failed} failed, of {summary.inputs} images; "
             f"{summary.provider or 'from stored embeddings'}, {summary.seconds:.1f} s"
         )
         say("  " + ", ".join(f"{short_path(name)} {count}" for name, count in summary.counts.items()))
         if summary.unknown is not None:
-            say(f"  {summary.unknown} of them marked unknown: probably none of these classes")
+            say(f"  {summary.unknown} flagged unknown: probably none of these classes")
         if summary.labelled:
             share = summary.agreeing / summary.labelled
-            say(f"  {summary.agreeing} of {summary.labelled} ({share:.1%}) agree with the label they had already")
+            say(f"  {summary.agreeing} of {summary.labelled} ({share:.1%}) agree with their label")
     check_failures(summary.failed, max_failures)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from headstart.console import Json, command, fail, out, print_json, say, short_path, warn, working
+from headstart import options
+from headstart.console import command, fail, out, print_json, say, short_path, warn, working
 from headstart.results import SHOWN_MISTAKES, show_evaluation
 
 if TYPE_CHECKING:
@@ -17,49 +18,53 @@ if TYPE_CHECKING:
 
 @command
 def run(
-    store: Annotated[str, typer.Argument(help="The embedding store, made by `headstart embed`.")],
-    head: Annotated[str, typer.Option(help="logreg, mlp, or auto: whichever does better.")] = "logreg",
-    output: Annotated[str, typer.Option("-o", "--output", help="The file to write.")] = "classifier.onnx",
+    store: Annotated[str, typer.Argument(help="A labelled store from `headstart embed`.")],
+    head: Annotated[str, typer.Option(help="Kind of head: logreg, mlp, or auto for the better of the two.")] = "logreg",
+    output: Annotated[str, typer.Option("-o", "--output", help="The classifier to write.")] = "classifier.onnx",
     c: Annotated[
         float | None,
-        typer.Option("--C", help="logreg: the larger, the weaker the penalty.", show_default="searched for"),
+        typer.Option("--C", help="logreg: inverse strength of the penalty.", show_default="found by cross-validation"),
     ] = None,
-    hidden: Annotated[str, typer.Option(help="mlp: units of the hidden layers, as in 1024,1024,512.")] = "256",
-    class_weight: Annotated[str, typer.Option(help="none, or balanced.")] = "none",
-    holdout: Annotated[float, typer.Option(help="Share to judge on, where the images have no val or test split.")] = (
-        0.2
-    ),
+    hidden: Annotated[str, typer.Option(help="mlp: units per hidden layer, for example 1024,1024,512.")] = "256",
+    class_weight: Annotated[
+        str, typer.Option(help="none, or balanced to give every class the same total weight.")
+    ] = "none",
+    holdout: Annotated[
+        float, typer.Option(help="Share of images held out for evaluation, if the store has no val or test split.")
+    ] = 0.2,
     false_alarms: Annotated[
-        float, typer.Option(help="Share of known images that may be marked unknown; 0: mark none.")
+        float, typer.Option(help="Accepted share of known images flagged `unknown`; 0 turns the flag off.")
     ] = 0.05,
     compare: Annotated[
         list[str] | None,
-        typer.Option(help="A store of the same images by another backbone, to compare with; may be given repeatedly."),
+        typer.Option(help="Compare with a store of the same images by another backbone. Can be repeated."),
     ] = None,
     untrained: Annotated[
-        str | None, typer.Option(help="A store of the same images by an untrained backbone, to compare with.")
+        str | None, typer.Option(help="Compare with a store of the same images by an untrained backbone.")
     ] = None,
-    suspects: Annotated[bool, typer.Option(help="List likely label mistakes (needs the extra `report`).")] = False,
-    report: Annotated[str | None, typer.Option(help="Write a report: NAME.html (needs the extra `report`).")] = None,
+    suspects: Annotated[bool, typer.Option(help="List probable label errors (needs the extra `report`).")] = False,
+    report: Annotated[str | None, typer.Option(help="Write a report to NAME.html (needs the extra `report`).")] = None,
     memory_gb: Annotated[
         float | None,
         typer.Option(
-            min=0, help="Memory for embeddings; more of them are streamed.", show_default="half of what is there"
+            min=0,
+            help="Memory for embeddings; a larger store is read in passes.",
+            show_default="half of the machine's",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the hold-out and of the head.")] = 0,
-    json: Json = False,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed for the hold-out split and the head.")] = 0,
+    json: options.Json = False,
 ) -> None:
-    """Train a head on stored embeddings and write a classifier: one ONNX file, image to probabilities."""
+    """Train a head on stored embeddings and write a classifier: one ONNX file from image to probabilities."""
     from headstart.classify import HeadOptions, train
 
-    options = HeadOptions(c, _units(hidden), class_weight, seed)
-    with working() as listener:
+    head_options = HeadOptions(c, _units(hidden), class_weight, seed)
+    with working() as callback:
         result = train(
             store,
             output,
             head=head,
-            options=options,
+            options=head_options,
             holdout=holdout,
             false_alarms=false_alarms,
             compare=compare or (),
@@ -67,7 +72,7 @@ def run(
             suspects=suspects,
             report=report,
             memory=None if memory_gb is None else memory_gb * 1e9,
-            progress=listener,
+            progress=callback,
         )
     if json:
         print_json(_summary(result))

@@ -1,11 +1,12 @@
-"""`headstart tune`: store of tensors -> backbone with a tuned tail."""
+"""`headstart tune`: store of tensors -> tuned backbone."""
 
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headstart.console import Json, command, note, print_json, say, warn
+from headstart import options
+from headstart.console import command, note, print_json, say, warn
 
 if TYPE_CHECKING:
     from headstart.files.progress import Progress
@@ -13,21 +14,27 @@ if TYPE_CHECKING:
 
 @command
 def run(
-    tensors: Annotated[str, typer.Argument(help="A store made with a backbone of `headstart export --cut`.")],
+    tensors: Annotated[
+        str, typer.Argument(help="A store of tensors, made with a backbone from `headstart export --cut`.")
+    ],
     output: Annotated[str, typer.Option("-o", "--output", help="The backbone to write.")] = "tuned.onnx",
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the images, at most.")] = 10,
-    learning_rate: Annotated[float, typer.Option(help="Of AdamW, at its highest.")] = 2e-4,
-    weight_decay: Annotated[float, typer.Option(min=0)] = 0.05,
-    label_smoothing: Annotated[float, typer.Option(min=0, max=0.9)] = 0.1,
-    mixup: Annotated[float, typer.Option(min=0, help="0: images are not mixed.")] = 0.4,
-    batch_size: Annotated[int, typer.Option(min=1)] = 32,
-    patience: Annotated[int, typer.Option(min=1, help="Epochs that do not help before it ends.")] = 4,
-    class_weight: Annotated[str, typer.Option(help="none, or balanced: small classes count like large.")] = "none",
-    holdout: Annotated[float, typer.Option(help="Share of images that are left for `train` to judge on.")] = 0.2,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
-    json: Json = False,
+    epochs: Annotated[int, typer.Option(min=1, help="Maximum passes over the images.")] = 10,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate of AdamW.")] = 2e-4,
+    weight_decay: Annotated[float, typer.Option(min=0, help="Weight decay of AdamW.")] = 0.05,
+    label_smoothing: Annotated[float, typer.Option(min=0, max=0.9, help="Label smoothing; 0 turns it off.")] = 0.1,
+    mixup: Annotated[float, typer.Option(min=0, help="Alpha of mixup; 0 turns it off.")] = 0.4,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per step.")] = 32,
+    patience: Annotated[int, typer.Option(min=1, help="Stop after this many epochs without improvement.")] = 4,
+    class_weight: Annotated[
+        str, typer.Option(help="none, or balanced to give every class the same total weight.")
+    ] = "none",
+    holdout: Annotated[
+        float, typer.Option(help="Share of images held out for `headstart train` to evaluate on.")
+    ] = 0.2,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Random seed for the hold-out and the training.")] = 0,
+    json: options.Json = False,
 ) -> None:
-    """Train the last blocks of a network on what its frozen ones gave (needs the extra `export`: TensorFlow)."""
+    """Fine-tune the last blocks of a network on stored tensors (needs the extra `export`: TensorFlow)."""
     from headstart.tune import Recipe, tune_backbone
 
     recipe = Recipe(
@@ -39,12 +46,12 @@ def run(
         print_json(made)
         return
     say(
-        f"{made.path}: tuned behind {made.block} on {made.images} images in {made.seconds:.0f} s; "
-        f"epoch {made.best.number} of {len(made.history)} kept"
+        f"{made.path}: layers after {made.block} tuned on {made.images} images in {made.seconds:.0f} s; "
+        f"kept epoch {made.best.number} of {len(made.history)}"
     )
     say(
         f"on {made.held_out} held-out images: log loss {made.best.log_loss:.4f}, accuracy {made.best.accuracy:.4f} "
-        f"(before: {made.frozen[0]:.4f}, {made.frozen[1]:.4f})"
+        f"(before tuning: {made.frozen[0]:.4f}, {made.frozen[1]:.4f})"
     )
     for warning in made.warnings:
         warn(warning)

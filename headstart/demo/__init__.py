@@ -1,1 +1,1 @@
-"""The demo's pictures, drawn so that it needs no data and no network."""
+"""Pictures for the demo, drawn so that it needs no data and no network."""

@@ -175,7 +175,7 @@ def test_no_false_alarms_no_unknown(cli):
     assert found["unknown"] is None
     assert strict(cli("score {photos} --classifier c.onnx -o p.csv --json").stdout)["unknown"] is None
     assert "unknown" not in cli("score {photos} --classifier c.onnx -o p.csv").stdout
-    assert "of them marked unknown: probably none of these classes" in cli(SCORE).stdout
+    assert " flagged unknown: probably none of these classes" in cli(SCORE).stdout
 
 
 def test_two_images_a_class_are_enough_even_for_json(cli, draw_photos, tmp_path):
@@ -361,8 +361,8 @@ def test_inspect_tells_what_a_file_is(cli, line, expected):
         ("export --weights gone.h5 -o x.onnx", "gone.h5", "no such weight file"),
         ("export --weights random -o gone/x.onnx", "gone/x.onnx", ""),
         ("inspect {truncated_classifier}", "cut.onnx", "export it again"),
-        ("demo --images gone -o x", "gone", "one folder of photos for each of at least 2 classes"),
-        ("demo --images {single} -o x", "single", "one folder of photos for each of at least 2 classes"),
+        ("demo --images gone -o x", "gone", "one folder of photos per class, and at least 2 classes"),
+        ("demo --images {single} -o x", "single", "one folder of photos per class, and at least 2 classes"),
         ("demo --weights gone.h5 -o x", "gone.h5", "no such weights file"),
     ],
 )
@@ -404,11 +404,11 @@ def test_a_store_that_another_run_writes_is_busy(cli, tmp_path):
     assert visible(tmp_path) == []
 
 
-def test_a_demo_leaves_a_folder_alone_that_it_did_not_make(cli, tmp_path):
+def test_a_demo_does_not_touch_a_folder_of_other_files(cli, tmp_path):
     (tmp_path / "mine" / "photos").mkdir(parents=True)
     (tmp_path / "mine" / "photos" / "wedding.jpg").write_bytes(b"dear")
     (tmp_path / "file").write_bytes(b"x")
-    for output, said in (("mine", "expected an empty folder or none"), ("file", "cannot be a folder")):
+    for output, said in (("mine", "the folder holds files that no demo made"), ("file", "cannot write to this folder")):
         result = cli(f"demo -o {output} --weights random")
         assert (result.exit_code, is_one_error(result)) == (1, True)
         assert f"{output}: {said}" in result.stderr
@@ -454,7 +454,7 @@ def test_more_failures_than_allowed_leave_with_3_but_keep_the_result(cli, tmp_pa
     assert result.exit_code == code
     assert visible(tmp_path) == [output]
     if code:
-        assert result.stderr == "error: images that failed: 1, more than --max-failures 0\n"
+        assert result.stderr == "error: too many images failed: 1, and --max-failures allows 0\n"
 
 
 def test_a_required_accuracy_is_a_gate(cli, draw_photos, tmp_path):
@@ -503,7 +503,7 @@ def test_an_interrupted_run_keeps_what_is_finished(slow_photos, tiny_backbone, h
         stdout, stderr = run.communicate(timeout=60)
     assert (run.returncode, stdout) == (code, "")
     assert stderr.count("\n") == 1
-    assert "what is finished is kept: run the same command again to go on" in stderr
+    assert "finished work is kept: run the same command again to continue" in stderr
     assert not output.exists()
     again = strict(headstart_run(*arguments, check=True).stdout)
     assert (again["inputs"], again["embedded"]) == (2000, 2000)

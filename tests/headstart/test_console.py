@@ -38,7 +38,7 @@ def test_a_foreseeable_fault_is_one_line_and_a_code(capsys, error, code, said):
     assert capsys.readouterr() == ("", f"error: {said}\n")
 
 
-KEPT = "what is finished is kept: run the same command again to go on"
+KEPT = "finished work is kept: run the same command again to continue"
 LOST = "nothing was written: run the same command again"
 
 
@@ -56,7 +56,7 @@ def test_a_stopped_command_says_what_is_kept(capsys, monkeypatch, name, said, nu
                 raise ImportError("of a library that was being imported") from stopped
             raise
 
-    monkeypatch.setattr(console._StoppedError, "came", None)
+    monkeypatch.setattr(console._StoppedError, "latest", None)
     run.__module__ = f"headstart.commands.{name}"
     with pytest.raises(typer.Exit) as left:
         console.command(run)()
@@ -158,11 +158,11 @@ def report(monkeypatch):
     """Give a function that reports how many are done at a second of a clock; the first second is 0."""
     now = [0.0]
     monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
-    with console.progress("embedding") as listener:
+    with console.progress("embedding") as callback:
 
         def report(second: float, done: int, total: int) -> None:
             now[0] = second
-            listener(Progress("embedding", done, total, 2))
+            callback(Progress("embedding", done, total, 2))
 
         yield report
 
@@ -185,7 +185,7 @@ def test_what_an_earlier_run_had_done_does_not_count_in_the_rate(capsys, report)
 def test_progress_is_a_bar_on_a_terminal(capsys, monkeypatch):
     terminal = console.Console(stderr=True, force_terminal=True, width=120)
     monkeypatch.setattr(console, "err", terminal)
-    with console.progress("embedding") as listener:
-        listener(Progress("embedding", 250, 500, 2))
+    with console.progress("embedding") as callback:
+        callback(Progress("embedding", 250, 500, 2))
     shown = capsys.readouterr().err
     assert [text for text in ("embedding", "250/500", "images/s", "2 failed") if text not in shown] == []

@@ -30,7 +30,7 @@ def test_a_demo_goes_the_whole_way_and_says_so_where_the_weights_are_untrained(h
         assert "could not be downloaded" in done.stdout
         assert f"made: {', '.join(f'{output}/{name}' for name in MADE)}" in done.stdout.splitlines()[-4:]
         assert "THE WEIGHTS ARE UNTRAINED" in done.stderr
-        assert "This came from UNTRAINED weights" in done.stderr
+        assert "This accuracy is from UNTRAINED weights" in done.stderr
         assert "Traceback" not in done.stderr
     assert "classes: ash, birch, cedar" in own.stdout
     assert [name for name in MADE if (output / name).read_bytes() == before[name]] == ["backbone.onnx"]

@@ -132,11 +132,6 @@ def test_a_file_is_as_large_as_a_photo_of_its_size(tmp_path):
     assert max(sizes) < 120_000
 
 
-def test_an_unknown_kind_is_answered_with_the_kinds():
-    with pytest.raises(ValueError, match=r"'orchid'.*daisy, dandelion, rose, sunflower, tulip"):
-        draw_flower("orchid", np.random.default_rng(0))
-
-
 def test_a_set_of_nothing_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ValueError, match="per_class is 0"):
         draw_pictures(tmp_path / "none", per_class=0)

@@ -1,0 +1,36 @@
+"""Command-line options that several commands share."""
+
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+MaxFailures = Annotated[
+    int | None, typer.Option(min=0, help="Exit with code 3 if more images fail.", show_default="no limit")
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(help="Process one share of the images, for example 3/16: the third of sixteen.", show_default="all"),
+]
+Provider = Annotated[
+    str, typer.Option(help="Run the model on auto, cpu, cuda, ... A provider you name is never replaced by another.")
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Number of threads.", show_default="one per core")]
+Isolate = Annotated[
+    bool,
+    typer.Option(
+        "--isolate/--no-isolate",
+        help="Decode in separate processes, so that an image that crashes its decoder costs only that image.",
+    ),
+]
+BatchSize = Annotated[
+    int | None, typer.Option(min=1, help="Images per call of the model.", show_default="chosen for the provider")
+]
+EngineName = Annotated[
+    str, typer.Option(help="local: threads of this process. ray: a Ray cluster (needs the extra `ray`).")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Use this Ray cluster: auto, or ray://HOST:10001.", show_default="start one on this machine"),
+]
+Gpus = Annotated[float, typer.Option("--gpus-per-worker", min=0, help="GPUs per Ray worker.")]
