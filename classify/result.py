@@ -34,17 +34,17 @@ class TrainResult:
         The temperature, and the reliability out of fold; None if there are too few images.
     unknown
         When an image is marked unknown; None if that was turned off, or there are too few images.
-    curve
+    learning_curve
         Accuracy with fewer images, and a forecast for more.
     duplicates
         Duplicate photos found in the store; none of them are on both sides of the evaluation.
-    suspects
+    label_issues
         Likely label mistakes, the likeliest first; None if nobody asked for them.
     split
         Which images it was fitted on, and which it was evaluated on.
     warnings
         Reasons to doubt the figures, in words.
-    compared
+    baselines
         This head, those on other stores in the order given, the untrained one, and the majority class.
     seconds
         Wall time, without that of the report.
@@ -57,12 +57,12 @@ class TrainResult:
     search: Search
     calibration: Calibration | None
     unknown: Novelty | None
-    curve: LearningCurve
+    learning_curve: LearningCurve
     duplicates: Duplicates
-    suspects: list[LabelIssue] | None
+    label_issues: list[LabelIssue] | None
     split: Split = field(repr=False)
     warnings: list[str]
-    compared: list[Baseline] = field(repr=False)
+    baselines: list[Baseline] = field(repr=False)
     seconds: float = 0.0
 
     @property

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from headstart.classify.artifact.classifier import check_classifier_output, write_classifier
 from headstart.classify.confidence.calibrated_head import CalibratedHead
 from headstart.classify.errors import LabelError
-from headstart.classify.evaluation.baselines import contend, contender, entrant, majority
+from headstart.classify.evaluation.baselines import align_store, baseline_of, head_baseline, majority_baseline
 from headstart.classify.evaluation.label_issues import label_issues_of
 from headstart.classify.evaluation.learning_curve import LearningCurve, learning_curve
-from headstart.classify.evaluation.metrics import Evaluation, judge_rows
+from headstart.classify.evaluation.metrics import Evaluation, evaluate_rows
 from headstart.classify.evaluation.warnings import find_warnings
 from headstart.classify.heads.fitting import FitPlan, Fitted, fit
 from headstart.classify.heads.options import HeadOptions
@@ -156,22 +156,22 @@ def _train(
     store, *others = stores
     announce("looking for copies")
     duplicates, split, draws = _split(store, options)
-    entrants = [entrant(store, other, split, draws) for other in others]
+    aligned = [align_store(store, other, split, draws) for other in others]
     announce("searching and fitting")
     fitted = fit(store, split, options.plan)
     announce("judging")
     test = store.embeddings(fitted.split.test)
     head, evaluation = _evaluate(store, fitted, test, options.false_alarms)
-    compared = [contender(store, fitted, evaluation)]
-    for other in entrants:
+    baselines = [baseline_of(store, fitted, evaluation)]
+    for other in aligned:
         announce(f"comparing with {other.store.location.name}")
-        compared.append(contend(other, fitted, evaluation, options.plan))
+        baselines.append(head_baseline(other, fitted, evaluation, options.plan))
     if options.untrained is not None:
-        evaluation = replace(evaluation, untrained=compared[-1].accuracy)
-    curve, suspects = _learning_curve(store, fitted, test), None
+        evaluation = replace(evaluation, untrained=baselines[-1].accuracy)
+    curve, issues = _learning_curve(store, fitted, test), None
     if options.suspects or options.report is not None:
         announce("looking for label mistakes")
-        suspects = label_issues_of(store, fitted.search, head, fitted.split, evaluation.probabilities)
+        issues = label_issues_of(store, fitted.search, head, fitted.split, evaluation.probabilities)
     announce("writing")
     provenance = provenance_of(store, fitted, head, evaluation, duplicates, options.holdout)
     classifier = write_classifier(
@@ -181,8 +181,9 @@ def _train(
     warnings = find_warnings(store, fitted.split, evaluation, duplicates, fitted.options, is_trained)
     return TrainResult(
         classifier=classifier, path=output, head=fitted.head, evaluation=evaluation, search=fitted.search,
-        calibration=head.calibration, unknown=head.unknown, curve=curve, duplicates=duplicates, suspects=suspects,
-        split=fitted.split, warnings=warnings + fitted.warnings, compared=[*compared, majority(store, evaluation)],
+        calibration=head.calibration, unknown=head.unknown, learning_curve=curve, duplicates=duplicates,
+        label_issues=issues, split=fitted.split, warnings=warnings + fitted.warnings,
+        baselines=[*baselines, majority_baseline(store, evaluation)],
     )  # fmt: skip
 
 
@@ -201,7 +202,7 @@ def _evaluate(
     split = fitted.split
     head = CalibratedHead.of(fitted.search, fitted.head, split, false_alarms, fitted.options.seed)
     probabilities, head = head.measured_on(test)
-    return head, replace(judge_rows(store, probabilities, split.test, store.classes), judged_on=split.origin)
+    return head, replace(evaluate_rows(store, probabilities, split.test, store.classes), judged_on=split.origin)
 
 
 def _learning_curve(store: Store, fitted: Fitted, test: NDArray[np.float32]) -> LearningCurve:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from headstart.classify.confidence.calibrated_head import CalibratedHead
 from headstart.classify.errors import LabelError
 from headstart.classify.evaluation.comparison import Comparison, compare
-from headstart.classify.evaluation.metrics import Evaluation, judge_rows
+from headstart.classify.evaluation.metrics import Evaluation, evaluate_rows
 from headstart.classify.heads.fitting import FitPlan, Fitted, fit
 from headstart.classify.heads.tuned import with_own_folds
 from headstart.classify.split.holdout import Split
@@ -53,14 +53,14 @@ class Baseline:
 
 
 @dataclass(frozen=True)
-class Entrant:
+class AlignedStore:
     """Another store with its vectors in the row order of the main store, and its split of these rows."""
 
     store: Store = field(repr=False)
     split: Split = field(repr=False)
 
 
-def entrant(store: Store, other: Store, split: Split, draws: NDArray[np.float64]) -> Entrant:
+def align_store(store: Store, other: Store, split: Split, draws: NDArray[np.float64]) -> AlignedStore:
     """Give another store of the same images the rows, labels and split of a store, matched by path.
 
     Parameters
@@ -84,21 +84,21 @@ def entrant(store: Store, other: Store, split: Split, draws: NDArray[np.float64]
             "among them; embed the same folder with both backbones"
         )
     same = other.under(store.rows, store.header.classes, rows)
-    return Entrant(same, with_own_folds(same, split, draws))
+    return AlignedStore(same, with_own_folds(same, split, draws))
 
 
-def contend(one: Entrant, fitted: Fitted, evaluation: Evaluation, plan: FitPlan) -> Baseline:
+def head_baseline(one: AlignedStore, fitted: Fitted, evaluation: Evaluation, plan: FitPlan) -> Baseline:
     """Search and fit a head on another store in the same way, and evaluate it on the same images."""
     store, options = one.store, replace(fitted.options, c=None)
     own = fit(store, one.split, replace(plan, options=options))
     calibrated = CalibratedHead.of(own.search, own.head, own.split, 0, options.seed)
     parts = [calibrated.measured_on(vectors)[0] for _, vectors in store.batches(evaluation.rows)]
-    own_evaluation = judge_rows(store, np.concatenate(parts), evaluation.rows, store.classes)
+    own_evaluation = evaluate_rows(store, np.concatenate(parts), evaluation.rows, store.classes)
     difference = compare(own_evaluation.probabilities, evaluation.probabilities, store.labels[evaluation.rows])
-    return replace(contender(store, own, own_evaluation), difference=difference)
+    return replace(baseline_of(store, own, own_evaluation), difference=difference)
 
 
-def contender(store: Store, fitted: Fitted, evaluation: Evaluation) -> Baseline:
+def baseline_of(store: Store, fitted: Fitted, evaluation: Evaluation) -> Baseline:
     """Give the metrics and the costs of a fitted head."""
     header = store.header
     return replace(
@@ -111,12 +111,12 @@ def contender(store: Store, fitted: Fitted, evaluation: Evaluation) -> Baseline:
     )
 
 
-def majority(store: Store, evaluation: Evaluation) -> Baseline:
+def majority_baseline(store: Store, evaluation: Evaluation) -> Baseline:
     """Evaluate the best prediction without looking at images: the class frequencies, as probabilities."""
     labels = store.labels[evaluation.rows]
     shares = np.bincount(labels, minlength=len(store.classes)) / len(labels)
     probabilities = np.broadcast_to(shares, evaluation.probabilities.shape)
-    own = _baseline(judge_rows(store, probabilities, evaluation.rows, store.classes))
+    own = _baseline(evaluate_rows(store, probabilities, evaluation.rows, store.classes))
     return replace(own, difference=compare(probabilities, evaluation.probabilities, labels))
 
 

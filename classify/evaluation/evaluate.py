@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from headstart.classify.artifact.classifier import Classifier, read_classifier
 from headstart.classify.errors import ClassifierError, LabelError
 from headstart.classify.evaluation.comparison import Comparison, compare
-from headstart.classify.evaluation.metrics import Evaluation, judge_rows
+from headstart.classify.evaluation.metrics import Evaluation, evaluate_rows
 from headstart.classify.split.duplicates import group_numbers
 from headstart.classify.split.holdout import digest_of_rows, have_two_labels, split_rows
 from headstart.extract.sources.items import SPLITS
@@ -46,7 +46,7 @@ def evaluate(
             f"{', '.join(evaluated.classes)}); train it again, or evaluate it on images of its own classes"
         )
     probabilities = evaluated.probabilities(opened.embeddings(rows))
-    return replace(judge_rows(opened, probabilities, rows, evaluated.classes), judged_on=judged_on)
+    return replace(evaluate_rows(opened, probabilities, rows, evaluated.classes), judged_on=judged_on)
 
 
 def compare_classifiers(

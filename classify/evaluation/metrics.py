@@ -97,16 +97,16 @@ class Evaluation:
         }
 
 
-def judge_rows(
+def evaluate_rows(
     store: Store, probabilities: NDArray[np.floating], rows: NDArray[np.int64], classes: list[str]
 ) -> Evaluation:
     """Evaluate probabilities, (m, k), of m labelled rows of a store; every class of the store is in `classes`."""
     code = np.array([classes.index(name) for name in store.classes], np.int32)
     paths = [os.fsdecode(path) for path in store.rows.path[rows].tolist()]
-    return judge(probabilities, code[store.labels[rows]], classes, paths, rows)
+    return evaluate_probabilities(probabilities, code[store.labels[rows]], classes, paths, rows)
 
 
-def judge(
+def evaluate_probabilities(
     probabilities: NDArray[np.floating],
     labels: NDArray[np.int32],
     classes: list[str],

@@ -48,9 +48,9 @@ def gather(store: Store, result: TrainResult) -> tuple[dict[str, Any], dict[str,
         **photos,
         "table": class_table(store, evaluation.classes),
         "reliability": reliability_charts(result.calibration, evaluation.reliability),
-        "learning_curve": asdict(result.curve) if result.curve.points else None,
+        "learning_curve": asdict(result.learning_curve) if result.learning_curve.points else None,
         "search": search_table(result.search),
-        "baselines": baseline_table(result.compared),
+        "baselines": baseline_table(result.baselines),
         "tuning": tuning_curves(store.header.model),
         "failures": _failures(store),
         **album.to_json(),
@@ -69,7 +69,7 @@ def _mistakes(result: TrainResult, album: Album) -> dict[str, Any] | None:
 
 
 def _label_issues(result: TrainResult, album: Album) -> dict[str, Any] | None:
-    issues = result.suspects or []  # None if they were not looked for
+    issues = result.label_issues or []  # None if they were not looked for
     items = [
         {"photo": album.add(one.row), "likely": result.classifier.classes.index(one.likely), "quality": one.quality}
         for one in issues[:MOST_PHOTOS]

@@ -100,14 +100,14 @@ def show_training(result: "TrainResult") -> None:
         )
     say(f"evaluated on {result.evaluation.images} unseen images ({result.judged_on}):")
     show_evaluation(result.evaluation)
-    if len(result.compared) > 2:
-        _show_baselines(result.compared)
-    if forecast := result.curve.forecast:
+    if len(result.baselines) > 2:
+        _show_baselines(result.baselines)
+    if forecast := result.learning_curve.forecast:
         images, accuracy = f"{forecast.images:,}", f"{forecast.accuracy:.3f}"
         say(f"  forecast from the learning curve: accuracy {accuracy} with {images} training images")
     if duplicates := sum(len(group.rows) - 1 for group in result.duplicates.groups):
         say(f"  duplicate images: {duplicates}; none were split between training and evaluation")
-    for issue in (result.suspects or [])[:SHOWN_MISTAKES]:
+    for issue in (result.label_issues or [])[:SHOWN_MISTAKES]:
         label, likely = short_path(issue.label), short_path(issue.likely)
         say(f"  likely label mistake: {short_path(issue.path)}: labelled {label}, looks like {likely}")
     for warning in result.warnings:
@@ -168,11 +168,11 @@ def _summary(result: "TrainResult") -> dict[str, object]:
         },
         "unknown": unknown
         and {name: getattr(unknown, name) for name in ("distance", "probability", "false_alarm_rate", "measured")},
-        "learning_curve": [vars(point) for point in result.curve.points],
-        "forecast": result.curve.forecast and vars(result.curve.forecast),
+        "learning_curve": [vars(point) for point in result.learning_curve.points],
+        "forecast": result.learning_curve.forecast and vars(result.learning_curve.forecast),
         "duplicates": [vars(group) for group in result.duplicates.groups],
-        "suspects": result.suspects and [vars(issue) for issue in result.suspects],
+        "suspects": result.label_issues and [vars(issue) for issue in result.label_issues],
         "warnings": result.warnings,
         "evaluation": result.evaluation.to_json(),
-        "compared": [asdict(one) for one in result.compared],
+        "compared": [asdict(one) for one in result.baselines],
     }

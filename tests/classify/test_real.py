@@ -1,6 +1,6 @@
-"""The figures that are promised, on real weights and real photos.
+"""The promised metrics, on real weights and real photos.
 
-All tests that need the real stores are here: a worker that meets them embeds 3,700 photos first.
+All tests that need the real stores are in this file, because the worker that runs them first embeds 3,700 photos.
 """
 
 import csv
@@ -61,7 +61,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_cats_and_dogs_are_told_apart(cats_or_dogs):
+def test_cats_and_dogs_are_classified_correctly(cats_or_dogs):
     found = cats_or_dogs.evaluation
     print(f"cats_vs_dogs: accuracy {found.accuracy:.4f}, log loss {found.log_loss:.4f}, {cats_or_dogs.seconds:.1f} s")
     assert (cats_or_dogs.trained_images, found.images) == (799, 400)
@@ -71,7 +71,7 @@ def test_cats_and_dogs_are_told_apart(cats_or_dogs):
     assert found.log_loss <= 0.02
 
 
-def test_scoring_the_photos_gives_the_same_figures(scored, cats_or_dogs):
+def test_scoring_the_photos_gives_the_same_metrics(scored, cats_or_dogs):
     assert (scored.inputs, scored.failed, scored.labelled) == (400, 0, 400)
     assert scored.agreeing / scored.labelled == pytest.approx(cats_or_dogs.evaluation.accuracy, abs=0.003)
     table = rows(scored.output)
@@ -84,14 +84,14 @@ def test_scoring_the_photos_gives_the_same_figures(scored, cats_or_dogs):
 
 @pytest.fixture(scope="module")
 def few(cats_or_dogs, shared, tmp_path_factory):
-    """Score 40 photos: what a format says of one does not depend on how many there are."""
+    """Score 40 photos: the formats do not depend on their number."""
     folder = tmp_path_factory.mktemp("few")
     some_of(shared("images/cats_vs_dogs/val"), folder / "photos", {"cats": 20, "dogs": 20})
     return folder / "photos", score(folder / "photos", cats_or_dogs.path, folder / "few.csv", top=2).output
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
-def test_every_format_says_the_same(few, cats_or_dogs, tmp_path, suffix):
+def test_every_format_has_the_same_rows(few, cats_or_dogs, tmp_path, suffix):
     photos, table = few
     output = score(photos, cats_or_dogs.path, tmp_path / f"few{suffix}", top=2).output
     if suffix == ".jsonl":
@@ -117,7 +117,7 @@ def test_plain_onnxruntime_gives_the_same_probabilities(scored, cats_or_dogs, sh
         assert row["label"] == classes[found.argmax()]
 
 
-def test_the_file_gives_what_scikit_learn_gives(cats_or_dogs, real_stores):
+def test_the_file_and_scikit_learn_agree(cats_or_dogs, real_stores):
     store = open_store(real_stores["cats_vs_dogs"])
     embeddings = store.embeddings()
     cooled = cats_or_dogs.head.predict_proba(embeddings) ** (1 / cats_or_dogs.calibration.temperature)
@@ -127,7 +127,7 @@ def test_the_file_gives_what_scikit_learn_gives(cats_or_dogs, real_stores):
     assert np.array_equal(expected.argmax(axis=1), found.argmax(axis=1))
 
 
-def test_flowers_in_five_folds(real_stores):
+def test_five_fold_accuracy_of_flowers(real_stores):
     store = open_store(real_stores["flowers"])
     x, y = store.embeddings(), store.labels
     assert (len(x), store.classes) == (2500, ["daisy", "dandelion", "rose", "sunflower", "tulip"])
@@ -144,7 +144,7 @@ def test_flowers_in_five_folds(real_stores):
 
 
 @pytest.mark.parametrize(("data", "head", "least"), [("flowers", "logreg", 0.87), ("cats_vs_dogs", "mlp", 0.97)])
-def test_retraining_needs_the_stored_embeddings_alone(real_stores, tmp_path, data, head, least):
+def test_retraining_needs_only_the_stored_embeddings(real_stores, tmp_path, data, head, least):
     result = train(real_stores[data], tmp_path / "again.onnx", head=head)
     figures = f"accuracy {result.evaluation.accuracy:.4f}, log loss {result.evaluation.log_loss:.4f}"
     print(f"{data}, {head}: {result.seconds:.1f} s, {figures} on {result.evaluation.images}")
@@ -164,7 +164,7 @@ def test_untrained_weights_are_clearly_worse(export_real, real_backbone, shared,
     assert accuracy["real"] > accuracy["random"] + 0.1
 
 
-def test_77_photos_train_and_score_without_any_warning(real_backbone, shared, headstart_run, tmp_path):
+def test_77_photos_train_and_score_with_one_warning(real_backbone, shared, headstart_run, tmp_path):
     photos = some_of(shared("images/cats_vs_dogs/train"), tmp_path / "photos", {"cats": 40, "dogs": 37})
     for arguments in (
         ("embed", photos, "--model", real_backbone, "-o", tmp_path / "photos.h5"),
@@ -179,12 +179,12 @@ def test_77_photos_train_and_score_without_any_warning(real_backbone, shared, he
     assert len(rows(tmp_path / "p.csv")) == 77
 
 
-def test_cats_and_dogs_are_no_flowers(real_stores, tmp_path):
+def test_cats_and_dogs_are_unknown_to_a_flower_classifier(real_stores, tmp_path):
     result = train(real_stores["flowers"], tmp_path / "flowers.onnx", false_alarms=0.05)
     others = open_store(real_stores["cats_vs_dogs"])
-    marked = result.classifier.predictions(others.embeddings())[:, -1].mean()
-    print(f"marked unknown: {marked:.1%} of cats and dogs, {result.unknown.measured:.1%} of held-out flowers")
-    assert marked >= 0.99
+    flagged = result.classifier.predictions(others.embeddings())[:, -1].mean()
+    print(f"flagged unknown: {flagged:.1%} of cats and dogs, {result.unknown.measured:.1%} of held-out flowers")
+    assert flagged >= 0.99
     assert result.unknown.measured <= 0.08
 
 
@@ -205,7 +205,7 @@ def test_calibration_of_flowers_is_within_two_points(real_stores):
 
 
 def test_flipped_labels_of_real_flowers_are_found(real_stores):
-    """Of 25 labels flipped at random among 2,500, over three seeds."""
+    """25 of 2,500 labels are flipped at random, with three seeds."""
     pytest.importorskip("cleanlab")
     store = open_store(real_stores["flowers"])
     vectors, hits = store.embeddings(), []
@@ -218,12 +218,12 @@ def test_flipped_labels_of_real_flowers_are_found(real_stores):
         head = make_head("logreg", HeadOptions())
         probabilities = cross_val_predict(head, vectors, labels, cv=folds, method="predict_proba")
         first = find_label_issues(store, np.arange(len(labels)), labels, probabilities)[:40]
-        hits.append(len({suspect.row for suspect in first} & set(flips.tolist())))
+        hits.append(len({issue.row for issue in first} & set(flips.tolist())))
     assert np.mean(hits) >= 19.5, hits
 
 
 def test_real_photos_saved_again_are_found(shared, real_backbone, real_stores, tmp_path):
-    """20 flowers as they are and 20 saved again, smaller or harder compressed, among all 2,500."""
+    """20 identical copies and 20 saved again, smaller or more compressed, among all 2,500 flowers."""
     flowers = shared("images/flowers")
     folder, rng = tmp_path / "flowers", np.random.default_rng(0)
     shutil.copytree(flowers, folder)

@@ -254,7 +254,7 @@ def test_few_images_calibrate_nothing(clustered, tmp_path):
 def test_two_images_a_class_are_enough_to_train(clustered, tmp_path, head):
     result = train(clustered(6), tmp_path / "c.onnx", head=head)
     assert (result.trained_images, result.evaluation.images) == (3, 3)
-    assert (result.calibration, result.unknown, result.curve.forecast) == (None, None, None)
+    assert (result.calibration, result.unknown, result.learning_curve.forecast) == (None, None, None)
     assert result.search.candidates == []
     assert result.classifier.probabilities(np.zeros((1, 16), np.float32)).shape == (1, 3)
 
@@ -276,17 +276,17 @@ def test_a_share_of_false_alarms_out_of_range_is_refused(clustered, tmp_path, sh
 
 def test_the_curve_grows_to_the_images_that_were_trained_on(clustered, tmp_path):
     result = train(clustered(300, spread=5.0), tmp_path / "c.onnx")
-    images = [point.images for point in result.curve.points]
+    images = [point.images for point in result.learning_curve.points]
     assert images == sorted(images)
     assert images[-1] == result.trained_images == 240
-    assert result.curve.points[-1].accuracy == pytest.approx(result.evaluation.accuracy, abs=0.02)
-    assert result.curve.forecast.images == 480
+    assert result.learning_curve.points[-1].accuracy == pytest.approx(result.evaluation.accuracy, abs=0.02)
+    assert result.learning_curve.forecast.images == 480
 
 
 def test_warnings_are_of_this_store(clustered, tmp_path):
     assert train(clustered(300), tmp_path / "c.onnx").warnings == []
     few = train(clustered(30, name="few.h5"), tmp_path / "few.onnx").warnings
-    assert [warning.split(":")[0] for warning in few] == ["too few test images to judge 3 of 3 classes"]
+    assert [warning.split(":")[0] for warning in few] == ["too few test images to evaluate 3 of 3 classes"]
 
 
 def test_each_step_is_told(clustered, tmp_path):
@@ -306,9 +306,9 @@ def test_flipped_labels_are_suspected(clusters, make_store, tmp_path):
     labels[flipped] = 1 - codes[flipped]
     store = make_store([NAMES[code] for code in labels], vectors)
     result = train(store, tmp_path / "c.onnx", suspects=True)
-    assert sorted(suspect.row for suspect in result.suspects) == flipped
-    assert all(suspect.likely == NAMES[codes[suspect.row]] for suspect in result.suspects)
-    assert train(store, tmp_path / "c.onnx").suspects is None
+    assert sorted(suspect.row for suspect in result.label_issues) == flipped
+    assert all(suspect.likely == NAMES[codes[suspect.row]] for suspect in result.label_issues)
+    assert train(store, tmp_path / "c.onnx").label_issues is None
 
 
 def test_a_report_is_written_on_request(tiny_store, tmp_path):
@@ -316,7 +316,7 @@ def test_a_report_is_written_on_request(tiny_store, tmp_path):
     pytest.importorskip("cleanlab")
     result = train(tiny_store, tmp_path / "c.onnx", report=tmp_path / "c.html")
     assert "c.onnx" in (tmp_path / "c.html").read_text(encoding="utf-8")
-    assert result.suspects == []
+    assert result.label_issues == []
     assert {path.name for path in tmp_path.iterdir()} == {"c.onnx", "c.html"}
 
 
@@ -376,12 +376,12 @@ FIGURES = ("images", "accuracy", "accuracy_interval", "log_loss")
 @pytest.mark.parametrize("head", HEADS)
 def test_another_store_gives_the_figures_that_it_gives_alone(tiny_store, other_store, tmp_path, head):
     result = train(tiny_store, tmp_path / "c.onnx", head=head, compare=[other_store])
-    own, other, _ = result.compared
-    for contender, evaluation in (
+    own, other, _ = result.baselines
+    for baseline, evaluation in (
         (own, result.evaluation),
         (other, train(other_store, tmp_path / "alone.onnx", head=head).evaluation),
     ):
-        assert [getattr(contender, name) for name in FIGURES] == [getattr(evaluation, name) for name in FIGURES]
+        assert [getattr(baseline, name) for name in FIGURES] == [getattr(evaluation, name) for name in FIGURES]
     assert (own.what, own.store, own.dim, own.row_bytes) == ("frozen head", "photos.h5", 16, 32)
     assert (other.what, other.store, other.dim, other.row_bytes) == ("all blocks, frozen head", "blocks.h5", 16, 64)
     assert own.seconds > 0
@@ -392,7 +392,7 @@ def test_another_store_gives_the_figures_that_it_gives_alone(tiny_store, other_s
 
 
 def test_more_than_fits_in_memory_is_compared_too(tiny_store, other_store, tmp_path):
-    _, other, _ = train(tiny_store, tmp_path / "c.onnx", compare=[other_store], memory=1).compared
+    _, other, _ = train(tiny_store, tmp_path / "c.onnx", compare=[other_store], memory=1).baselines
     alone = train(other_store, tmp_path / "alone.onnx", memory=1).evaluation
     assert [getattr(other, name) for name in FIGURES] == [getattr(alone, name) for name in FIGURES]
 
@@ -400,7 +400,7 @@ def test_more_than_fits_in_memory_is_compared_too(tiny_store, other_store, tmp_p
 def test_the_majority_class_is_always_compared_with(clustered, tmp_path):
     store = clustered(90, splits=["train"] * 60 + ["val"] * 30)
     result = train(store, tmp_path / "c.onnx")
-    own, majority = result.compared
+    own, majority = result.baselines
     assert majority.what == "majority class"
     assert majority.accuracy == result.evaluation.majority == pytest.approx(1 / 3)
     assert majority.log_loss == pytest.approx(np.log(3))
@@ -414,7 +414,7 @@ def test_other_labels_and_orders_of_the_same_images_do_not_matter(make_store, cl
     first = make_store([NAMES[code] for code in codes], vectors, paths=paths, name="first.h5")
     other = make_store([None] * 95, np.vstack([vectors[:5] * 0, vectors]), name="other.h5",
                        paths=[f"#{number}.jpg" for number in range(5)] + paths)  # fmt: skip
-    own, same, _ = train(first, tmp_path / "c.onnx", compare=[other]).compared
+    own, same, _ = train(first, tmp_path / "c.onnx", compare=[other]).baselines
     assert [getattr(own, name) for name in FIGURES] == [getattr(same, name) for name in FIGURES]
 
 
@@ -440,7 +440,7 @@ def test_a_tuned_store_is_searched_on_what_it_was_not_tuned_on(tiny_store, tuned
         headstart.classify.heads.fitting, "search_head", lambda name, r, o: rows.append(r) or search(name, r, o)
     )
     result = train(tiny_store, tmp_path / "c.onnx", compare=[tuned_store])
-    own, tuned, _ = result.compared
+    own, tuned, _ = result.baselines
     assert (own.what, tuned.what) == ("frozen head", "tail tuned behind block_12")
     frozen_folds, tuned_folds = (r.folds for r in rows)
     assert set(frozen_folds) == {0, 1, 2, 3, 4}
@@ -464,7 +464,7 @@ def test_beside_a_tuned_store_a_frozen_one_has_ordinary_folds(tiny_store, make_t
     assert set(tuned.folds) == {-1, 0}
     assert set(frozen.folds) == {0, 1, 2, 3, 4}
     assert np.array_equal(frozen.embeddings, open_store(tiny_store).embeddings(result.split.train))
-    assert result.curve.forecast is None
+    assert result.learning_curve.forecast is None
 
 
 def test_a_store_that_was_tuned_on_what_is_judged_on_is_refused(tiny_store, make_tuned_store, tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from rich.cells import cell_len
 
-from headstart.classify.evaluation.metrics import judge
+from headstart.classify.evaluation.metrics import evaluate_probabilities
 from headstart.console import out
 from headstart.results import column_names, show_evaluation
 
@@ -22,7 +22,8 @@ def printed(capsys, monkeypatch):
         for label, prediction in wrong:
             predicted[np.flatnonzero((labels == label) & (predicted == label))[0]] = prediction
         probabilities = np.eye(len(names))[predicted] * 0.8 + 0.2 / len(names)
-        show_evaluation(judge(probabilities, labels, names, [f"{row}.jpg" for row in range(len(labels))]))
+        paths = [f"{row}.jpg" for row in range(len(labels))]
+        show_evaluation(evaluate_probabilities(probabilities, labels, names, paths))
         return capsys.readouterr().out.splitlines()
 
     return show

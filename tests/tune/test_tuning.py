@@ -104,7 +104,7 @@ def test_the_head_that_was_tuned_with_the_tail_is_taken(tuned, tensors, tmp_path
     store, _ = embed(tensors[2], tuned.path, tmp_path / "tuned.h5")
     result = train(store, tmp_path / "classifier.onnx")
     assert result.search.reason.startswith("logreg as it was tuned with the tail")
-    assert result.curve.points == []
+    assert result.learning_curve.points == []
     again = train(store, tmp_path / "again.onnx", options=HeadOptions(c=0.01))
     assert "tuned" not in again.search.reason
     assert not np.allclose(result.head[-1].coef_, again.head[-1].coef_)

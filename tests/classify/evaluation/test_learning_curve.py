@@ -15,7 +15,7 @@ from headstart.classify.split.folds import draw_folds
 
 @pytest.fixture
 def curve_of(clusters):
-    """Give the curve of a head on n images, and 900 images that it is judged on."""
+    """Give the curve of a head on n images, and 900 images that it is evaluated on."""
 
     def draw(n: int, head: str = "logreg", spread: float = 6, **options):
         points, codes = clusters(n + 900, 3, spread=spread)
@@ -27,7 +27,7 @@ def curve_of(clusters):
     return draw
 
 
-def test_more_images_do_better(curve_of):
+def test_more_images_give_better_metrics(curve_of):
     found, _, _ = curve_of(600)
     assert [point.images for point in found.points] == [60, 120, 240, 420, 600]
     assert all(before.log_loss > after.log_loss for before, after in pairwise(found.points))
@@ -44,7 +44,7 @@ def test_the_last_point_is_the_head_itself(curve_of):
 
 
 @pytest.mark.parametrize(("n", "images"), [(6, [6]), (15, [6, 12, 15]), (24, [6, 9, 18, 24])])
-def test_of_few_images_there_are_at_least_two_of_each_class_and_no_point_twice(curve_of, n, images):
+def test_small_shares_have_two_images_per_class_and_no_size_repeats(curve_of, n, images):
     found, _, _ = curve_of(n)
     assert [point.images for point in found.points] == images
 
@@ -61,7 +61,7 @@ def test_balanced_weights_reach_the_curve(curve_of):
     assert plain.points[-1].log_loss == pytest.approx(balanced.points[-1].log_loss, abs=0.01)
 
 
-def test_the_curve_is_of_the_images_that_were_searched(curve_of, monkeypatch):
+def test_the_curve_ends_at_the_images_of_the_search(curve_of, monkeypatch):
     monkeypatch.setattr(headstart.classify.heads.search, "SEARCHED_ROWS", 100)
     assert curve_of(300)[0].points[-1].images == 100
 
@@ -81,17 +81,17 @@ def points_of(errors, losses) -> list[CurvePoint]:
     return [CurvePoint(n, 1 - error, loss) for n, error, loss in zip(SIZES, errors, losses, strict=True)]
 
 
-def test_a_power_law_is_extended_as_it_is():
+def test_a_power_law_is_extrapolated_exactly():
     found = _forecast(points_of(*[[scale * n**power for n in SIZES] for scale, power in ((0.9, -0.5), (3, -0.2))]))
     assert found.images == 800
     assert found.accuracy == pytest.approx(1 - 0.9 * 800**-0.5)
     assert found.log_loss == pytest.approx(3 * 800**-0.2)
 
 
-def test_more_images_are_never_said_to_harm():
+def test_a_forecast_is_never_worse_than_the_last_point():
     assert _forecast(points_of([0.1, 0.1, 0.2, 0.2], [0.5, 0.6, 0.7, 0.8])) == CurvePoint(800, 0.8, 0.8)
 
 
 @pytest.mark.parametrize(("points", "errors"), [(2, [0.3, 0.2, 0.1, 0.1]), (4, [0.2, 0.1, 0.1, 0.0])])
-def test_of_too_few_points_or_no_errors_there_is_no_forecast(points, errors):
+def test_too_few_points_or_no_errors_give_no_forecast(points, errors):
     assert _forecast(points_of(errors, [1.0] * 4)[:points]) is None

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from headstart.classify.evaluation.metrics import judge
+from headstart.classify.evaluation.metrics import evaluate_probabilities
 
 
 def strict(text: str):
-    """Parse JSON as others do, who know no NaN."""
+    """Parse JSON strictly, without NaN."""
 
     def refuse(constant: str):
         raise ValueError(constant)
@@ -18,17 +18,21 @@ def strict(text: str):
 
 
 @pytest.fixture
-def judged():
-    """40 judged rows of 4 classes, about half of them wrong."""
+def evaluated():
+    """40 evaluated rows of 4 classes, about half of them wrong."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 4, 40).astype(np.int32)
     raw = rng.random((40, 4)) + 0.4 * np.eye(4)[labels]
     probabilities = raw / raw.sum(axis=1, keepdims=True)
-    return probabilities, labels, judge(probabilities, labels, list("abcd"), [f"{row}.jpg" for row in range(40)])
+    return (
+        probabilities,
+        labels,
+        evaluate_probabilities(probabilities, labels, list("abcd"), [f"{row}.jpg" for row in range(40)]),
+    )
 
 
-def test_the_figures_are_those_of_scikit_learn(judged):
-    probabilities, labels, found = judged
+def test_the_metrics_are_those_of_scikit_learn(evaluated):
+    probabilities, labels, found = evaluated
     predicted = probabilities.argmax(axis=1)
     assert 0.3 < found.accuracy < 0.9
     assert found.images == 40
@@ -41,27 +45,27 @@ def test_the_figures_are_those_of_scikit_learn(judged):
     assert [(figures.name, figures.images) for figures in found.classes] == list(zip("abcd", support, strict=True))
 
 
-def test_the_mistakes_are_named_the_surest_first(judged):
-    probabilities, labels, found = judged
+def test_mistakes_are_sorted_by_confidence(evaluated):
+    probabilities, labels, found = evaluated
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
     assert {mistake.path for mistake in found.mistakes} == {f"{row}.jpg" for row in wrong}
-    surest = [mistake.probability for mistake in found.mistakes]
-    assert surest == sorted(surest, reverse=True)
+    confidence = [mistake.probability for mistake in found.mistakes]
+    assert confidence == sorted(confidence, reverse=True)
     for mistake in found.mistakes:
         row = int(mistake.path.removesuffix(".jpg"))
         assert mistake.label == "abcd"[labels[row]]
         assert mistake.predicted == "abcd"[probabilities[row].argmax()]
 
 
-def test_how_sure_the_figures_are_is_told(judged):
-    probabilities, labels, found = judged
+def test_the_interval_the_majority_class_and_the_calibration_are_measured(evaluated):
+    probabilities, labels, found = evaluated
     low, high = found.accuracy_interval
     assert 0 < low < found.accuracy < high < 1
     assert 0.2 < high - low < 0.4
     assert found.majority == np.bincount(labels).max() / 40
-    surest, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     assert found.reliability.count.sum() == 40
-    assert np.nansum(found.reliability.confidence * found.reliability.count) == pytest.approx(surest.sum())
+    assert np.nansum(found.reliability.confidence * found.reliability.count) == pytest.approx(confidence.sum())
     assert np.nansum(found.reliability.accuracy * found.reliability.count) == right.sum()
     plain = strict(json.dumps(found.to_json()))
     assert plain["calibration_error"] == found.reliability.error > 0
@@ -70,19 +74,19 @@ def test_how_sure_the_figures_are_is_told(judged):
     assert not {"rows", "probabilities", "reliability"} & set(plain)
 
 
-def test_all_right_is_still_not_certain():
-    found = judge(np.eye(2)[[0, 1] * 6], np.array([0, 1] * 6, np.int32), ["a", "b"], [""] * 12)
+def test_all_correct_is_still_not_certain():
+    found = evaluate_probabilities(np.eye(2)[[0, 1] * 6], np.array([0, 1] * 6, np.int32), ["a", "b"], [""] * 12)
     assert found.accuracy == 1
     assert found.accuracy_interval == pytest.approx((0.757, 1), abs=1e-3)
 
 
-def test_certainty_that_was_wrong_costs_much_but_not_everything():
-    found = judge(np.array([[1.0, 0.0]]), np.array([1], np.int32), ["a", "b"], ["x"])
+def test_a_certain_mistake_has_a_large_but_finite_log_loss():
+    found = evaluate_probabilities(np.array([[1.0, 0.0]]), np.array([1], np.int32), ["a", "b"], ["x"])
     assert 700 < found.log_loss < math.inf
 
 
-def test_a_class_without_images_has_no_figures_and_json_says_null():
-    found = judge(np.array([[0.9, 0.1]]), np.array([0], np.int32), ["a", "b"], ["x"])
+def test_a_class_without_images_has_nan_and_json_null():
+    found = evaluate_probabilities(np.array([[0.9, 0.1]]), np.array([0], np.int32), ["a", "b"], ["x"])
     assert (found.classes[0].precision, found.classes[0].recall) == (1, 1)
     assert math.isnan(found.classes[1].precision)
     assert math.isnan(found.classes[1].recall)

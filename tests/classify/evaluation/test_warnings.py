@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from headstart.classify.evaluation.metrics import judge_rows
+from headstart.classify.evaluation.metrics import evaluate_rows
 from headstart.classify.evaluation.warnings import find_warnings
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.split.duplicates import find_duplicates
@@ -20,7 +20,7 @@ def warnings_of(
     wrong = np.arange(len(labels)) >= right * len(labels)
     probabilities = np.full((len(labels), k), 0.1 / (k - 1))
     probabilities[np.arange(len(labels)), (labels + wrong) % k] = 0.9
-    evaluation = replace(judge_rows(store, probabilities, split.test, store.classes), untrained=untrained)
+    evaluation = replace(evaluate_rows(store, probabilities, split.test, store.classes), untrained=untrained)
     return find_warnings(store, split, evaluation, duplicates, HeadOptions(**options), is_trained)
 
 

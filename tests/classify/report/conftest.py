@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from headstart.classify import TrainResult, train
-from headstart.classify.evaluation.metrics import judge_rows
+from headstart.classify.evaluation.metrics import evaluate_rows
 from headstart.classify.report import write_report
 from headstart.extract import embed
 from headstart.extract.store.store import Store
@@ -90,10 +90,10 @@ class Trained:
 
 @pytest.fixture(scope="session")
 def hostile(draw_photos, make_backbone, tmp_path_factory) -> Trained:
-    """Train on photos with hostile names in two classes, every fourth of them misfiled, and on two other backbones."""
+    """Train on photos with hostile names in two classes, every sixth of them misfiled, and on two other backbones."""
     folder = tmp_path_factory.mktemp("hostile")
     photos = draw_photos(folder / "photos", {HOSTILE: 30, "birch": 30})
-    for number in range(0, 30, 4):
+    for number in range(0, 30, 6):
         one, other = (photos / name / f"{number:03}.png" for name in (HOSTILE, "birch"))
         swapped = one.read_bytes()
         one.write_bytes(other.read_bytes())
@@ -150,6 +150,6 @@ def with_mistakes() -> Callable[[Trained, float], dict[str, Any]]:
         labels, k = store.labels[rows], len(store.classes)
         wrong = np.arange(len(rows)) < round(share * len(rows))
         probabilities = np.eye(k)[(labels + wrong) % k] * 0.8 + 0.2 / k
-        return {"evaluation": judge_rows(store, probabilities, rows, store.classes)}
+        return {"evaluation": evaluate_rows(store, probabilities, rows, store.classes)}
 
     return evaluate

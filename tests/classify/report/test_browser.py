@@ -195,7 +195,7 @@ def test_the_table_of_classes_can_be_sorted(shown):
 
 
 def test_the_baselines_stand_beside_this_head(shown, hostile):
-    page, baselines = shown(), hostile.result.compared
+    page, baselines = shown(), hostile.result.baselines
     assert [row.text.splitlines() for row in page.all("#baselines tbody th")] == [
         ["frozen head this one", "photos.h5"], ["all blocks, frozen head", f"{HOSTILE}.h5"],
         ["untrained", "random.h5"], ["majority class"],
@@ -213,7 +213,8 @@ def points(value: float) -> str:
 
 def test_differences_are_in_points_and_bold_if_they_are_clear(shown, hostile):
     page = shown()
-    found: list[Comparison] = [one.difference for one in hostile.result.compared[1:]]
+    found: list[Comparison] = [one.difference for one in hostile.result.baselines[1:]]
+    assert found[-1].accuracy_interval[1] < 0, "the majority class is clearly worse"
     cells = page.all("#baselines tbody td:nth-child(4)")
     assert cells[0].text == ""
     for cell, difference in zip(cells[1:], found, strict=True):

@@ -35,7 +35,7 @@ def test_the_page_has_the_figures_of_the_result(hostile):
     assert [row[0] for row in page.data["failures"]["rows"]] == ["birch/broken<b>.png"]
     assert [one["c"] for one in page.data["search"]["candidates"] if one["chosen"]] == [result.search.chosen.c]
     points = page.data["learning_curve"]["points"]
-    assert [point["images"] for point in points] == [point.images for point in result.curve.points]
+    assert [point["images"] for point in points] == [point.images for point in result.learning_curve.points]
 
 
 def test_mistakes_are_sorted_by_confidence_and_cells_have_their_own_photos(hostile):
@@ -53,8 +53,8 @@ def test_mistakes_are_sorted_by_confidence_and_cells_have_their_own_photos(hosti
 def test_label_issues_and_duplicates_are_those_of_the_result(hostile):
     page, result = hostile.page, hostile.result
     shown = page.data["label_issues"]["items"]
-    assert [page.photo(one["photo"])["path"] for one in shown] == [issue.path for issue in result.suspects]
-    assert [page.data["classes"][one["likely"]] for one in shown] == [issue.likely for issue in result.suspects]
+    assert [page.photo(one["photo"])["path"] for one in shown] == [issue.path for issue in result.label_issues]
+    assert [page.data["classes"][one["likely"]] for one in shown] == [issue.likely for issue in result.label_issues]
     (group,) = page.data["duplicates"]["groups"]
     assert (group["kind"], group["total"]) == ("exact", 2)
     assert {page.photo(number)["path"] for number in group["photos"]} == {"birch/001.png", "birch/copy.png"}
@@ -85,11 +85,11 @@ def test_a_section_without_data_is_left_out(hostile, reported, clustered):
 
 
 def test_a_result_without_a_learning_curve_has_no_section_for_it(hostile, rewritten):
-    assert hostile.page.sections - rewritten(hostile, curve=LearningCurve([])).sections == {"learning-curve"}
+    assert hostile.page.sections - rewritten(hostile, learning_curve=LearningCurve([])).sections == {"learning-curve"}
 
 
 def test_the_baselines_are_listed_beside_this_head(hostile):
-    for shown, baseline in zip(hostile.page.data["baselines"], hostile.result.compared, strict=True):
+    for shown, baseline in zip(hostile.page.data["baselines"], hostile.result.baselines, strict=True):
         assert (shown["what"], shown["store"]) == (baseline.what, baseline.store)
         assert shown["accuracy"] == pytest.approx(baseline.accuracy, abs=1e-6)
         assert (shown["difference"] is None) == (baseline.difference is None)
