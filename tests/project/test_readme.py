@@ -1,4 +1,4 @@
-"""What the README tells a newcomer to type works, in the order in which it stands there."""
+"""The commands and Python lines of README, and the Python lines of docs/formats.md, work one after the other."""
 
 import os
 import re
@@ -11,14 +11,15 @@ import pytest
 from headstart.demo.pictures import draw_pictures
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FORMATS = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
 SHELL = [block for block in re.findall(r"```sh\n(.*?)```", README, re.S) if "headstart " in block]
-PYTHON = re.findall(r"```python\n(.*?)```", README, re.S)
+PYTHON = re.findall(r"```python\n(.*?)```", README + FORMATS, re.S)
 
 
 @pytest.fixture(scope="module")
 def folder(real_weights, tmp_path_factory):
-    """Give a folder with photos/ and new/ in it, and a Keras cache that holds the ImageNet weights."""
+    """Return a folder with photos/ and new/, and a Keras cache with the ImageNet weights."""
     folder = tmp_path_factory.mktemp("readme")
     draw_pictures(folder / "photos", per_class=12)
     draw_pictures(folder / "new", per_class=2, seed=1, broken=False)
@@ -52,10 +53,3 @@ def test_commands_and_python_run_one_after_the_other(folder):
 def read_printed(text: str) -> dict[str, float]:
     """Read the printed dictionary of class names and probabilities."""
     return {name: float(value) for name, value in re.findall(r"'(\w+)': (?:np\.float32\()?([\d.e-]+)", text)}
-
-
-def test_readme_tells_of_every_command_and_make_target():
-    commands = {path.stem for path in (ROOT / "headstart" / "commands").glob("[a-z]*.py")}
-    assert {name for name in commands if f"headstart {name}" in README or f"make {name}" in README} == commands
-    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.M))
-    assert set(re.findall(r"`make ([a-z-]+)", README)) <= targets
