@@ -1,6 +1,7 @@
 """The rules of docs/architecture.md about imports, held by the syntax trees of our files."""
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -171,7 +172,8 @@ def test_nothing_is_imported_by_an_old_top_level_name():
 def test_the_parts_are_not_importable_by_their_own_names(part, tmp_path):
     """The editable install shows `headstart` alone, as the wheel does."""
     command = [sys.executable, "-E", "-c", f"import headstart, {part}"]  # PYTHONPATH may hold the checkout
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
     assert f"No module named '{part}'" in done.stderr
 
 
