@@ -75,7 +75,7 @@ def test_many_photos_fit_in_15_megabytes(reported, clustered, monkeypatch):
     monkeypatch.setattr("headstart.extract.thumbnails.thumbnail", lambda *_, **__: bytes(20_000))
     n, classes = 3_000, [f"種類-{number:03}" for number in range(60)]
     paths = [f"{'長い' * 30}/{number:06}.jpg" for number in range(n)]
-    page = reported(clustered(n, classes, spread=6.0, paths=paths), options=None).page
+    page = reported(clustered(n, classes, spread=6.0, paths=paths)).page
     assert page.path.stat().st_size < 15_000_000
     assert len(page.data["thumbs"]) > 300
     assert sum(map(len, page.data["thumbs"])) <= photos_module.MAX_CHARACTERS
