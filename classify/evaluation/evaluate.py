@@ -10,8 +10,9 @@ from headstart.classify.artifact.classifier import Classifier, read_classifier
 from headstart.classify.errors import ClassifierError, LabelError
 from headstart.classify.evaluation.comparison import Comparison, compare
 from headstart.classify.evaluation.metrics import Evaluation, evaluate_rows
+from headstart.classify.heads.tuned import without_tuned
 from headstart.classify.split.duplicates import group_numbers
-from headstart.classify.split.holdout import digest_of_rows, have_two_labels, split_rows
+from headstart.classify.split.holdout import digest_of_rows, draws_of, have_two_labels, split_rows
 from headstart.extract.sources.items import SPLITS
 from headstart.extract.store.store import Store, open_store
 
@@ -100,6 +101,7 @@ def _rows_to_evaluate(store: Store, classifier: Classifier, split: str | None) -
         groups = group_numbers(trained_on.get("copies", []), len(store))
         seed = int(classifier.model.metadata["head"]["seed"])
         own = split_rows(store, float(trained_on["holdout"]), seed, groups)
+        own = without_tuned(store, own, draws_of(store, seed, groups))
         return own.test, f"{own.origin}, on which it was not trained"
     chosen, origin = labelled, "every labelled image"
     if split is not None:

@@ -8,6 +8,7 @@ from headstart.classify.artifact.classifier import read_classifier, write_classi
 from headstart.classify.errors import ClassifierError, LabelError
 from headstart.classify.evaluation.evaluate import compare_classifiers, evaluate
 from headstart.classify.heads.options import HeadOptions
+from headstart.classify.split.holdout import split_rows
 from headstart.classify.training import train
 from headstart.extract.store.store import open_store
 
@@ -26,6 +27,15 @@ def test_on_the_training_store_only_held_out_rows_are_evaluated(tiny_store, tiny
     assert (found.images, found.accuracy) == (12, 1)
     assert found.judged_on == "a hold-out of 20% by content, on which it was not trained"
     assert evaluate(open_store(tiny_store), tiny_classifier).log_loss == found.log_loss
+
+
+def test_rows_that_the_backbone_was_tuned_on_are_not_evaluated(make_tuned_store, tiny_store, tmp_path):
+    held_out = split_rows(open_store(tiny_store)).test
+    store = make_tuned_store(held_out[::3])
+    result = train(store, tmp_path / "classifier.onnx")
+    found = evaluate(store, result.path)
+    assert found.rows.tolist() == result.evaluation.rows.tolist()
+    assert not set(found.rows.tolist()) & set(held_out[::3].tolist())
 
 
 def test_on_another_store_every_labelled_and_embedded_row_is_evaluated(
