@@ -182,7 +182,7 @@ def keras_trunk(trunk: Any, weights: str) -> Any:
     """Give the frozen part of the network in Keras: uint8 (n, h, w, 3) to float32 (n, h, w, c)."""
     from headstart.export.backbones import make_plan
     from headstart.export.conversion.frameworks import load_frameworks
-    from headstart.export.conversion.network import TENSOR, build_network, with_blocks
+    from headstart.export.conversion.network import TENSOR, build_network, preprocess, with_blocks
     from headstart.export.weights.load import find_weights, load_weights
 
     said = trunk.metadata
@@ -195,8 +195,7 @@ def keras_trunk(trunk: Any, weights: str) -> Any:
     cut = with_blocks(network, plan, frameworks).output[TENSOR]
     part = frameworks.keras.Model(network.input, cut)
     run = frameworks.tensorflow.function(lambda pixels: part(pixels, training=False))
-    offset, scale = np.array(plan.backbone.pixels.offset, np.float32), np.float32(plan.backbone.pixels.scale)
-    return lambda pixels: run((pixels.astype(np.float32) - offset) * scale).numpy()
+    return lambda pixels: run(preprocess(pixels, plan)).numpy()
 
 
 def _table(found: dict[str, list[Result]]) -> list[str]:

@@ -45,8 +45,8 @@ class Backbone:
         What the command line and the metadata call it.
     module, class_name : str
         Where Keras keeps it, e.g. ``keras.applications.mobilenet_v2`` and ``MobileNetV2``.
-    pixels : Pixels
-        The family's pixel scaling.
+    pixels : Pixels or None
+        The family's pixel scaling; None if the Keras model contains it (EfficientNet).
     weights_path : str
         Where, among Keras' published files, its ImageNet weights without the top are; ``{width}`` and ``{size}`` are
         filled in.
@@ -68,7 +68,7 @@ class Backbone:
     name: str
     module: str
     class_name: str
-    pixels: Pixels
+    pixels: Pixels | None
     weights_path: str
     blocks: str
     image_size: int = 224

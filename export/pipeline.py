@@ -3,15 +3,17 @@
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata as packages
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from headstart.export.backbones import Plan, make_plan
 from headstart.export.errors import QuantizationError
+from headstart.export.metadata import describe
 from headstart.files.atomic import check_model_output, write_file
 from headstart.files.errors import OptionError
+from headstart.files.progress import ProgressCallback, announcer
 from headstart.files.seal import METADATA_KEY, sealed
 from headstart.files.urls import local_path
 
@@ -20,12 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headstart.export.conversion.features import Group
-    from headstart.export.conversion.parity import Parity
     from headstart.export.quantization.quantize import Agreement
-    from headstart.export.weights.load import Weights
 
-SCHEMA: Final = 1
-RESIZE_VERSION: Final = 1
 LEAST_CALIBRATION: Final = 30
 
 
@@ -70,6 +68,7 @@ def export_backbone(
     views: int = 1,
     seed: int = 0,
     calibration: "NDArray[np.uint8] | None" = None,
+    progress: ProgressCallback | None = None,
 ) -> ExportSummary:
     """Write a Keras backbone as one ONNX file, after comparing it with Keras.
 
@@ -103,6 +102,8 @@ def export_backbone(
     calibration : ndarray of uint8, (n, h, w, 3), RGB, 0-255, or None
         Images at the input's size, at least `LEAST_CALIBRATION`: the file becomes int8, calibrated on two thirds of
         them and compared with fp32 on the rest.
+    progress : callable or None
+        Called as each stage begins (see `headstart.files.progress`).
 
     Raises
     ------
@@ -127,6 +128,7 @@ def export_backbone(
     # Here, not at the top: `import headstart` and its --help must not wait for numpy, onnx and TensorFlow.
     from headstart.export.conversion.views import add_views, check_views
 
+    announce = announcer(progress)
     plan, path = make_plan(backbone, image_size, width, fit, features, cut), local_path(output)
     check_model_output(path, "backbone")
     check_views(views)
@@ -141,9 +143,10 @@ def export_backbone(
 
         made, said, difference = derived_file(weights, calibration, views)
     else:
-        made, said, difference = _make(plan, weights, seed, calibration)
+        made, said, difference = _make(plan, weights, seed, calibration, announce)
     if views > 1:
         said["views"] = add_views(made, views)
+    announce("writing")
     entry = made.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, json.dumps(said, sort_keys=True, ensure_ascii=True)
     content = sealed(made.SerializeToString(deterministic=True))
@@ -168,98 +171,63 @@ def blocks_of(backbone: str = "mobilenet_v2", width: float = 1.0) -> list[str]:
 
 
 def _make(
-    plan: Plan, weights: str | os.PathLike[str], seed: int, calibration: "NDArray[np.uint8] | None"
+    plan: Plan,
+    weights: str | os.PathLike[str],
+    seed: int,
+    calibration: "NDArray[np.uint8] | None",
+    announce: Callable[[str], None],
 ) -> tuple[Any, dict[str, Any], float]:
-    import numpy as np
-
+    """Build, convert and compare: the ONNX model, its metadata, and its largest difference from Keras."""
     from headstart.export.conversion.convert import convert
     from headstart.export.conversion.frameworks import load_frameworks, require
     from headstart.export.conversion.images import probe_images
-    from headstart.export.conversion.network import (
-        TENSOR,
-        build_network,
-        cut_shape,
-        keras_embeddings,
-        keras_tensors,
-        layout,
-        with_blocks,
-    )
-    from headstart.export.conversion.parity import compare, compare_groups, run_onnx
+    from headstart.export.conversion.network import build_network, keras_embeddings, layout, with_blocks
+    from headstart.export.conversion.parity import compare_groups, run_onnx
     from headstart.export.weights.load import check_weights, find_weights, load_weights
 
     check_weights(weights)
     require("onnxruntime", "onnxruntime")
+    announce("loading TensorFlow")
     frameworks = load_frameworks()
+    announce("loading weights")
     source = find_weights(weights, plan, seed, frameworks)
     network = build_network(plan, frameworks)
     load_weights(network, source, plan, frameworks)
     network = with_blocks(network, plan, frameworks)
     images, groups = probe_images(plan.image_size), layout(network)
-    reference = keras_embeddings(network, images, plan)
+    announce("converting")
     model = convert(network, plan, frameworks)
+    announce("comparing with Keras")
+    reference = keras_embeddings(network, images, plan)
     parity = compare_groups(run_onnx(model.SerializeToString(), images), reference, groups)
-    said_of_cut: dict[str, Any] = {}
-    shape = cut_shape(network)
-    if shape is not None:
-        compare(run_onnx(model.SerializeToString(), images, TENSOR), keras_tensors(network, images, plan))
-        at = next(node.input[0] for node in model.graph.node if TENSOR in node.output)
-        said_of_cut = {"cut": {"block": plan.cut, "shape": list(shape), "at": at}}
+    cut = _compared_cut(model, network, images, plan)
     agreement = None
     if calibration is not None:
-        from headstart.export.quantization.quantize import LEAST_COSINE, LEAST_COSINE_UNTRAINED, quantize
-
-        least = LEAST_COSINE_UNTRAINED if source.source == "random" else LEAST_COSINE
-        is_held_back = np.arange(len(calibration)) % 3 == 0
-        model, agreement = quantize(model, calibration[~is_held_back], calibration[is_held_back], least, groups)
-    said = describe(plan, source, parity, agreement, groups) | said_of_cut
+        announce("quantising")
+        model, agreement = _quantized(model, calibration, source.source, groups)
     del model.metadata_props[:]
-    return model, said, parity.max_difference
+    return model, describe(plan, source, parity, agreement, groups) | cut, parity.max_difference
 
 
-def describe(
-    plan: Plan, weights: "Weights", parity: "Parity", agreement: "Agreement | None", groups: "list[Group]"
-) -> dict[str, Any]:
-    """Give the metadata of a backbone file: all that a later room must know, and nothing of the machine or the hour.
+def _compared_cut(model: Any, network: Any, images: "NDArray[np.uint8]", plan: Plan) -> dict[str, Any]:
+    """Compare the tensor at the cut with Keras, and return its metadata; nothing for a network without a cut."""
+    from headstart.export.conversion.network import TENSOR, cut_shape, keras_tensors
+    from headstart.export.conversion.parity import compare, run_onnx
 
-    Parameters
-    ----------
-    plan, weights, parity
-        The choices, where the weights came from, and the proof.
-    agreement
-        How far int8 agrees with fp32; None for an fp32 file.
-    groups : list of Group
-        The columns of an embedding.
-    """
-    said = {
-        "format": "headstart-backbone",
-        "schema": SCHEMA,
-        "backbone": plan.backbone.name,
-        "width": plan.width if plan.backbone.widths else None,
-        "weights": weights.metadata(),
-        "image_size": list(plan.image_size),
-        "resize": {
-            "version": RESIZE_VERSION,
-            "interpolation": "bilinear-antialias",
-            "fit": plan.fit,
-            "exif_transpose": True,
-            "alpha": "white",
-        },
-        "dim": sum(group.size for group in groups),
-        "precision": "int8" if agreement else "fp32",
-        "features": plan.features,
-        "parity": parity.metadata(),
-        "sealed": True,
-        "versions": {name: _version(name) for name in ("headstart", "tensorflow", "keras", "tf2onnx", "onnx")},
-    }
-    if len(groups) > 1:
-        said["groups"] = [group.metadata() for group in groups]
-    if agreement:
-        said["quantization"] = agreement.metadata()
-    return said
+    shape = cut_shape(network)
+    if shape is None:
+        return {}
+    compare(run_onnx(model.SerializeToString(), images, TENSOR), keras_tensors(network, images, plan))
+    at = next(node.input[0] for node in model.graph.node if TENSOR in node.output)
+    return {"cut": {"block": plan.cut, "shape": list(shape), "at": at}}
 
 
-def _version(package: str) -> str:
-    try:
-        return packages.version(package)
-    except packages.PackageNotFoundError:
-        return "unknown"
+def _quantized(
+    model: Any, calibration: "NDArray[np.uint8]", source: str, groups: "list[Group]"
+) -> "tuple[Any, Agreement]":
+    """Quantise a model on two thirds of the images, and compare it with fp32 on the rest."""
+    from headstart.export.quantization.quantize import LEAST_COSINE, LEAST_COSINE_UNTRAINED, quantize
+
+    least = LEAST_COSINE_UNTRAINED if source == "random" else LEAST_COSINE
+    rest = [number for number in range(len(calibration)) if number % 3]
+    return quantize(model, calibration[rest], calibration[::3], least, groups)

@@ -44,7 +44,10 @@ def convert(network: Any, plan: Plan, frameworks: Frameworks) -> onnx.ModelProto
     """
     graph = _translate(network, plan, frameworks).graph
     clean(graph)
-    attach_pixels(graph, plan.backbone.pixels)
+    if plan.backbone.pixels is None:
+        cast_pixels(graph)
+    else:
+        attach_pixels(graph, plan.backbone.pixels)
     groups, shape = layout(network), cut_shape(network)
     outputs: dict[str, tuple[int, ...]] = {OUTPUT: (sum(group.size for group in groups),)}
     if shape is None:
@@ -114,6 +117,14 @@ def attach_pixels(graph: onnx.GraphProto, pixels: Pixels) -> None:
     for node in reversed(entry):
         graph.node.insert(0, node)
     drop_unused(graph)
+
+
+def cast_pixels(graph: onnx.GraphProto) -> None:
+    """Cast the image to float32 in front of a network that scales its pixels itself, in place."""
+    translated = graph.input[0].name
+    for node in consumers_of(graph, translated):
+        node.input[:] = ["float_pixels" if name == translated else name for name in node.input]
+    graph.node.insert(0, helper.make_node("Cast", [INPUT], ["float_pixels"], to=TensorProto.FLOAT))
 
 
 def _entry(graph: onnx.GraphProto) -> tuple[onnx.NodeProto, onnx.NodeProto]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headstart import options
-from headstart.console import command, fail, note, print_json, say, warn
+from headstart.console import command, fail, note, print_json, say, warn, working
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,19 +69,22 @@ def run(
         from headstart.tune.cuts import best_cut
 
         cut = best_cut(trials).block
-    made = export_backbone(
-        output,
-        backbone=backbone,
-        weights=weights,
-        image_size=image_size,
-        width=width,
-        fit=fit,
-        features=features,
-        cut=cut,
-        views=views,
-        seed=seed,
-        calibration=_pixels(calibrate, weights, backbone, image_size, width, fit) if calibrate else None,
-    )
+    pixels = _pixels(calibrate, weights, backbone, image_size, width, fit) if calibrate else None
+    with working() as callback:
+        made = export_backbone(
+            output,
+            backbone=backbone,
+            weights=weights,
+            image_size=image_size,
+            width=width,
+            fit=fit,
+            features=features,
+            cut=cut,
+            views=views,
+            seed=seed,
+            calibration=pixels,
+            progress=callback,
+        )
     if json:
         print_json({**vars(made), "cuts": trials})
     else:

@@ -21,7 +21,7 @@ PYTHON = re.findall(r"```python\n(.*?)```", README + FORMATS, re.S)
 def folder(real_weights, tmp_path_factory):
     """Return a folder with photos/ and new/, and a Keras cache with the ImageNet weights."""
     folder = tmp_path_factory.mktemp("readme")
-    draw_pictures(folder / "photos", per_class=12)
+    draw_pictures(folder / "photos", per_class=24)
     draw_pictures(folder / "new", per_class=2, seed=1, broken=False)
     (folder / "keras" / "models").mkdir(parents=True)
     (folder / "keras" / "models" / real_weights.name).symlink_to(real_weights)
@@ -44,10 +44,10 @@ def test_commands_and_python_run_one_after_the_other(folder):
     assert len(SHELL) == 1
     assert len(PYTHON) == 3
     printed = run(folder, "sh", "-e", "-c", SHELL[0])
-    assert "photos.h5: 60 embedded, 4 failed, of 64 images" in printed
+    assert "photos.h5: 120 embedded, 4 failed, of 124 images" in printed
     assert "predictions.csv: 10 scored, 0 failed" in printed
     probabilities = [run(folder, sys.executable, "-W", "error", "-c", block) for block in PYTHON][1]
-    assert max(read_printed(probabilities), key=read_printed(probabilities).get) == "rose"
+    assert max(read_printed(probabilities), key=read_printed(probabilities).get) == "rose", probabilities
 
 
 def read_printed(text: str) -> dict[str, float]:

@@ -1,0 +1,64 @@
+"""The metadata of a backbone file."""
+
+from importlib import metadata as packages
+from typing import TYPE_CHECKING, Any, Final
+
+from headstart.export.backbones import Plan
+
+if TYPE_CHECKING:
+    from headstart.export.conversion.features import Group
+    from headstart.export.conversion.parity import Parity
+    from headstart.export.quantization.quantize import Agreement
+    from headstart.export.weights.load import Weights
+
+SCHEMA: Final = 1
+RESIZE_VERSION: Final = 1
+
+
+def describe(
+    plan: Plan, weights: "Weights", parity: "Parity", agreement: "Agreement | None", groups: "list[Group]"
+) -> dict[str, Any]:
+    """Give the metadata of a backbone file: everything that later stages need, and nothing about the machine or the time.
+
+    Parameters
+    ----------
+    plan, weights, parity
+        The choices, where the weights came from, and the proof.
+    agreement
+        How far int8 agrees with fp32; None for an fp32 file.
+    groups : list of Group
+        The columns of an embedding.
+    """
+    said = {
+        "format": "headstart-backbone",
+        "schema": SCHEMA,
+        "backbone": plan.backbone.name,
+        "width": plan.width if plan.backbone.widths else None,
+        "weights": weights.metadata(),
+        "image_size": list(plan.image_size),
+        "resize": {
+            "version": RESIZE_VERSION,
+            "interpolation": "bilinear-antialias",
+            "fit": plan.fit,
+            "exif_transpose": True,
+            "alpha": "white",
+        },
+        "dim": sum(group.size for group in groups),
+        "precision": "int8" if agreement else "fp32",
+        "features": plan.features,
+        "parity": parity.metadata(),
+        "sealed": True,
+        "versions": {name: _version(name) for name in ("headstart", "tensorflow", "keras", "tf2onnx", "onnx")},
+    }
+    if len(groups) > 1:
+        said["groups"] = [group.metadata() for group in groups]
+    if agreement:
+        said["quantization"] = agreement.metadata()
+    return said
+
+
+def _version(package: str) -> str:
+    try:
+        return packages.version(package)
+    except packages.PackageNotFoundError:
+        return "unknown"
