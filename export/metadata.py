@@ -18,7 +18,7 @@ RESIZE_VERSION: Final = 1
 def describe(
     plan: Plan, weights: "Weights", parity: "Parity", agreement: "Agreement | None", groups: "list[Group]"
 ) -> dict[str, Any]:
-    """Give the metadata of a backbone file: everything that later stages need, and nothing about the machine or the time.
+    """Return the metadata of a backbone file: everything later stages need, nothing about the machine or the time.
 
     Parameters
     ----------

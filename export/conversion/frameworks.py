@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from headstart.export.errors import ExportError
-from headstart.files.errors import MissingExtraError, one_line
+from headstart.files.errors import HeadstartError, MissingExtraError, one_line
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def _held_stderr() -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            failed = not isinstance(error, ExportError)
+            failed = not isinstance(error, HeadstartError)
             raise
         finally:
             _restore(saved)

@@ -13,8 +13,8 @@ def is_url(location: str | os.PathLike[str]) -> bool:
 
 def without_scheme(url: str) -> str:
     """Turn ``file://`` and ``local://`` URLs into paths; leave any other URL as it is."""
-    scheme, _, path = url.partition("://")
-    return path if scheme in ("file", "local") else url
+    scheme, separator, path = url.partition("://")
+    return path if separator and scheme in ("file", "local") else url
 
 
 def local_path(location: str | os.PathLike[str]) -> Path:
