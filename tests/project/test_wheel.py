@@ -1,7 +1,10 @@
-"""The built wheel, alone with what it requires in an empty environment, does all but export."""
+"""The wheel: `headstart` and nothing else, and in an empty environment it does everything but export."""
 
+import os
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -9,8 +12,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(*command: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=600, check=False)
+def run(*command: object, **options: object) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    settings = {"capture_output": True, "text": True, "timeout": 600, "check": False, "env": environment} | options
+    return subprocess.run([str(part) for part in command], **settings)
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +31,22 @@ def bare(tmp_path_factory):
         installed = run(*pip, *arguments)  # the wheel itself brings nothing more: the lock has all that it requires
         assert installed.returncode == 0, installed.stderr
     return programs
+
+
+@pytest.mark.parametrize("source", ["the checkout", "the sdist"])
+def test_the_wheel_holds_headstart_alone(source, tmp_path):
+    root = ROOT
+    if source == "the sdist":
+        assert run(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path, cwd=ROOT).returncode == 0
+        with tarfile.open(*tmp_path.glob("*.tar.gz")) as archive:
+            archive.extractall(tmp_path, filter="data")
+        (root,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    assert run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path, cwd=root).returncode == 0
+    with zipfile.ZipFile(*tmp_path.glob("*.whl")) as wheel:
+        names = wheel.namelist()
+    assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"headstart"}
+    modules = {f"headstart/{part}/__init__.py" for part in ("classify", "export", "extract", "files", "tune")}
+    assert modules | {"headstart/py.typed", "headstart/classify/report/page/report.css"} <= set(names)
 
 
 def test_everything_but_export_runs_on_a_bare_install(bare, tiny_backbone, tiny_photos, tmp_path):
