@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, DTypeLike
 
 from headstart.classify.confidence.novelty import Novelty
 from headstart.classify.heads.layers import Layer
@@ -79,21 +79,23 @@ def _add_layers(graph: "_Graph", head: Head) -> None:
     value = "embedding"
     for number, layer in enumerate([*head.layers[:-1], scaled]):
         value = graph.add("Relu", value) if number else value
-        value = graph.add("Gemm", value, graph.floats("weights", layer.weights), graph.floats("bias", layer.bias))
+        value = graph.add("Gemm", value, graph.constant("weights", layer.weights), graph.constant("bias", layer.bias))
     graph.add("Softmax", value, axis=1, out=PROBABILITIES)
 
 
 def _add_unknown(graph: "_Graph", unknown: Novelty) -> None:
     length = graph.add("ReduceL2", "embedding", axes=[1], keepdims=1)
-    unit = graph.add("Div", "embedding", graph.add("Max", length, graph.floats("least_length", 1e-12)))
-    on_axes = graph.add("MatMul", unit, graph.floats("axes", unknown.axes))
-    cosines = graph.add("MatMul", on_axes, graph.floats("references", unknown.references.T))
-    nearest = graph.add("TopK", cosines, graph.shape("neighbours", unknown.neighbours), axis=1, sorted=0, outputs=2)
+    unit = graph.add("Div", "embedding", graph.add("Max", length, graph.constant("least_length", 1e-12)))
+    on_axes = graph.add("MatMul", unit, graph.constant("axes", unknown.axes))
+    cosines = graph.add("MatMul", on_axes, graph.constant("references", unknown.references.T))
+    nearest = graph.add(
+        "TopK", cosines, graph.constant("neighbours", [unknown.neighbours], np.int64), axis=1, sorted=0, outputs=2
+    )
     mean = graph.add("ReduceMean", nearest, axes=[1], keepdims=1)
-    graph.add("Sub", graph.floats("one", 1.0), mean, out=DISTANCE)
-    far = graph.add("Greater", DISTANCE, graph.floats("most_distance", unknown.distance))
+    graph.add("Sub", graph.constant("one", 1.0), mean, out=DISTANCE)
+    far = graph.add("Greater", DISTANCE, graph.constant("most_distance", unknown.distance))
     surest = graph.add("ReduceMax", PROBABILITIES, axes=[1], keepdims=1)
-    unsure = graph.add("Less", surest, graph.floats("least_probability", unknown.probability))
+    unsure = graph.add("Less", surest, graph.constant("least_probability", unknown.probability))
     graph.add("Cast", graph.add("Or", far, unsure), to=1, out=UNKNOWN)
     graph.add("Concat", PROBABILITIES, DISTANCE, UNKNOWN, axis=1, out=PREDICTION)
 
@@ -112,18 +114,10 @@ class _Graph:
         self._graph.node.append(helper.make_node(kind, list(inputs), names, name=name, **attributes))
         return names[0]
 
-    def floats(self, name: str, values: NDArray[np.floating] | float) -> str:
-        return self._constant(name, np.asarray(values, np.float32))
+    def constant(self, name: str, value: ArrayLike, dtype: DTypeLike = np.float32) -> str:
+        from headstart.files.graph import add_constant
 
-    def shape(self, name: str, *sizes: int) -> str:
-        return self._constant(name, np.array(sizes, np.int64))
-
-    def _constant(self, name: str, values: NDArray[Any]) -> str:
-        from onnx import numpy_helper
-
-        full = self._name(name)
-        self._graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values), full))
-        return full
+        return add_constant(self._graph, self._name(name), value, dtype)
 
     def _name(self, kind: str) -> str:
         self._count += 1

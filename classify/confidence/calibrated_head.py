@@ -1,4 +1,4 @@
-"""From logits to an answer: calibrated probabilities, and "none of these"."""
+"""A head whose probabilities are calibrated, and which marks unknown images."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,21 +13,21 @@ from headstart.classify.heads.loss import softmax
 from headstart.classify.split.holdout import Split
 
 LEAST_TO_CALIBRATE = 50
-"""On fewer images a temperature would be noise."""
+"""With fewer images a temperature would be noise."""
 
 
 @dataclass(frozen=True)
 class CalibratedHead:
-    """What turns the head's logits into an answer.
+    """A head, its temperature, and its thresholds.
 
     Attributes
     ----------
     head
         The fitted scikit-learn pipeline.
     calibration
-        The temperature; None where there are too few images to tell one.
+        The temperature; None if there are too few images to fit one.
     unknown
-        When to answer "none of these"; None where that was not wanted, or there are too few images.
+        When an image is marked unknown; None if that was turned off, or there are too few images.
     """
 
     head: Any
@@ -36,25 +36,24 @@ class CalibratedHead:
 
     @property
     def temperature(self) -> float:
-        """What logits are divided by."""
+        """The divisor of the logits."""
         return self.calibration.temperature if self.calibration else 1.0
 
     @classmethod
     def of(cls, search: Search, head: Any, split: Split, false_alarms: float, seed: int) -> "CalibratedHead":
-        """Fit temperature and thresholds on out-of-fold answers."""
-        judged = search.rows.folds >= 0
-        calibration = None
-        if judged.sum() >= LEAST_TO_CALIBRATE:
-            calibration = fit_temperature(search.logits[judged], search.rows.labels[judged])
-        answer = cls(head, calibration, None)
+        """Fit temperature and thresholds to out-of-fold logits."""
+        held_out, calibration = search.rows.folds >= 0, None
+        if held_out.sum() >= LEAST_TO_CALIBRATE:
+            calibration = fit_temperature(search.logits[held_out], search.rows.labels[held_out])
+        calibrated = cls(head, calibration, None)
         if not false_alarms:
-            return answer
-        probabilities = softmax(search.logits / answer.temperature)
+            return calibrated
+        probabilities = softmax(search.logits / calibrated.temperature)
         draws = split.draws[search.images]
-        return replace(answer, unknown=fit_novelty(search.rows, draws, probabilities, false_alarms, seed))
+        return replace(calibrated, unknown=fit_novelty(search.rows, draws, probabilities, false_alarms, seed))
 
     def measured_on(self, test: NDArray[np.float32]) -> tuple[NDArray[np.float64], "CalibratedHead"]:
-        """Give probabilities, (m, k), of images (m, d), and how many of them would be marked unknown."""
+        """Give calibrated probabilities of test images, (m, d) -> (m, k), and measure how many are marked unknown."""
         probabilities = softmax(logits_of(self.head, test) / self.temperature)
         if self.unknown is None:
             return probabilities, self

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say, and one temperature that makes them do so."""
+"""Reliability of probabilities, and the temperature that calibrates them."""
 
 from dataclasses import dataclass, field
 
@@ -9,25 +9,25 @@ from headstart.classify.heads.loss import log_loss, softmax
 
 BINS = 15
 TEMPERATURES = (0.05, 20.0)
-"""Between these; a tail that was tuned with label smoothing is far less sure than it may be."""
+"""The range searched; a tail that was tuned with label smoothing is far less confident than it could be."""
 SPREAD = 1.0
-"""By how much ln(temperature) is expected to differ from 0 before any row is seen (a standard deviation). On a few rows
-that are all right, the least log loss would be that of infinite certainty; with many rows it counts for nothing."""
+"""Standard deviation of the prior of ln(temperature). If a few rows are all right, infinite confidence would have the
+least log loss; with many rows the prior has no effect."""
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """How often answers of a given confidence are right, in bins of equal width over 0..1.
+    """How often predictions of a given confidence are right, in bins of equal width over 0..1.
 
     Attributes
     ----------
     error
-        Expected calibration error, 0..1: how far accuracy and confidence of a bin are apart, averaged over all answers
+        Expected calibration error, 0..1: the gap between accuracy and confidence in a bin, averaged over predictions
         (Naeini et al. 2015; Guo et al. 2017).
     confidence, accuracy
-        float64, (b,): means within each bin; NaN where it is empty.
+        float64, (b,): means within each bin; NaN if it is empty.
     count
-        int64, (b,): answers in each bin.
+        int64, (b,): predictions in each bin.
     """
 
     error: float
@@ -38,7 +38,7 @@ class Reliability:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A temperature, and the reliability on the rows that it was fitted on (out of fold) without and with it.
+    """A temperature, and the reliability out of fold without and with it.
 
     Attributes
     ----------
@@ -75,10 +75,9 @@ def reliability(probabilities: NDArray[np.floating], labels: NDArray[np.integer]
 
 
 def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> Calibration:
-    """Find the temperature with the least log loss (Guo et al. 2017) on logits that were given to rows not fitted on.
+    """Find the likeliest temperature for out-of-fold logits (Guo et al. 2017), with a prior on its logarithm.
 
-    More exactly the likeliest one, where ln(temperature) is normal about 0 with the deviation `SPREAD` beforehand: to
-    the log loss of all n rows together, ln(temperature)^2 / (2 SPREAD^2) is added.
+    It minimises the summed log loss plus ln(temperature)^2 / (2 SPREAD^2).
 
     Parameters
     ----------

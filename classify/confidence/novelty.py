@@ -1,9 +1,9 @@
-"""When to answer "none of these": an image far from all that the head was trained on, or one that no class claims.
+"""When an image is unknown: it is far from the training images, or no class is likely.
 
-The distance is that of k nearest neighbours (Sun et al. 2022, "Out-of-distribution detection with deep nearest
-neighbors"): one minus the mean cosine to the nearest few of some training images, the references. These lie in the span
-of their leading axes, which keeps the classifier file small; the image itself keeps all of its length, so that what
-points out of that span is far.
+The distance is that to the k nearest neighbours (Sun et al. 2022, "Out-of-distribution detection with deep nearest
+neighbors"): one minus the mean cosine to the nearest of some training images, the references. To keep the classifier
+file small, the references are stored on their leading axes. An image keeps its full length there, so that one outside
+of their span is far.
 """
 
 from dataclasses import dataclass, field
@@ -12,17 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.heads.rows import TrainingRows
+from headstart.classify.split.duplicates import unit_rows
 from headstart.classify.split.folds import spread_over_classes
 
 NEIGHBOURS = 5
-LEAST_REFERENCES, MOST_REFERENCES, REFERENCES_A_CLASS = 500, 2000, 20
+LEAST_REFERENCES, MOST_REFERENCES, REFERENCES_PER_CLASS = 500, 2000, 20
 AXES = 128
 BLOCK = 4096
 
 
 @dataclass(frozen=True)
 class Novelty:
-    """References and two thresholds: an image is unknown if its distance is above the one or its probability below.
+    """References and two thresholds: an image is unknown beyond that distance, or below that probability.
 
     Attributes
     ----------
@@ -37,7 +38,7 @@ class Novelty:
     false_alarm_rate
         Share of known images that the thresholds were set to mark.
     measured
-        Share that they do mark of images which neither head nor thresholds have seen; NaN before that is known.
+        Share of the test images that they do mark; NaN before that is known.
     """
 
     axes: NDArray[np.float32] = field(repr=False)
@@ -49,8 +50,8 @@ class Novelty:
     measured: float = float("nan")
 
     def distances(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give float32, (n,), for embeddings (n, d)."""
-        on_axes: NDArray[np.float32] = _unit(embeddings) @ self.axes
+        """Give the distances of embeddings, (n, d): float32, (n,)."""
+        on_axes: NDArray[np.float32] = unit_rows(embeddings) @ self.axes
         cosines: NDArray[np.float32] = on_axes @ self.references.T
         return _distances(cosines, self.neighbours)
 
@@ -69,14 +70,14 @@ def fit_novelty(
     false_alarm_rate: float,
     seed: int = 0,
 ) -> Novelty | None:
-    """Set the thresholds so that this share of the training images would be marked, each compared with others alone.
+    """Set the thresholds so that a share of the training images would be marked, none compared with its duplicates.
 
     Parameters
     ----------
     rows
         The training images.
     draws
-        float64, (n,): the same number for copies of one image.
+        float64, (n,): the same number for duplicates.
     probabilities
         (n, k): calibrated, out of fold; NaN for an image that was never held out.
     false_alarm_rate
@@ -84,13 +85,13 @@ def fit_novelty(
 
     Returns
     -------
-    None where there are too few images to tell such a share.
+    None if there are too few images to measure such a share.
     """
     judged = np.flatnonzero(rows.folds >= 0)
     if len(judged) * false_alarm_rate < 1 or len(rows) <= 2 * NEIGHBOURS:
         return None
-    units = _unit(rows.embeddings)
-    wanted = int(np.clip(REFERENCES_A_CLASS * rows.classes, LEAST_REFERENCES, MOST_REFERENCES))
+    units = unit_rows(rows.embeddings)
+    wanted = int(np.clip(REFERENCES_PER_CLASS * rows.classes, LEAST_REFERENCES, MOST_REFERENCES))
     chosen = spread_over_classes(rows.labels, wanted, seed)
     axes = _leading_axes(units[chosen])
     references = units[chosen] @ axes
@@ -98,14 +99,14 @@ def fit_novelty(
     for start in range(0, len(judged), BLOCK):
         block = judged[start : start + BLOCK]
         cosines = units[block] @ axes @ references.T
-        cosines[draws[block][:, None] == draws[chosen]] = -1  # itself, and its copies
+        cosines[draws[block][:, None] == draws[chosen]] = -1  # itself, and its duplicates
         found[start : start + BLOCK] = _distances(cosines, NEIGHBOURS)
     distance, probability = _thresholds(found, probabilities[judged].max(axis=1), false_alarm_rate)
     return Novelty(axes, references, NEIGHBOURS, distance, probability, false_alarm_rate)
 
 
 def _thresholds(distances: NDArray[np.float32], probabilities: NDArray[np.float64], rate: float) -> tuple[float, float]:
-    """Give each threshold the same share of alarms, such that both together raise `rate`."""
+    """Give each threshold the same share of alarms, so that together they mark the share `rate`."""
     low, high = rate / 2, rate
     for _ in range(30):
         share = (low + high) / 2
@@ -115,13 +116,8 @@ def _thresholds(distances: NDArray[np.float32], probabilities: NDArray[np.float6
     return float(distance), float(probability)
 
 
-def _unit(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-    result: NDArray[np.float32] = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
-    return result
-
-
 def _leading_axes(units: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give the right singular vectors of the largest singular values, (d, q), by way of the m x m Gram matrix."""
+    """Give the right singular vectors of the largest singular values, (d, q), from the m x m Gram matrix."""
     squares, sides = np.linalg.eigh(units @ units.T)
     count = min(AXES, int((squares > 1e-6 * squares[-1]).sum()))
     axes: NDArray[np.float32] = units.T @ (sides[:, -count:] / np.sqrt(squares[-count:]))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from headstart.classify.confidence.calibrated_head import CalibratedHead
 from headstart.classify.heads.kinds import Search
 from headstart.classify.heads.loss import softmax
-from headstart.classify.split.duplicates import top_embeddings
+from headstart.classify.split.duplicates import rooted_embeddings, unit_rows
 from headstart.classify.split.holdout import Split
 from headstart.extract.store.store import Store
 from headstart.files.errors import MissingExtraError
@@ -120,30 +120,18 @@ def _estimate(
 
 def _nearest(store: Store, rows: NDArray[np.int64], checked: NDArray[np.int64]) -> NDArray[np.int64]:
     """Give the positions of the nearest other rows by cosine for the checked ones, int64 (c, at most `NEIGHBOURS`)."""
-    mean = _rooted(store, rows[:: max(len(rows) // BLOCK, 1)]).mean(axis=0)
-    mine = _unit(_rooted(store, rows[checked]) - mean)
+    mean = rooted_embeddings(store, rows[:: max(len(rows) // BLOCK, 1)]).mean(axis=0)
+    mine = unit_rows(rooted_embeddings(store, rows[checked]) - mean)
     best, where = np.empty((len(checked), 0), np.float32), np.empty((len(checked), 0), np.int64)
     for start in range(0, len(rows), BLOCK):
         numbers = np.arange(start, min(start + BLOCK, len(rows)))
-        cosines = mine @ _unit(_rooted(store, rows[numbers]) - mean).T
+        cosines = mine @ unit_rows(rooted_embeddings(store, rows[numbers]) - mean).T
         cosines[checked[:, None] == numbers] = -2  # no row is its own neighbour
         best = np.concatenate([best, cosines], axis=1)
         where = np.concatenate([where, np.broadcast_to(numbers, cosines.shape)], axis=1)
         first = np.argsort(-best, axis=1, kind="stable")[:, : min(NEIGHBOURS, len(rows) - 1)]
         best, where = np.take_along_axis(best, first, 1), np.take_along_axis(where, first, 1)
     return where
-
-
-def _rooted(store: Store, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Read the signed square root of vectors, so that a few large channels do not dominate the distance."""
-    vectors = top_embeddings(store, rows)
-    rooted: NDArray[np.float32] = np.sign(vectors) * np.sqrt(np.abs(vectors))
-    return rooted
-
-
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    lengths: NDArray[np.float32] = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
-    return vectors / lengths
 
 
 def label_issues_of(

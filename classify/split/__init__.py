@@ -1,1 +1,1 @@
-"""Which rows train and which judge: hold-out, folds and duplicates."""
+"""The split into rows to train on and rows to evaluate on: hold-out, folds and duplicates."""

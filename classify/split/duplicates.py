@@ -1,12 +1,12 @@
-"""Copies of one photo: the same file twice, or the same picture saved again, found from the store alone.
+"""Duplicates of a photo, found from the store alone: the same file twice, or the same picture saved again.
 
-Two photos of daisies can be closer in an embedding than a photo and its small, hard-compressed copy are. So vectors are
-compared after a signed square root (Perronnin et al. 2010) and whitening with shrinkage (Jegou and Chum 2012): what
-every daisy shares then counts little, and what only this photo has counts much.
+Two photos of daisies can be closer in an embedding than a photo and its small, hard-compressed copy. So vectors are
+compared after a signed square root (Perronnin et al. 2010) and whitening with shrinkage (Jegou and Chum 2012), which
+plays down what all daisies share and plays up what is special to one photo.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,31 +14,31 @@ from numpy.typing import NDArray
 from headstart.extract.store.store import Store
 
 ALIKE = 0.4
-"""Cosine, after whitening, from which two photos are near copies. Of 2,500 flower photos of 227 pixels, saved again at
-JPEG quality 50 to 90, at 50 to 80 % of their size, or both, 96 % are above it. So are 62 of the 3.1 million pairs of
+"""Cosine, after whitening, from which two photos are near duplicates. Of 2,500 flower photos of 227 pixels, saved again
+at JPEG quality 50 to 90, at 50 to 80 % of their size, or both, 96 % are above it. So are 62 of the 3.1 million pairs of
 the photos themselves: about two in three of these show one scene taken twice, the others only look much alike."""
 SHRINKAGE = 0.7
-"""Share of the mean variance that is added to each direction's: without it, in small sets, a copy's own difference from
-its original would be one of the directions that whitening enlarges."""
+"""Share of the mean variance that is added to each direction's. Without it, in small sets, whitening would enlarge the
+very direction in which a copy differs from its original."""
 LEAST = 20
-"""With fewer photos there is too little to tell what they have in common; near copies are then not looked for."""
+"""Fewer photos tell too little about what they have in common; near duplicates are then not looked for."""
 SAMPLE, BLOCK, MOST_PARTNERS = 10_000, 512, 64
 FULL_ROWS, COARSE_DIM, COARSE_ALIKE = 5_000, 192, 0.4
-"""Of more photos than this, a pair is compared in full only where the directions that vary most agree on it."""
+"""Of more photos than this, a pair is compared in full only if the directions that vary most agree on it."""
 
 
 @dataclass(frozen=True)
 class DuplicateGroup:
-    """Copies of one photo.
+    """Duplicates of one photo.
 
     Attributes
     ----------
     rows
         Their row numbers in the store, rising, at least two.
     kind
-        ``"exact"``: the same bytes; ``"near"``: not all of them are.
+        ``"exact"`` if all have the same bytes, else ``"near"``.
     crosses_labels, crosses_splits
-        Whether they carry different labels, or stand in different splits of the user's (train, val, test).
+        Whether they have different labels, or are in different splits of the user's (train, val, test).
     """
 
     rows: list[int]
@@ -49,24 +49,24 @@ class DuplicateGroup:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """All groups of copies, in order of their first row; a row is in one of them at most.
+    """All groups of duplicates, in order of their first row; a row is in at most one.
 
     Attributes
     ----------
     threshold
-        The cosine, after whitening, that near copies had to reach; NaN where they were not looked for.
+        The cosine, after whitening, that near duplicates had to reach; NaN if they were not looked for.
     """
 
     groups: list[DuplicateGroup]
-    threshold: float = field(default=float("nan"))
+    threshold: float = float("nan")
 
     def group_of_rows(self, n: int) -> NDArray[np.int64]:
-        """Give each row of a store of n rows the first row of its group, or its own number where it has no copies."""
+        """Apply `group_numbers` to these groups."""
         return group_numbers([group.rows for group in self.groups], n)
 
 
 def group_numbers(groups: Iterable[Sequence[int]], n: int) -> NDArray[np.int64]:
-    """Give each of n rows the first row of its group, or its own number where it is in none; int64 (n,)."""
+    """Give each of n rows the first row of its group, or its own number if it is in none; int64 (n,)."""
     numbers = np.arange(n, dtype=np.int64)
     for rows in groups:
         numbers[list(rows)] = rows[0]
@@ -76,8 +76,8 @@ def group_numbers(groups: Iterable[Sequence[int]], n: int) -> NDArray[np.int64]:
 def find_duplicates(store: Store, *, near: bool = True) -> Duplicates:
     """Find the photos that a store holds more than once.
 
-    A group of near copies is one photo and all that are alike to it, not to each other only in a chain: a long series
-    in which each photo resembles just the next does not become one group.
+    A group of near duplicates is one photo and all those like it. Photos that resemble each other only through a chain,
+    like a long series in which each resembles just the next, do not become one group.
 
     Parameters
     ----------
@@ -87,52 +87,37 @@ def find_duplicates(store: Store, *, near: bool = True) -> Duplicates:
     Raises
     ------
     StoreError
-        Where another run has replaced the store since it was opened.
+        If another run has replaced the store since it was opened.
     """
-    chosen = np.flatnonzero(store.is_embedded)
-    contents = store.rows.sha256[chosen].view("V32").ravel()
+    embedded = np.flatnonzero(store.is_embedded)
+    contents = store.rows.sha256[embedded].view("V32").ravel()
     _, first, content = np.unique(contents, return_index=True, return_inverse=True)
     originals = np.sort(first)  # in order of rows, not of digests
     star, threshold = np.arange(len(originals)), float("nan")
     if near and len(originals) >= LEAST:
-        star, threshold = _stars(store, chosen[originals])
+        vectors, threshold = _whitened(store, embedded[originals])
+        blocks = [_alike(vectors, *pairs, threshold) for pairs in _candidates(vectors)]
+        star = stars(len(originals), *(np.concatenate(side) for side in zip(*blocks, strict=True)))
     group_of = star[np.searchsorted(originals, first)[content]]
-    return Duplicates(_groups(store, chosen, group_of, content), threshold)
+    return Duplicates(_groups(store, embedded, group_of, content), threshold)
 
 
 def _groups(
-    store: Store, chosen: NDArray[np.int64], group_of: NDArray[np.int64], content: NDArray[np.int64]
+    store: Store, rows: NDArray[np.int64], group_of: NDArray[np.int64], content: NDArray[np.int64]
 ) -> list[DuplicateGroup]:
     order = np.argsort(group_of, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(group_of[order])) + 1)
     groups = [
         DuplicateGroup(
-            rows=chosen[mine].tolist(),
-            kind="exact" if len(set(content[mine])) == 1 else "near",
-            crosses_labels=_differ(store.labels[chosen[mine]], -1),
-            crosses_splits=_differ(store.rows.split[chosen[mine]], 0),
+            rows=rows[group].tolist(),
+            kind="exact" if len(set(content[group])) == 1 else "near",
+            crosses_labels=len(set(store.labels[rows[group]]) - {-1}) > 1,
+            crosses_splits=len(set(store.rows.split[rows[group]]) - {0}) > 1,
         )
-        for mine in members
-        if len(mine) > 1
+        for group in members
+        if len(group) > 1
     ]
     return sorted(groups, key=lambda group: group.rows[0])
-
-
-def _differ(codes: NDArray[np.integer], unknown: int) -> bool:
-    return len(set(codes.tolist()) - {unknown}) > 1
-
-
-def _stars(store: Store, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], float]:
-    vectors, threshold = _whitened(store, rows)
-    blocks = [_alike(vectors, *pairs, threshold) for pairs in _candidates(vectors)]
-    one, other = (np.concatenate(side) for side in zip(*blocks, strict=True))
-    return stars(len(rows), one, other), threshold
-
-
-def top_embeddings(store: Store, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Read the top features of rows, float32 (m, d), without those of inner blocks, where there are any."""
-    groups = store.header.model.get("groups")
-    return store.embeddings(rows)[:, : groups[0]["size"] if groups else store.header.dim]
 
 
 def stars(n: int, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -148,20 +133,37 @@ def stars(n: int, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[n
     taken: set[int] = set()
     for centre in sorted(partners, key=lambda row: (-len(partners[row]), row)):
         if centre not in taken:
-            mine = [centre, *(row for row in partners[centre] if row not in taken)]
-            star[mine] = centre
-            taken.update(mine)
+            group = [centre, *(row for row in partners[centre] if row not in taken)]
+            star[group] = centre
+            taken.update(group)
     return star
 
 
-def _whitened(store: Store, rows: NDArray[np.int64]) -> tuple[NDArray[np.float16], float]:
-    """Give vectors of length 1, float16 (m, d), and the cosine that tells copies.
+def rooted_embeddings(store: Store, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Read the signed square root of the top features, float32 (m, d), without those of inner blocks.
 
-    Of more than `FULL_ROWS` photos, the first numbers weigh most. Any square root of the inverse covariance whitens:
-    the cosines are the same, and Cholesky's is found sooner than the principal one.
+    The root keeps a few large channels from dominating the distances.
+    """
+    groups = store.header.model.get("groups")
+    vectors = store.embeddings(rows)[:, : groups[0]["size"] if groups else store.header.dim]
+    rooted: NDArray[np.float32] = np.sign(vectors) * np.sqrt(np.abs(vectors))
+    return rooted
+
+
+def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scale rows to length 1, but zeros; float32 (n, d)."""
+    lengths: NDArray[np.float32] = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
+    return vectors / lengths
+
+
+def _whitened(store: Store, rows: NDArray[np.int64]) -> tuple[NDArray[np.float16], float]:
+    """Give vectors of length 1, float16 (m, d), and the cosine of near duplicates.
+
+    For more than `FULL_ROWS` photos, the dimensions are in order of their variance. Any square root of the inverse
+    covariance gives the same cosines, and Cholesky's is the fastest to find.
     """
     sample = np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(np.int64)
-    known = _rooted(top_embeddings(store, rows[sample]))
+    known = rooted_embeddings(store, rows[sample])
     mean = known.mean(axis=0)
     known -= mean
     covariance = known.T @ known / len(known)
@@ -178,25 +180,15 @@ def _whitened(store: Store, rows: NDArray[np.int64]) -> tuple[NDArray[np.float16
     result = np.empty((len(rows), d), np.float16)
     for start in range(0, len(rows), 4 * BLOCK):
         block = slice(start, start + 4 * BLOCK)
-        result[block] = _unit((_rooted(top_embeddings(store, rows[block])) - mean) @ turn)
+        result[block] = unit_rows((rooted_embeddings(store, rows[block]) - mean) @ turn)
     return result, max(ALIKE, _chance(result[sample].astype(np.float32), len(rows)))
 
 
-def _rooted(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    rooted: NDArray[np.float32] = np.sign(vectors) * np.sqrt(np.abs(vectors))
-    return rooted
-
-
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    lengths: NDArray[np.float32] = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
-    return vectors / lengths
-
-
 def _chance(vectors: NDArray[np.float32], n: int) -> float:
-    """Give the cosine that a pair among n photos reaches by chance in one set of a hundred.
+    """Give the cosine that some pair among n photos reaches by chance in one store of a hundred.
 
-    Of directions at random in D dimensions, cosine^2 is Beta(1/2, (D - 1)/2) with the mean 1/D; D is what the mean over
-    all pairs says, so a backbone that tells little apart, or in few dimensions, has a high bar to reach.
+    For random directions in D dimensions, cosine^2 is Beta(1/2, (D - 1)/2) with mean 1/D; the mean over all pairs gives
+    D. So a backbone that distinguishes little, or has few dimensions, gets a high threshold.
     """
     from scipy.special import betainccinv
 
@@ -207,9 +199,9 @@ def _chance(vectors: NDArray[np.float32], n: int) -> float:
 
 
 def _candidates(vectors: NDArray[np.float16]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Give pairs whose leading numbers agree, a block of rows against all later ones; at most the best few of a row."""
+    """Give pairs whose leading dimensions agree, a block of rows against all later ones; the best few per row."""
     leading = vectors if len(vectors) <= FULL_ROWS else vectors[:, :COARSE_DIM]
-    coarse = _unit(leading.astype(np.float32))
+    coarse = unit_rows(leading.astype(np.float32))
     for start in range(0, len(coarse), BLOCK):
         cosines = coarse[start : start + BLOCK] @ coarse[start:].T
         cosines[np.tril_indices(len(cosines), 0, cosines.shape[1])] = -1
@@ -223,9 +215,10 @@ def _candidates(vectors: NDArray[np.float16]) -> Iterator[tuple[NDArray[np.int64
 def _alike(
     vectors: NDArray[np.float16], one: NDArray[np.int64], other: NDArray[np.int64], threshold: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give the pairs that are alike in all dimensions."""
     is_alike = np.zeros(len(one), bool)
     for start in range(0, len(one), BLOCK):
-        mine = slice(start, start + BLOCK)
-        a, b = vectors[one[mine]].astype(np.float32), vectors[other[mine]].astype(np.float32)
-        is_alike[mine] = np.einsum("ij,ij->i", a, b) >= threshold
+        block = slice(start, start + BLOCK)
+        a, b = vectors[one[block]].astype(np.float32), vectors[other[block]].astype(np.float32)
+        is_alike[block] = np.einsum("ij,ij->i", a, b) >= threshold
     return one[is_alike], other[is_alike]

@@ -1,4 +1,4 @@
-"""Which rows train, and which judge."""
+"""The rows to train on, and those to evaluate on."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -13,23 +13,22 @@ from headstart.extract.store.store import Store
 
 @dataclass(frozen=True)
 class Split:
-    """Row numbers of a store to train on and to judge on.
+    """Row numbers of a store to train on and to evaluate on.
 
     Attributes
     ----------
     train, test
-        int64: no image of the one has a copy in the other.
+        int64: no image of one has a duplicate in the other.
     draws
-        float64, one for each row of `train`: its random number, the same for copies of one image.
+        float64, one per row of `train`: its random number, the same for duplicates.
     origin
-        Where the division came from, in words.
+        Where the split came from, in words.
     left_out
-        How many training images were left out because the user's own split had put a copy of them on the other side.
+        How many training images were left out because the user's own split has a duplicate on the other side.
     contradictory
-        How many images of the user's own split are not judged on because the same bytes have another label too.
+        How many images of the user's own split are not evaluated on because the same bytes have another label too.
     fresh
-        bool, one for each row of `train`: whether the backbone has not been tuned on it; None where it is not a tuned
-        one.
+        bool, one per row of `train`: False if the backbone was tuned on it; None if it was tuned on none.
     """
 
     train: NDArray[np.int64]
@@ -41,38 +40,39 @@ class Split:
     fresh: NDArray[np.bool_] | None = None
 
     def take(self, which: NDArray[np.int64]) -> "Split":
-        """Give the same split with some of the rows of `train` alone, by their places in it."""
+        """Keep only some of the rows of `train`, given by their positions in it."""
         fresh = None if self.fresh is None else self.fresh[which]
         return replace(self, train=self.train[which], draws=self.draws[which], fresh=fresh)
 
     def folds(self, labels: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Deal the rows of `train`, with these labels, into folds; those that a backbone was tuned on into none."""
+        """Deal the rows of `train`, with these labels, into folds; rows that the backbone was tuned on into none."""
         if self.fresh is None:
             return draw_folds(labels, self.draws)
         return np.where(self.fresh & ~is_contradictory(labels, self.draws), 0, ALWAYS_TRAINED)
 
 
 def split_rows(store: Store, fraction: float = 0.2, seed: int = 0, groups: NDArray[np.int64] | None = None) -> Split:
-    """Divide the labelled, embedded rows of a store.
+    """Split the labelled, embedded rows of a store.
 
-    The user's own splits win: train on ``train`` (and what has no split), judge on ``val``, else on ``test``; of copies
-    on both sides those to train on are left out. Without them a hold-out is drawn: of each class the share `fraction`
-    of its different images, those with the least number drawn from their content and the seed. Copies of one image stay
-    together; each image that is added moves at most one other of its class.
+    The user's own splits win: train on ``train`` (and rows without a split), evaluate on ``val``, else on ``test``; if
+    both sides have duplicates, those to train on are left out. Without such splits a hold-out is drawn: per class the
+    share `fraction` of its different images, those with the least number drawn from their content and the seed.
+    Duplicates stay together; each image that is added moves at most one other of its class.
 
-    No image is judged on whose copies have different labels: nobody knows which is right. In a hold-out, near copies
-    count too; of the user's own split only the same bytes do, as two photos that look alike may well be of two classes.
+    Images whose duplicates have different labels are not evaluated on, as nobody knows which label is right. In a
+    hold-out, near duplicates count too; in the user's own split only equal bytes do, as two photos that look alike may
+    well be of two classes.
 
     Parameters
     ----------
     groups
-        int64, of every row of the store: the same number for rows that show one image. By default, rows of the same
+        int64, for every row of the store: the same number for rows that show one image. By default, rows of equal
         bytes.
 
     Raises
     ------
     LabelError
-        Where there are too few classes, or too few images of one.
+        If there are too few classes, or too few images of one.
     """
     usable = store.is_embedded & (store.labels >= 0)
     draws = draws_of(store, seed, groups)
@@ -96,7 +96,7 @@ def split_rows(store: Store, fraction: float = 0.2, seed: int = 0, groups: NDArr
 
 
 def have_two_labels(store: Store, usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Tell which rows, bool (n,), are of a file whose bytes stand under another label too; of usable rows alone."""
+    """Tell which rows, bool (n,), have equal bytes under another label, considering usable rows alone."""
     rows = np.flatnonzero(usable)
     _, content = np.unique(store.rows.sha256[rows].view("V32").ravel(), return_inverse=True)
     result = np.zeros(len(store), bool)
@@ -107,49 +107,47 @@ def have_two_labels(store: Store, usable: NDArray[np.bool_]) -> NDArray[np.bool_
 def _require_some(store: Store, test: NDArray[np.int64]) -> None:
     if not len(test):
         raise LabelError(
-            f"{store.location}: expected images to judge on, but each has a copy under another label; "
-            "remove the copies from the classes that they do not belong to"
+            f"{store.location}: expected images to evaluate on, but each has a duplicate under another label; "
+            "remove the duplicates from the classes that they do not belong to"
         )
 
 
 def _check(store: Store, rows: NDArray[np.int64], draws: NDArray[np.float64], least: int) -> None:
-    names = store.classes
-    labels, drawn = store.labels[rows], draws[rows]
-    order = np.lexsort((drawn, labels))
-    is_first = np.ones(len(rows), bool)
-    is_first[1:] = (np.diff(labels[order]) != 0) | (np.diff(drawn[order]) != 0)
-    counts = np.bincount(labels[order][is_first], minlength=len(names)).tolist()
-    present = [name for name, count in zip(names, counts, strict=True) if count]
+    labels = store.labels[rows]
+    counts = {name: len(np.unique(draws[rows[labels == code]])) for code, name in enumerate(store.classes)}
+    present = [name for name, count in counts.items() if count]
     if len(present) < 2:
         found = f"only {present[0]!r}" if present else "none"
         raise LabelError(
             f"{store.location}: expected images of at least 2 classes to train on, found {found}; "
             "put each class in a folder of its own, or use a manifest with a column 'label'"
         )
-    for name, count in zip(names, counts, strict=True):
+    for name, count in counts.items():
         if count < least:
             raise LabelError(
                 f"{store.location}: class {name!r} has {count} usable image{'s' * (count != 1)} to train on, "
-                f"expected at least {least} (copies count once); add images of it, or remove the class"
+                f"expected at least {least} (duplicates count once); add images of it, or remove the class"
             )
 
 
 def _hold_out(labels: NDArray[np.int32], draws: NDArray[np.float64], fraction: float) -> NDArray[np.bool_]:
     held_out = np.zeros(len(labels), bool)
-    judged = ~is_contradictory(labels, draws)
-    for code in np.unique(labels[judged]):
-        mine = np.flatnonzero(judged & (labels == code))
-        different = np.unique(draws[mine])  # sorted; copies of one image have one draw
-        only_of_its_class = len(mine) == np.count_nonzero(labels == code)
-        wanted = min(max(round(fraction * len(different)), 1), len(different) - only_of_its_class)
+    eligible = ~is_contradictory(labels, draws)
+    for code in np.unique(labels[eligible]):
+        members = np.flatnonzero(eligible & (labels == code))
+        different = np.unique(draws[members])  # sorted; duplicates have one draw
+        must_keep_one = len(members) == np.count_nonzero(labels == code)
+        wanted = min(max(round(fraction * len(different)), 1), len(different) - must_keep_one)
         if wanted:
-            held_out[mine] = draws[mine] <= different[wanted - 1]
+            held_out[members] = draws[members] <= different[wanted - 1]
     return held_out
 
 
 def draws_of(store: Store, seed: int, groups: NDArray[np.int64] | None) -> NDArray[np.float64]:
-    """Give a number in [0, 1) for each row; the rows of a group have the least of theirs."""
-    draws = np.array([_draw(content.tobytes(), seed) for content in store.rows.sha256])
+    """Give each row a number in [0, 1) from its content and the seed; all rows of a group have the least of theirs."""
+    salt = seed.to_bytes(8, "little")
+    digests = [hashlib.sha256(content.tobytes() + salt).digest() for content in store.rows.sha256]
+    draws = np.array([int.from_bytes(digest[:8], "little") / 2**64 for digest in digests])
     if groups is None:
         return draws
     least = np.ones(int(groups.max()) + 1 if len(groups) else 0)
@@ -157,14 +155,8 @@ def draws_of(store: Store, seed: int, groups: NDArray[np.int64] | None) -> NDArr
     return least[groups]
 
 
-def _draw(content: bytes, seed: int) -> float:
-    """Give a number in [0, 1) that depends on an image's content and the seed alone."""
-    digest = hashlib.sha256(content + seed.to_bytes(8, "little")).digest()
-    return int.from_bytes(digest[:8], "little") / 2**64
-
-
 def digest_of_rows(store: Store) -> str:
-    """Digest what a split depends on: each row's path, content, label and split; the same for every form of a store."""
+    """Digest path, content, label and split of each row, which decide a split; the same for all forms of a store."""
     digest = hashlib.sha256()
     rows, names = store.rows, store.classes
     for number, path in enumerate(rows.path.tolist()):

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 @command
 def run(
     store: Annotated[str, typer.Argument(help="A labelled store from `headstart embed`.")],
-    head: Annotated[str, typer.Option(help="Kind of head: logreg, mlp, or auto for the better of the two.")] = "logreg",
+    head: Annotated[
+        str, typer.Option(help="Kind of head; auto takes the best in cross-validation, an unknown name lists all.")
+    ] = "logreg",
     output: Annotated[str, typer.Option("-o", "--output", help="The classifier to write.")] = "classifier.onnx",
     c: Annotated[
         float | None,

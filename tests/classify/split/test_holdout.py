@@ -163,7 +163,7 @@ def test_photos_that_only_look_alike_keep_the_labels_that_the_user_judges_by(mak
 
 def test_a_split_of_contradictions_leaves_nothing_to_judge_on(make_store):
     store = make_store(["ash", "birch"] * 6, contents=[*range(10), 10, 10], splits=["train"] * 10 + ["val"] * 2)
-    with pytest.raises(LabelError, match=r"made\.h5: expected images to judge on, but each has a copy under another"):
+    with pytest.raises(LabelError, match="expected images to evaluate on, but each has a duplicate under another"):
         split_rows(store)
 
 
@@ -174,7 +174,7 @@ def test_contradictory_images_leave_the_others_of_their_class_to_judge_on(make_s
 
 def test_a_class_that_is_a_copy_of_another_leaves_nothing_to_judge_on(make_store):
     store = make_store(["ash", "birch"] * 10, contents=[row // 2 for row in range(20)])
-    with pytest.raises(LabelError, match=r"made\.h5: expected images to judge on, but each has a copy under another"):
+    with pytest.raises(LabelError, match="expected images to evaluate on, but each has a duplicate under another"):
         split_rows(store)
 
 
