@@ -1,4 +1,4 @@
-"""The notebook goes from its first cell to its last, and is kept without outputs."""
+"""The notebook runs from its first cell to its last, and is kept without outputs."""
 
 import ast
 import csv
@@ -28,8 +28,8 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def said(real_weights, folder) -> dict[str, str]:
-    """Run every cell in a kernel of its own, and give what each printed or showed."""
+def outputs(real_weights, folder) -> dict[str, str]:
+    """Run every cell in a new kernel, and return the output of each."""
     for package, extra in NEEDED.items():
         if find_spec(package) is None:
             pytest.skip(f"needs the extra `{extra}`")
@@ -56,17 +56,17 @@ def said(real_weights, folder) -> dict[str, str]:
 
 
 def shown(output) -> str:
-    """Give an output as text, or as HTML where it is shown so."""
+    """Return an output as text, or as HTML if it has that form."""
     return output["text"] if output.output_type == "stream" else output.data.get("text/html", "")
 
 
-def test_no_cell_keeps_what_it_printed():
+def test_no_cell_keeps_its_output():
     assert {
         name for name, cell in CODE.items() if cell["outputs"] or cell["execution_count"] or cell["metadata"]
     } == set()
 
 
-def test_the_file_is_as_a_clean_save_leaves_it():
+def test_the_file_is_saved_cleanly():
     notebook = json.loads(TEXT)
     assert json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False) + "\n" == TEXT
     assert notebook["metadata"] == {
@@ -87,32 +87,32 @@ def test_the_notebook_is_as_clean_as_our_modules(rule):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_notebook_makes_classifiers_that_are_right(said, folder):
+def test_the_notebook_trains_accurate_classifiers(outputs, folder):
     from headstart.classify import read_classifier
 
     made = folder / "made"
     first = read_classifier(made / "flowers.onnx")
     assert first.classes == read_classifier(made / "own.onnx").classes == list(KINDS)
     assert first.model.metadata["measured"]["accuracy"] >= 0.8
-    accuracies = [float(found) for found in re.findall(r"\.onnx ([\d.]+)", said["own"])]
+    accuracies = [float(found) for found in re.findall(r"\.onnx ([\d.]+)", outputs["own"])]
     assert len(accuracies) == 2
     assert min(accuracies) >= 0.8
 
 
-def test_the_notebook_shows_what_it_tells_of(said, folder):
-    assert "100 embedded, 4 failed; 104 computed, 0 reused" in said["embed"]
-    assert "X (100, 1280) float32" in said["arrays"]
-    train, test = map(int, re.findall(r"(\d+) images to train on, (\d+) to judge on", said["train"])[0])
+def test_the_notebook_shows_its_results(outputs, folder):
+    assert "100 embedded, 4 failed; 104 computed, 0 reused" in outputs["embed"]
+    assert "X (100, 1280) float32" in outputs["arrays"]
+    train, test = map(int, re.findall(r"(\d+) training images, (\d+) held-out images", outputs["train"])[0])
     assert train + test == 100
     assert 15 <= test <= 25  # a fifth, with duplicates kept on one side
-    assert "calibration error" in said["figures"]
-    assert "<polyline" in said["figures"]
-    assert any(path in said["mistakes"] for path in MISFILED)
-    assert [name for name in ("draw", "arrays", "mistakes", "score") if "data:image/jpeg" not in said[name]] == []
+    assert "calibration error" in outputs["figures"]
+    assert "<polyline" in outputs["figures"]
+    assert any(path in outputs["mistakes"] for path in MISFILED)
+    assert [name for name in ("draw", "arrays", "mistakes", "score") if "data:image/jpeg" not in outputs[name]] == []
     assert (folder / "made" / "flowers.html").read_text(encoding="utf-8").lower().startswith("<!doctype html")
 
 
-def test_the_notebook_scores_new_pictures(said, folder):
+def test_the_notebook_scores_new_pictures(outputs, folder):
     with open(folder / "made" / "predictions.csv", encoding="utf-8", newline="") as file:
         rows = {row["path"]: row for row in csv.DictReader(file)}
     flowers = rows.keys() - NO_FLOWERS
@@ -120,5 +120,5 @@ def test_the_notebook_scores_new_pictures(said, folder):
     assert len(flowers) == 6 * len(KINDS)
     assert len(right) >= 0.8 * len(flowers)
     assert {path for path in NO_FLOWERS if rows[path]["unknown"] == "yes"} == NO_FLOWERS
-    assert f"{len(right)} of {len(flowers)} as their folder says" in said["score"]
-    assert "rose" in said["runtime"]
+    assert f"{len(right)} of {len(flowers)} agree with their folder" in outputs["score"]
+    assert "rose" in outputs["runtime"]
