@@ -1,1 +1,1 @@
-"""The measurements behind every figure that we quote: `make bench`."""
+"""The benchmarks behind every quoted figure."""

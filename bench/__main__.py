@@ -1,4 +1,4 @@
-"""``make bench``: one table, measured in one run with the contenders interleaved.
+"""``make bench``: compare Headstart with Keras, onnxruntime and decoding alone, in interleaved rounds.
 
 Settings come from the environment: BENCH_IMAGES (a folder; by default pictures drawn at 500 x 375), BENCH_WEIGHTS (a
 Keras weights file; by default random weights, which cost the same time), BENCH_ROUNDS (5), BENCH_OUTPUT (build/bench).
@@ -24,7 +24,7 @@ CALIBRATION_IMAGES = 300
 
 
 def main() -> None:
-    """Draw, export, race, and write build/bench/bench.md and bench.json."""
+    """Run the benchmark, and write build/bench/bench.md and bench.json."""
     console = Console(stderr=True)
     output = Path(os.environ.get("BENCH_OUTPUT", "build/bench"))
     output.mkdir(parents=True, exist_ok=True)

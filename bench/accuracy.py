@@ -1,4 +1,4 @@
-"""``make bench-accuracy``: what heads reach on fp32, int8 and untrained embeddings of the same labelled photos.
+"""``make bench-accuracy``: compare heads on fp32, int8 and untrained embeddings of the same labelled photos.
 
 BENCH_IMAGES names a folder of class folders (by default drawn pictures), BENCH_WEIGHTS a Keras weights file. The
 figures are means over 5 stratified folds, with the default head.
@@ -23,12 +23,12 @@ def main() -> None:
     from headstart.export import export_backbone
     from headstart.extract import embed
 
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        task = make_task(place, Console(stderr=True))
-        models = {"fp32": task.fp32, "int8": task.int8, "untrained": str(place / "untrained.onnx")}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        task = make_task(folder, Console(stderr=True))
+        models = {"fp32": task.fp32, "int8": task.int8, "untrained": str(folder / "untrained.onnx")}
         export_backbone(models["untrained"], weights="random")
-        stores = {name: embed(task.images, model, place / f"{name}.h5")[0] for name, model in models.items()}
+        stores = {name: embed(task.images, model, folder / f"{name}.h5")[0] for name, model in models.items()}
         lines = [
             f"{os.path.basename(task.images)}: {len(stores['fp32'])} photos, {FOLDS} folds",
             "",

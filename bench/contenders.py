@@ -1,8 +1,7 @@
-"""The ways of turning a folder of photos into embeddings that the benchmark compares, one function each.
+"""The contenders of `make bench`: ways to turn a folder of photos into embeddings, one function each.
 
-Each runs in a process of its own, ``python -m bench.contenders NAME ARGUMENTS``, and prints one JSON object: seconds
-and CPU seconds for the work alone (imports, models and one warm-up batch come before the clock starts), images, and the
-process's peak memory.
+Each runs in its own process, ``python -m bench.contenders NAME ARGUMENTS``, and prints one JSON object: seconds and CPU
+seconds of the work alone (imports, models and one warm-up batch are not timed), images, and the process's peak memory.
 """
 
 import json
@@ -21,7 +20,7 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Task:
-    """What a contender is given: a folder of photos, a backbone each of fp32 and int8, and Keras weights (or None)."""
+    """The input of a contender: a folder of photos, a backbone in fp32 and in int8, and Keras weights (or None)."""
 
     images: str
     fp32: str
@@ -33,7 +32,7 @@ Work = Callable[[], int]
 
 
 def keras_pipeline(task: Task) -> Work:
-    """Build the plain Keras way: image_dataset_from_directory, preprocess_input, predict."""
+    """Build a plain Keras pipeline: image_dataset_from_directory, preprocess_input, predict."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import keras
     import tensorflow as tf
@@ -51,7 +50,7 @@ def keras_pipeline(task: Task) -> Work:
 
 
 def torch_pipeline(task: Task) -> Work:
-    """Build the plain PyTorch way: ImageFolder, DataLoader with a worker a core, the model in eval."""
+    """Build a plain PyTorch pipeline: ImageFolder, DataLoader with one worker per core, model.eval()."""
     import torch
     import torchvision
 
@@ -70,7 +69,7 @@ def torch_pipeline(task: Task) -> Work:
 
 
 def bare_session(task: Task, model: str) -> Work:
-    """Run onnxruntime with its own defaults on arrays that are ready in memory: no reading, no decoding."""
+    """Run onnxruntime with its defaults on arrays in memory, without reading or decoding."""
     import numpy as np
     import onnxruntime
 
@@ -88,7 +87,7 @@ def bare_session(task: Task, model: str) -> Work:
 
 
 def one_core_session(task: Task, model: str) -> Work:
-    """Run our session, one call at a time, on one core: the inference part of the roofline."""
+    """Run Headstart's session on one core, one call at a time: the inference part of the roofline."""
     import numpy as np
 
     from headstart.extract import open_session, read_model
@@ -116,7 +115,7 @@ def one_core_decode(task: Task) -> Work:
 
 
 def decode_only(task: Task) -> Work:
-    """Read and decode with a thread a core."""
+    """Read and decode with one thread per core."""
     from concurrent.futures import ThreadPoolExecutor
 
     from headstart.extract import read_model
@@ -132,7 +131,7 @@ def decode_only(task: Task) -> Work:
 
 
 def headstart_embed(task: Task, model: str, provider: str = "cpu") -> Work:
-    """Run the whole of `headstart embed`: find, read, digest, decode, embed, store durably, compact."""
+    """Run all of `headstart embed`: list, read, hash, decode, embed, store durably, compact."""
     from headstart.extract import EngineOptions, embed, open_session, read_model
 
     open_session(read_model(model), provider)
@@ -162,7 +161,7 @@ CONTENDERS: dict[str, Callable[[Task], Work]] = {
 
 
 def run(name: str, task: Task) -> dict[str, Any]:
-    """Build a contender, then measure its work."""
+    """Build a contender and measure its work."""
     work = CONTENDERS[name](task)
     started, cpu = time.perf_counter(), time.process_time()
     images = work()
@@ -177,9 +176,9 @@ def run(name: str, task: Task) -> dict[str, Any]:
 
 
 def peak_mb() -> float:
-    """Give this process's largest resident memory, MiB.
+    """Return this process's peak resident memory, MiB.
 
-    Linux keeps in ``ru_maxrss`` what the parent held when it forked; only the kernel's own mark is of this program.
+    On Linux, ``ru_maxrss`` includes the parent's memory at the time of the fork; ``VmHWM`` does not.
     """
     try:
         status = Path("/proc/self/status").read_text()

@@ -1,4 +1,4 @@
-"""The usual way to better accuracy, as a contender: Keras, the last blocks unfrozen, the whole network every epoch."""
+"""Fine-tuning in Keras, for comparison: the last blocks are trained, and the whole network runs in every epoch."""
 
 import os
 import time
@@ -11,9 +11,9 @@ FIRST_TRAINED = "block_13_expand"
 
 
 def fine_tune(store: Any, splits: list[Any], weights: str | None) -> tuple[float, float, float]:
-    """Fine-tune on each split of a store's photos; give mean accuracy, mean log loss, and mean seconds.
+    """Fine-tune on each split of a store's photos, and return mean accuracy, log loss and seconds.
 
-    Batch norm stays frozen; photos and their mirror images alternate at random; Adam with a cosine decay.
+    Batch normalisation stays frozen, photos are flipped at random, and Adam uses a cosine decay.
     """
     found = [_one(store, train, test, weights) for train, test in splits]
     accuracy, loss, seconds = np.mean(np.array(found), axis=0).tolist()
@@ -57,11 +57,11 @@ def _network(weights: str | None, classes: int) -> Any:
 def _photos(store: Any, rows: Any) -> Any:
     import tensorflow as tf
 
-    places = [os.path.join(store.header.root, store.paths[row]) for row in rows]
+    paths = [os.path.join(store.header.root, store.paths[row]) for row in rows]
 
-    def load(place: Any, label: Any) -> Any:
-        pixels = tf.io.decode_image(tf.io.read_file(place), channels=3, expand_animations=False)
+    def load(path: Any, label: Any) -> Any:
+        pixels = tf.io.decode_image(tf.io.read_file(path), channels=3, expand_animations=False)
         return tf.image.resize(pixels, (224, 224), antialias=True), label
 
     labels = store.labels[rows].astype(np.int64)
-    return tf.data.Dataset.from_tensor_slices((places, labels)).map(load, num_parallel_calls=tf.data.AUTOTUNE)
+    return tf.data.Dataset.from_tensor_slices((paths, labels)).map(load, num_parallel_calls=tf.data.AUTOTUNE)

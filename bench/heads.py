@@ -1,9 +1,9 @@
-"""``make bench-heads``: how fast heads are found, and how good they are, beside plain scikit-learn and fine-tuning.
+"""``make bench-heads``: compare the speed and quality of heads with plain scikit-learn and with fine-tuning.
 
 Settings come from the environment: BENCH_IMAGES (class folders; by default drawn pictures), BENCH_OTHERS (a folder of
-other things, which a classifier should call unknown; by default left out), BENCH_WEIGHTS (a Keras weights file; by
-default random weights, whose figures mean nothing), BENCH_FINETUNE (folds to fine-tune in Keras, minutes each; 0),
-BENCH_ROWS (50000, of the synthetic large fit).
+other things that a classifier should flag as unknown; by default none), BENCH_WEIGHTS (a Keras weights file; by default
+random weights, whose figures mean nothing), BENCH_FINETUNE (number of folds to fine-tune in Keras, minutes each; 0),
+BENCH_ROWS (rows of the synthetic large fit; 50000).
 """
 
 import os
@@ -22,46 +22,46 @@ ALL_BLOCKS = f"all blocks, {IMAGE_SIZE} pixels"
 
 
 def main() -> None:
-    """Draw, export, embed, train, and print Markdown tables."""
+    """Run the benchmark, and print Markdown tables."""
     from rich.console import Console
 
     console = Console(stderr=True)
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        stores, others, seconds = _stores(place, console)
-        lines = [*_speed(place, stores["top, 224 pixels"]), "", *_large(stores["top, 224 pixels"]), ""]
-        lines += [*_quality(stores, seconds, console), "", *_unknown(place, stores["top, 224 pixels"], others)]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        stores, others, seconds = _stores(folder, console)
+        lines = [*_speed(folder, stores["top, 224 pixels"]), "", *_large(stores["top, 224 pixels"]), ""]
+        lines += [*_quality(stores, seconds, console), "", *_unknown(folder, stores["top, 224 pixels"], others)]
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _stores(place: Path, console: Any) -> tuple[dict[str, Any], Any, dict[str, float]]:
-    """Embed the photos with each kind of features; also the others, and how long each took."""
+def _stores(folder: Path, console: Any) -> tuple[dict[str, Any], Any, dict[str, float]]:
+    """Embed the photos with each kind of features, and the other images; also return the seconds of each run."""
     from headstart.demo.pictures import draw_pictures
     from headstart.export import export_backbone
     from headstart.extract import embed
 
     images = os.environ.get("BENCH_IMAGES")
     if not images:
-        images = str(draw_pictures(place / "photos", per_class=100, broken=False).folder)
+        images = str(draw_pictures(folder / "photos", per_class=100, broken=False).folder)
     weights = os.environ.get("BENCH_WEIGHTS") or "random"
-    top, blocks = place / "top.onnx", place / "blocks.onnx"
+    top, blocks = folder / "top.onnx", folder / "blocks.onnx"
     export_backbone(top, weights=weights)
     export_backbone(blocks, weights=weights, image_size=IMAGE_SIZE, features="all-blocks")
     stores: dict[str, Any] = {}
     seconds: dict[str, float] = {}
-    two_views = export_backbone(place / "views.onnx", weights=blocks, views=2).path
+    two_views = export_backbone(folder / "views.onnx", weights=blocks, views=2).path
     kinds = {"top, 224 pixels": top, ALL_BLOCKS: blocks, f"{ALL_BLOCKS}, 2 views": two_views}
     for name, model in kinds.items():
         started = time.perf_counter()
-        stores[name], _ = embed(images, model, place / f"{len(stores)}.h5")
+        stores[name], _ = embed(images, model, folder / f"{len(stores)}.h5")
         seconds[name] = time.perf_counter() - started
         console.print(f"embedded: {name}, {seconds[name]:.0f} s")
     others = os.environ.get("BENCH_OTHERS")
-    return stores, embed(others, top, place / "others.h5")[0] if others else None, seconds
+    return stores, embed(others, top, folder / "others.h5")[0] if others else None, seconds
 
 
-def _speed(place: Path, store: Any) -> list[str]:
-    """Time a whole `headstart train` in a process of its own, and what it replaces."""
+def _speed(folder: Path, store: Any) -> list[str]:
+    """Time `headstart train` in its own process, and the grid search that it replaces."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
     from sklearn.pipeline import make_pipeline
@@ -69,7 +69,7 @@ def _speed(place: Path, store: Any) -> list[str]:
 
     from headstart.classify.heads.logreg import GRID
 
-    command = [sys.executable, "-m", "headstart", "train", str(store.location), "-o", str(place / "c.onnx")]
+    command = [sys.executable, "-m", "headstart", "train", str(store.location), "-o", str(folder / "c.onnx")]
     ours = min(_timed(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in range(3))
     rows = np.flatnonzero(store.is_embedded & (store.labels >= 0))
     embeddings, labels = store.embeddings(rows), store.labels[rows]
@@ -82,8 +82,8 @@ def _speed(place: Path, store: Any) -> list[str]:
         "",
         "| what | seconds | ratio |",
         "|---|---:|---:|",
-        f"| scikit-learn's GridSearchCV, and nothing else | {plain:.1f} | 1 |",
-        f"| `headstart train`, process start to file, with all else that it does | {ours:.1f} | {plain / ours:.1f} |",
+        f"| scikit-learn's GridSearchCV alone | {plain:.1f} | 1 |",
+        f"| `headstart train` with all its steps, from process start to file | {ours:.1f} | {plain / ours:.1f} |",
     ]
 
 
@@ -123,11 +123,11 @@ def _large(store: Any) -> list[str]:
 
 
 def _quality(stores: dict[str, Any], seconds: dict[str, float], console: Any) -> list[str]:
-    """Give accuracy, log loss and calibration error over folds, each searched and calibrated on its training rows."""
+    """Measure accuracy, log loss and calibration error in folds, each searched and calibrated on its training rows."""
     lines = [
-        f"Quality, {FOLDS} folds, each searched and calibrated on its own training photos",
+        f"Quality, {FOLDS}-fold, each fold searched and calibrated on its own training photos",
         "",
-        "| features | accuracy | log loss | calibration error, pooled | embedding, s | search and fit a fold, s |",
+        "| features | accuracy | log loss | calibration error, pooled | embedding, s | search and fit per fold, s |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     for name, store in stores.items():
@@ -178,21 +178,21 @@ def _split(store: Any) -> Any:
     return ((rows[train], rows[test]) for train, test in folds.split(rows, store.labels[rows]))
 
 
-def _unknown(place: Path, store: Any, others: Any) -> list[str]:
-    """Tell what share of other things, and of held-out photos of its own, a classifier calls unknown."""
+def _unknown(folder: Path, store: Any, others: Any) -> list[str]:
+    """Measure the share of other images, and of held-out known photos, that a classifier flags as unknown."""
     from headstart.classify import train
 
-    result = train(store, place / "unknown.onnx")
+    result = train(store, folder / "unknown.onnx")
     if others is None or result.unknown is None:
         return []
     rows = np.flatnonzero(others.is_embedded)
-    marked = result.classifier.predictions(others.embeddings(rows))[:, -1].mean()
+    flagged = result.classifier.predictions(others.embeddings(rows))[:, -1].mean()
     alarms = result.unknown.measured
-    return [f"Unknown: marked {marked:.1%} of {len(rows)} other photos, and {alarms:.1%} of held-out photos of its own"]
+    return [f"Unknown: {flagged:.1%} of {len(rows)} other photos flagged, and {alarms:.1%} of held-out known photos"]
 
 
 def _mixture(store: Any, n: int, seed: int) -> tuple[Any, Any]:
-    """Draw rows between one of a class' 8 anchors and any other photo: float32 (n, d), labels (n,) of 100 classes."""
+    """Draw mixtures of a class's 8 anchors and any other photo: float32 (n, d), and labels (n,) of 100 classes."""
     rng, anchors = np.random.default_rng(seed), np.random.default_rng(0)
     real = store.embeddings(store.is_embedded)
     of_class = anchors.integers(0, len(real), (100, 8))

@@ -1,7 +1,7 @@
-"""``make bench-merge``: opening a folder of ten thousand shards, and merging it into one file.
+"""``make bench-merge``: open a folder of ten thousand shards, and merge it into one file.
 
-BENCH_SHARDS (10,000) shards of 1,000 drawn rows, whose paths lie among one another; vectors are of 8 numbers, so that
-what is measured is the rows and the files and not the disk. Each is done twice, in processes of their own.
+BENCH_SHARDS (10,000) shards hold 1,000 drawn rows each, with interleaved paths. Vectors have only 8 numbers, so that
+rows and files are measured rather than the disk. Each step runs twice, in its own process.
 """
 
 import json
@@ -18,11 +18,11 @@ ROWS, DIM, CLASSES = 1000, 8, 5
 
 
 def main() -> None:
-    """Draw the shards, open and merge them, and print a Markdown table."""
+    """Write the shards, open and merge them, and print a Markdown table."""
     shards = int(os.environ.get("BENCH_SHARDS", "10000"))
     lines = ["| what | rows | seconds | peak memory, MB |", "|---|---:|---:|---:|"]
-    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_FOLDER")) as place:
-        store, merged = Path(place) / "shards.emb", Path(place) / "merged.h5"
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_FOLDER")) as folder:
+        store, merged = Path(folder) / "shards.emb", Path(folder) / "merged.h5"
         draw_shards(store, shards)
         for what in ("open", "merge") * 2:
             merged.unlink(missing_ok=True)
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def draw_shards(folder: Path, count: int) -> None:
-    """Write shards of drawn rows; the paths of each lie among those of all others."""
+    """Write shards of drawn rows with interleaved paths."""
     from headstart.extract.inference.model import parse_model
     from headstart.extract.store.schema import EMBEDDED, Header, Rows
     from headstart.extract.store.shards import MODEL_FILE
@@ -65,7 +65,7 @@ def draw_shards(folder: Path, count: int) -> None:
 
 
 def measure(what: str, store: str, merged: str) -> tuple[int, float, float]:
-    """Open or merge in this process; give the rows, the seconds, and the peak of memory in MB."""
+    """Open or merge in this process; print the rows, the seconds and the peak memory in MB."""
     from bench.contenders import peak_mb
     from headstart.extract import merge
     from headstart.extract.store.store import open_store

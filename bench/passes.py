@@ -1,8 +1,8 @@
-"""``make bench-passes``: training by passes over a store that does not fit in memory.
+"""``make bench-passes``: train in passes over a store larger than memory.
 
-Two runs of `headstart train` on BENCH_FITS (50,000) rows, one in memory and one by passes, and one by passes on
-BENCH_ROWS (1,000,000): seconds, peak memory (the system's cache of files apart), held-out log loss. The
-rows are drawn: 8 random anchors a class under noise, 1,280 numbers as float16, ten classes.
+`headstart train` runs on BENCH_FITS (50,000) rows, in memory and in passes, and on BENCH_ROWS (1,000,000) in passes.
+The table shows seconds, peak memory (without the system's file cache) and held-out log loss. Rows are drawn from ten
+classes with 8 random anchors each, plus noise: 1,280 numbers as float16.
 """
 
 import json
@@ -28,18 +28,18 @@ sys.exit(done.returncode)
 
 
 def main() -> None:
-    """Draw the stores, train on them, and print a Markdown table."""
+    """Write the stores, train on them, and print a Markdown table."""
     fits, rows = int(os.environ.get("BENCH_FITS", "50000")), int(os.environ.get("BENCH_ROWS", "1000000"))
     lines = [
         "| rows | how | seconds | peak memory, MB | held-out log loss | accuracy |",
         "|---:|---|---:|---:|---:|---:|",
     ]
-    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_FOLDER")) as place:
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_FOLDER")) as folder:
         for n, allowed in ((fits, 100.0), (fits, 0.0), (rows, 0.0)):
-            store = Path(place) / f"{n}.h5"
+            store = Path(folder) / f"{n}.h5"
             if not store.exists():
                 draw_store(store, n)
-            found, memory = train(store, allowed, Path(place) / "classifier.onnx")
+            found, memory = train(store, allowed, Path(folder) / "classifier.onnx")
             how = "in memory" if allowed else "by passes"
             judged = found["evaluation"]
             figures = f"{found['seconds']:.0f} | {memory} | {judged['log_loss']:.4f} | {judged['accuracy']:.4f}"
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def draw_store(path: Path, n: int) -> None:
-    """Write a store of n drawn rows, a piece at a time."""
+    """Write a store of n drawn rows in pieces."""
     from headstart.extract.inference.model import parse_model
     from headstart.extract.store.hdf5 import Column, write_hdf5
     from headstart.extract.store.rows import columns_of
@@ -82,7 +82,7 @@ def draw_store(path: Path, n: int) -> None:
 
 
 def _pieces(labels: Any) -> Iterator[Any]:
-    """Draw rows about one of the 8 anchors of their class, far apart, none below zero."""
+    """Draw non-negative rows around one of the 8 anchors of their class."""
     rng = np.random.default_rng(1)
     anchors = rng.normal(0, 1, (CLASSES, 8, DIM)).astype(np.float32)
     for start in range(0, len(labels), PIECE):
@@ -92,7 +92,7 @@ def _pieces(labels: Any) -> Iterator[Any]:
 
 
 def train(store: Path, memory: float, output: Path) -> tuple[dict[str, Any], int]:
-    """Run `headstart train`; give what it says, and its peak memory in MB."""
+    """Run `headstart train`; return its JSON and its peak memory in MB."""
     command = [sys.executable, "-m", "headstart", "train", store, "--memory-gb", memory, "-o", output, "--json"]
     done = subprocess.run(
         [sys.executable, "-c", LAUNCH, *map(str, command)], check=True, capture_output=True, text=True

@@ -1,4 +1,4 @@
-"""Contenders in turn, round after round, each in a process of its own, so that a machine that drifts is fair to all."""
+"""Run contenders in turn, round after round, each in its own process, so that a drifting machine is fair to all."""
 
 import json
 import subprocess
@@ -17,20 +17,20 @@ BASELINE = "keras"
 
 @dataclass(frozen=True)
 class Result:
-    """One contender over all rounds.
+    """The measurements of one contender over all rounds.
 
     Attributes
     ----------
     name
         A key of `bench.contenders.CONTENDERS`.
     rates
-        Images a second, a number a round; empty where it could not run.
+        Images per second in each round; empty if the contender could not run.
     cpu_seconds
-        CPU seconds an image, median.
+        CPU seconds per image, median.
     peak_mb
-        Largest resident memory of the process, MiB.
+        Peak resident memory of the process, MiB.
     note
-        Why it could not run.
+        Why the contender could not run.
     """
 
     name: str
@@ -41,12 +41,12 @@ class Result:
 
     @property
     def rate(self) -> float:
-        """Median images a second."""
+        """Median images per second."""
         return median(self.rates)
 
 
 def race(task: Task, rounds: int, console: Console, names: list[str] | None = None) -> dict[str, Result]:
-    """Run every contender once a round."""
+    """Run every contender once per round."""
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names or CONTENDERS}
     notes: dict[str, str] = {}
     for number in range(rounds):
@@ -70,13 +70,13 @@ def race(task: Task, rounds: int, console: Console, names: list[str] | None = No
 
 
 def ratio(results: dict[str, Result], name: str, baseline: str = BASELINE) -> float | None:
-    """Give the median over rounds of a contender's rate over the baseline's in the same round."""
+    """Return the median ratio of a contender's rate to the baseline's rate in the same round."""
     pairs = list(zip(results[name].rates, results[baseline].rates, strict=False))
     return median(mine / theirs for mine, theirs in pairs) if pairs else None
 
 
 def shares(results: dict[str, Result]) -> dict[str, float]:
-    """Give, for each precision, the share of the roofline: cores / (decode + inference seconds on one core)."""
+    """Return the share of the roofline for each precision: cores / (decode + inference seconds on one core)."""
     found = {}
     for precision in ("fp32", "int8"):
         parts = ("one core decode", f"one core {precision}", f"headstart {precision}")

@@ -1,9 +1,9 @@
-"""``make bench-scale``: whether the cost of an image, and the memory, stay what they are when there are many.
+"""``make bench-scale``: measure the cost per image and the memory for few and for many images.
 
 A folder of 1,000 and one of 50,000 hard links to the same pictures (BENCH_SCALE changes the second number) are embedded
-with the int8 backbone, each in a process of its own, and then once more with nothing changed. So that only our own work
-is left, 2,000, 20,000 and 200,000 links to small pictures are then embedded with one small convolution in place of the
-backbone (BENCH_OWN changes the last number).
+with the int8 backbone, each in its own process, and then again without changes. To measure Headstart's own work alone,
+2,000, 20,000 and 200,000 links to small pictures are then embedded with one small convolution in place of the backbone
+(BENCH_OWN changes the last number).
 """
 
 import json
@@ -21,24 +21,24 @@ OWN = (2_000, 20_000, int(os.environ.get("BENCH_OWN", "200000")))
 
 
 def main() -> None:
-    """Draw, link, export, measure, and print a Markdown table."""
+    """Run the benchmark, and print a Markdown table."""
     from rich.console import Console
 
     from bench.__main__ import make_task
     from torture.scene import Scene, link_photos
 
     console = Console(stderr=True)
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        task = make_task(place, console)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        task = make_task(folder, console)
         pictures = sorted(path for path in Path(task.images).rglob("*") if path.is_file())
         rows = []
         for count in (FEW, MANY):
-            linked = _link(pictures, place / f"linked-{count}", count)
+            linked = _link(pictures, folder / f"linked-{count}", count)
             for what in ("first run", "again"):
-                rows.append({"images": count, "run": what, **_measure(linked, task.int8, place / f"{count}.h5")})
+                rows.append({"images": count, "run": what, **_measure(linked, task.int8, folder / f"{count}.h5")})
                 console.print(rows[-1])
-        own = place / "own"
+        own = folder / "own"
         own.mkdir()
         scene = Scene.make(own)
         for count in OWN:
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def embed_once(images: str, model: str, store: str) -> dict[str, Any]:
-    """Embed in this process, and tell what it cost."""
+    """Embed in this process, and return the cost."""
     from bench.contenders import peak_mb
     from headstart.extract import embed, find_images
 
@@ -71,9 +71,9 @@ def embed_once(images: str, model: str, store: str) -> dict[str, Any]:
 
 def _link(pictures: list[Path], folder: Path, count: int) -> Path:
     for number in range(count):
-        place = folder / f"class{number % 5}" / f"{number:06d}.jpg"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        os.link(pictures[number % len(pictures)], place)
+        path = folder / f"class{number % 5}" / f"{number:06d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.link(pictures[number % len(pictures)], path)
     return folder
 
 
@@ -85,7 +85,7 @@ def _measure(images: Path, model: str, store: Path) -> dict[str, Any]:
 
 def _table(rows: list[dict[str, Any]]) -> str:
     lines = [
-        "| images | run | computed | seconds | of them the walk | ms an image | CPU ms an image | peak memory, MB |",
+        "| images | run | computed | seconds | listing, s | ms per image | CPU ms per image | peak memory, MB |",
         "|---:|---|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [

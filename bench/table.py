@@ -1,4 +1,4 @@
-"""The benchmark's results as Markdown for people and JSON for machines, with what they were measured on."""
+"""The benchmark's results and machine as Markdown for people and JSON for programs."""
 
 import datetime
 import json
@@ -29,7 +29,7 @@ PACKAGES = ("headstart", "onnxruntime", "openvino", "tensorflow", "keras", "torc
 
 
 def to_markdown(results: dict[str, Result], shares: dict[str, float], task: Task, rounds: int) -> str:
-    """Give one table, and the share of the roofline under it."""
+    """Return a table with the share of the roofline below it."""
     facts = _facts(task, rounds)
     lines = [
         f"Measured {facts['date']} on {facts['cores']} cores of {facts['processor']}; {facts['images']} images; "
@@ -37,7 +37,7 @@ def to_markdown(results: dict[str, Result], shares: dict[str, float], task: Task
         + ", ".join(f"{name} {found}" for name, found in facts["versions"].items())
         + ".",
         "",
-        "| contender | images/s | to Keras | CPU ms an image | peak memory, MB |",
+        "| contender | images/s | relative to Keras | CPU ms per image | peak memory, MB |",
         "|---|---:|---:|---:|---:|",
     ]
     for name, result in results.items():
@@ -55,7 +55,7 @@ def to_markdown(results: dict[str, Result], shares: dict[str, float], task: Task
 
 
 def to_json(results: dict[str, Result], shares: dict[str, float], task: Task, rounds: int) -> str:
-    """Give the same as JSON, with every round's rate."""
+    """Return the same as JSON, with every round's rate."""
     contenders: dict[str, Any] = {
         name: {
             "rates": result.rates,

@@ -1,9 +1,9 @@
-"""``make bench-tune``: what a tuned tail brings and costs, beside the same with the whole network every epoch.
+"""``make bench-tune``: compare a tuned tail with frozen features and with running the whole network in every epoch.
 
 Settings come from the environment: BENCH_IMAGES (class folders; by default drawn pictures), BENCH_WEIGHTS (a Keras
 weights file; by default random weights, whose figures mean nothing), BENCH_CUT (block_12), BENCH_VIEWS (4),
-BENCH_EPOCHS (the recipe's), BENCH_FOLDS (how many of five are tuned; 5), BENCH_WHOLE (how many of them are also tuned
-the usual way, minutes each; 0), BENCH_ROWS (of a drawn store of tensors, on which memory is measured; 0 for none).
+BENCH_EPOCHS (the recipe's), BENCH_FOLDS (number of five folds that are tuned; 5), BENCH_WHOLE (number of these that
+are also tuned the usual way, minutes each; 0), BENCH_ROWS (rows of a drawn store of tensors, to measure memory; 0).
 """
 
 import os
@@ -25,7 +25,7 @@ VIEWS = int(os.environ.get("BENCH_VIEWS", "4"))
 
 @dataclass(frozen=True)
 class Result:
-    """Of one fold: accuracy (0..1), log loss (nats), and seconds to train."""
+    """Result of one fold: accuracy (0-1), log loss (nats) and seconds of training."""
 
     accuracy: float
     log_loss: float
@@ -37,51 +37,51 @@ def main() -> None:
     from rich.console import Console
 
     console = Console(stderr=True)
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        tensors, stores, lines = _stores(place, console)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        tensors, stores, lines = _stores(folder, console)
         found: dict[str, list[Result]] = {}
         splits = list(_splits(tensors))[: int(os.environ.get("BENCH_FOLDS", FOLDS))]
         whole = int(os.environ.get("BENCH_WHOLE", "0"))
         for number, split in enumerate(splits):
             for name, store in stores.items():
-                found.setdefault(name, []).append(_headed(_with_splits(store, split), place))
-            found.setdefault("tuned", []).append(_tuned(_with_splits(tensors, split), place))
+                found.setdefault(name, []).append(_headed(_with_splits(store, split), folder))
+            found.setdefault("tuned", []).append(_tuned(_with_splits(tensors, split), folder))
             if number < whole:
                 found.setdefault("tuned, whole network every epoch", []).append(
-                    _tuned(_with_splits(tensors, split), place, live=True)
+                    _tuned(_with_splits(tensors, split), folder, live=True)
                 )
             console.print(f"fold {number + 1}: { ({name: results[-1] for name, results in found.items()}) }")
         lines += _table(found)
         rows = int(os.environ.get("BENCH_ROWS", "0"))
         if rows:
-            lines += ["", _memory(place, rows)]
+            lines += ["", _memory(folder, rows)]
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _stores(place: Path, console: Any) -> tuple[Any, dict[str, Any], list[str]]:
-    """Embed the photos cut and whole, and tell what either takes."""
+def _stores(folder: Path, console: Any) -> tuple[Any, dict[str, Any], list[str]]:
+    """Embed the photos up to the cut and with whole networks; also return lines about the cost of each."""
     from headstart.demo.pictures import draw_pictures
     from headstart.export import export_backbone
     from headstart.extract import embed
 
-    images = os.environ.get("BENCH_IMAGES") or str(draw_pictures(place / "photos", per_class=60, broken=False).folder)
+    images = os.environ.get("BENCH_IMAGES") or str(draw_pictures(folder / "photos", per_class=60, broken=False).folder)
     weights = os.environ.get("BENCH_WEIGHTS") or "random"
     block = os.environ.get("BENCH_CUT", "block_12")
     kinds: dict[str, dict[str, Any]] = {"cut": {"cut": block}, "top": {}, "all blocks": {"features": "all-blocks"}}
     stores, seconds = {}, {}
     for name, options in kinds.items():
-        export_backbone(place / f"{name}.onnx", weights=weights, **options)
-        model = _with_views(place / f"{name}.onnx")
+        export_backbone(folder / f"{name}.onnx", weights=weights, **options)
+        model = _with_views(folder / f"{name}.onnx")
         started = time.perf_counter()
-        stores[name], summary = embed(images, model, place / f"{name}.h5")
+        stores[name], summary = embed(images, model, folder / f"{name}.h5")
         seconds[name] = time.perf_counter() - started
         console.print(f"embedded: {name}, {seconds[name]:.0f} s")
     count, photos = summary.embedded, sum(int(size) for size in stores["cut"].rows.size if size > 0)
     held = 2 * stores["cut"].header.dim
     lines = [
         f"{count} photos of {photos / count / 1000:.0f} KB, {len(stores['cut'].classes)} classes, {VIEWS} views, cut "
-        f"behind {block}: {held / 1000:.0f} KB of tensors a photo ({held * count / photos:.1f} times its file), "
+        f"after {block}: {held / 1000:.0f} KB of tensors per photo ({held * count / photos:.1f} times its file), "
         f"embedded at {seconds['top'] / seconds['cut']:.2f} times the rate of the whole network",
         "",
     ]
@@ -89,7 +89,7 @@ def _stores(place: Path, console: Any) -> tuple[Any, dict[str, Any], list[str]]:
 
 
 def _with_views(backbone: Path) -> Path:
-    """Give the backbone of as many views as are measured."""
+    """Return the backbone with BENCH_VIEWS views."""
     from headstart.export import export_backbone
 
     output = backbone.with_name(f"{backbone.stem}-views.onnx")
@@ -97,7 +97,7 @@ def _with_views(backbone: Path) -> Path:
 
 
 def _splits(store: Any) -> Iterator[NDArray[np.int8]]:
-    """Divide the photos into folds, of each class the same share; copies of a photo stay in one."""
+    """Divide the photos into stratified folds; duplicates of a photo stay in one fold."""
     from headstart.classify.split.folds import draw_folds
     from headstart.classify.split.holdout import draws_of
     from headstart.extract.sources.items import SPLITS
@@ -111,36 +111,36 @@ def _with_splits(store: Any, split: NDArray[np.int8]) -> Any:
     return replace(store, rows=replace(store.rows, split=split))
 
 
-def _headed(store: Any, place: Path) -> Result:
+def _headed(store: Any, folder: Path) -> Result:
     from headstart.classify import train
 
     started = time.perf_counter()
-    evaluation = train(store, place / "classifier.onnx", false_alarms=0).evaluation
+    evaluation = train(store, folder / "classifier.onnx", false_alarms=0).evaluation
     return Result(evaluation.accuracy, evaluation.log_loss, time.perf_counter() - started)
 
 
-def _tuned(tensors: Any, place: Path, *, live: bool = False) -> Result:
+def _tuned(tensors: Any, folder: Path, *, live: bool = False) -> Result:
     """Tune on the training photos of a fold, embed all with the tuned tail, and train a head; `live`: the usual way."""
     from headstart.extract import embed
     from headstart.tune import Recipe, tune_backbone
 
     recipe = Recipe(epochs=int(os.environ.get("BENCH_EPOCHS", Recipe.epochs)))
     started = time.perf_counter()
-    for left in place.glob("tuned*"):
+    for left in folder.glob("tuned*"):
         left.unlink()
-    rows = _Live.of(tensors, place / "cut.onnx") if live else tensors
-    made = tune_backbone(rows, place / "tuned.onnx", recipe=recipe)
-    store, _ = embed(tensors, _with_views(made.path) if live else made.path, place / "tuned.h5")
-    result = _headed(_with_splits(store, tensors.rows.split), place)
+    rows = _Live.of(tensors, folder / "cut.onnx") if live else tensors
+    made = tune_backbone(rows, folder / "tuned.onnx", recipe=recipe)
+    store, _ = embed(tensors, _with_views(made.path) if live else made.path, folder / "tuned.h5")
+    result = _headed(_with_splits(store, tensors.rows.split), folder)
     return replace(result, seconds=time.perf_counter() - started)
 
 
 class _Live:
-    """Begins as a store of tensors, and computes them anew from the photos whenever they are asked for."""
+    """A store of tensors that are computed from the photos whenever they are read."""
 
     @staticmethod
     def of(tensors: Any, backbone: Path) -> Any:
-        """Give a store of the same rows that reads, decodes and runs the trunk in Keras each time."""
+        """Return a store of the same rows that reads, decodes and runs the trunk in Keras each time."""
         from concurrent.futures import ThreadPoolExecutor
 
         from headstart.extract import read_model
@@ -148,7 +148,7 @@ class _Live:
         from headstart.extract.store.store import Store
         from headstart.files.cores import cores
 
-        trunk = read_model(backbone)  # of one view: the views are drawn below
+        trunk = read_model(backbone)  # with one view; the views are drawn below
         network = keras_trunk(trunk, os.environ.get("BENCH_WEIGHTS") or "random")
         pool = ThreadPoolExecutor(cores())
         rng = np.random.default_rng(0)
@@ -179,7 +179,7 @@ class _Live:
 
 
 def keras_trunk(trunk: Any, weights: str) -> Any:
-    """Give the frozen part of the network in Keras: uint8 (n, h, w, 3) to float32 (n, h, w, c)."""
+    """Return the frozen part of the network in Keras: uint8 (n, h, w, 3) to float32 (n, h, w, c)."""
     from headstart.export.backbones import make_plan
     from headstart.export.conversion.frameworks import load_frameworks
     from headstart.export.conversion.network import TENSOR, build_network, preprocess, with_blocks
@@ -199,7 +199,7 @@ def keras_trunk(trunk: Any, weights: str) -> Any:
 
 
 def _table(found: dict[str, list[Result]]) -> list[str]:
-    lines = ["| what | folds | accuracy | log loss | seconds a fold |", "|---|---:|---:|---:|---:|"]
+    lines = ["| what | folds | accuracy | log loss | seconds per fold |", "|---|---:|---:|---:|---:|"]
     for name, results in found.items():
         means = [
             float(np.mean([getattr(r, column) for r in results])) for column in ("accuracy", "log_loss", "seconds")
@@ -214,15 +214,15 @@ def _table(found: dict[str, list[Result]]) -> list[str]:
     return lines
 
 
-def _memory(place: Path, rows: int) -> str:
-    """Tune for an epoch on a drawn store of many rows, in a process of its own, and tell its peak memory."""
-    command = [sys.executable, "-m", "bench.tuning", "memory", str(place), str(rows)]
+def _memory(folder: Path, rows: int) -> str:
+    """Tune for one epoch on a drawn store of many rows in its own process, and return its peak memory as text."""
+    command = [sys.executable, "-m", "bench.tuning", "memory", str(folder), str(rows)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return f"One epoch on {rows} cached tensors: at most {done.stdout.strip()} MB of memory"
 
 
-def tune_drawn(place: Path, rows: int) -> None:
-    """Write a store of drawn tensors, tune on it for an epoch, and print the peak memory of this process in MB."""
+def tune_drawn(folder: Path, rows: int) -> None:
+    """Write a store of drawn tensors, tune on it for one epoch, and print this process's peak memory in MB."""
     import resource
 
     from headstart.extract import read_model
@@ -232,7 +232,7 @@ def tune_drawn(place: Path, rows: int) -> None:
     from headstart.extract.store.store import open_store
     from headstart.tune import Recipe, tune_backbone
 
-    given, model = open_store(place / "cut.h5"), read_model(place / "cut.onnx")
+    given, model = open_store(folder / "cut.h5"), read_model(folder / "cut.onnx")
     own: dict[str, Any] = {"shape": given.header.shape[-3:], "model": model.metadata, "model_sha256": model.sha256}
     header = replace(given.header, **own)
     labels = np.arange(rows, dtype=np.int32) % len(header.classes)
@@ -256,8 +256,8 @@ def tune_drawn(place: Path, rows: int) -> None:
         "model": Column.of(np.frombuffer(model.data, np.uint8)),
         header.output: Column(np.dtype("<f2"), (rows, *header.shape), pieces()),
     }
-    write_hdf5(place / "drawn.h5", header.to_attributes(), columns)
-    tune_backbone(place / "drawn.h5", place / "drawn.onnx", recipe=Recipe(epochs=1))
+    write_hdf5(folder / "drawn.h5", header.to_attributes(), columns)
+    tune_backbone(folder / "drawn.h5", folder / "drawn.onnx", recipe=Recipe(epochs=1))
     sys.stdout.write(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}\n")
 
 

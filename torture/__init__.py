@@ -1,1 +1,1 @@
-"""Faults on purpose, each counted: what a kill, a full or dying disk, a power cut or a flipped bit may never cost."""
+"""Faults injected on purpose and counted: kills, full or failing disks, power cuts, flipped bits, bad images."""

@@ -1,7 +1,7 @@
-"""``make torture``: every fault at length, one table of what was counted.
+"""``make torture``: inject every fault at full length, and print one table of counts.
 
-TORTURE_SCALE makes all of it shorter (0.1: a tenth), TORTURE_ONLY=kills,power runs some, TORTURE_OUTPUT is the folder
-of torture.md and torture.json (build/torture), TORTURE_SEED another choice of moments and bits.
+TORTURE_SCALE shortens all runs (0.1: a tenth), TORTURE_ONLY=kills,power selects some, TORTURE_OUTPUT is the folder for
+torture.md and torture.json (build/torture), and TORTURE_SEED selects other moments and bits.
 """
 
 import json
@@ -21,13 +21,13 @@ from torture.interrupts import COMMANDS, interrupts
 from torture.kills import kills
 from torture.long import long_run
 from torture.power import ext4_cuts, replayed_cuts
-from torture.races import races, reads_while_writing, told_in_time
+from torture.races import races, reads_while_writing, refused_in_time
 from torture.scene import Scene
 from torture.tally import Tally
 
 
 def faults(scale: float, seed: int) -> dict[str, Callable[[Scene], Tally]]:
-    """Give every fault at its full length, or a share of it."""
+    """Return every fault, at full length or a share of it."""
 
     def times(number: int) -> int:
         return max(1, round(number * scale))
@@ -44,7 +44,7 @@ def faults(scale: float, seed: int) -> dict[str, Callable[[Scene], Tally]]:
         "images": lambda scene: _tallied("bad images", images(times(6), scene.backbone)),
         "fuzz": lambda scene: _tallied("image fuzz", fuzz(times(100_000), seed * 1_000_000)),
         "races": lambda scene: races(scene, times(100)),
-        "told": lambda scene: told_in_time(scene, times(50)),
+        "second": lambda scene: refused_in_time(scene, times(50)),
         "reads": lambda scene: reads_while_writing(scene, times(1000)),
         "interrupts": lambda scene: interrupts(scene, times(10), commands=(*COMMANDS, "export"), seed=seed),
         "long": lambda scene: long_run(scene, times(20_000), times(200_000)),
@@ -52,14 +52,14 @@ def faults(scale: float, seed: int) -> dict[str, Callable[[Scene], Tally]]:
 
 
 def main() -> int:
-    """Run what is asked for; the exit code is 1 where something did not hold."""
+    """Run the selected faults; the exit code is 1 if a promise was broken."""
     scale, seed = float(os.environ.get("TORTURE_SCALE", "1")), int(os.environ.get("TORTURE_SEED", "0"))
     output = Path(os.environ.get("TORTURE_OUTPUT", "build/torture"))
     output.mkdir(parents=True, exist_ok=True)
     known = faults(scale, seed)
-    wanted = os.environ.get("TORTURE_ONLY", ",".join(known)).split(",")
+    selected = os.environ.get("TORTURE_ONLY", ",".join(known)).split(",")
     tallies: list[Tally] = []
-    for name in wanted:
+    for name in selected:
         with tempfile.TemporaryDirectory(prefix="torture-") as folder:
             scene = Scene.make(Path(folder))
             try:
@@ -74,7 +74,7 @@ def main() -> int:
 
 
 def _tallied(fault: str, figures: Mapping[str, Any]) -> Tally:
-    """Count numbers, and take every line of `wrong`, `escaped` and `hung` for something that did not hold."""
+    """Count numbers, and report every line of `wrong`, `escaped` and `hung` as a broken promise."""
     tally = Tally(fault)
     for name, value in figures.items():
         if isinstance(value, int | float) and name != "seconds":
@@ -87,11 +87,11 @@ def _tallied(fault: str, figures: Mapping[str, Any]) -> Tally:
 
 
 def to_markdown(tallies: list[Tally]) -> str:
-    """Give one table, and under it what did not hold."""
+    """Return one table, followed by the broken promises."""
     lines = [
         f"Measured on {platform.system()} {platform.release()}, Python {platform.python_version()}.",
         "",
-        "| fault | counted | did not hold | seconds |",
+        "| fault | counted | broken promises | seconds |",
         "|---|---|---:|---:|",
         *(_row(tally) for tally in tallies),
         "",

@@ -1,4 +1,4 @@
-"""Small files that claim to be vast, or unpack to much."""
+"""Small files that claim to be huge or decompress to a lot."""
 
 import struct
 import zlib
@@ -21,7 +21,7 @@ def _png(width: int, height: int, *more: bytes, pixels: bytes = bytes(1000)) -> 
 
 @cache
 def bombs() -> tuple[Case, ...]:
-    """Make them once: the largest unpacks to more than a hundred megabytes."""
+    """Create the cases once; the largest decompresses to more than a hundred megabytes."""
     return tuple(_make())
 
 

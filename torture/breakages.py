@@ -1,4 +1,4 @@
-"""Ways to break the product on purpose, each in one process, so that a test can show what it would notice."""
+"""Ways to break the product on purpose in one process, so that a test can show what it would notice."""
 
 import importlib
 import os
@@ -22,7 +22,7 @@ def _replace(name: str, value: Any, modules: tuple[str, ...]) -> None:
 
 
 class _WithoutSync:
-    """The module `os`, but what should be on disk may not be."""
+    """The module `os` with an `fsync` that does nothing for some files."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(os, name)
@@ -43,7 +43,7 @@ def no_folder_sync() -> None:
 
 
 def in_place() -> None:
-    """Write files under their own name, where everyone sees them grow."""
+    """Write files under their final name, where everyone sees them grow."""
 
     @contextmanager
     def file(path: Path) -> Iterator[BinaryIO]:
@@ -55,7 +55,7 @@ def in_place() -> None:
 
 
 def raw_errors() -> None:
-    """Pass on what the system says as it is."""
+    """Let system errors through as they are."""
 
     @contextmanager
     def file(path: Path) -> Iterator[BinaryIO]:
@@ -69,7 +69,7 @@ def raw_errors() -> None:
 
 
 def keeps_unfinished() -> None:
-    """Leave lying what a killed run left."""
+    """Do not delete the leftovers of a killed run."""
     _replace("remove_unfinished", lambda _folder: None, ("headstart.files.atomic", "headstart.extract.store.writer"))
     _replace(
         "remove_unfinished_of",
@@ -79,7 +79,7 @@ def keeps_unfinished() -> None:
 
 
 def no_digest() -> None:
-    """Believe what a store says of itself."""
+    """Trust a store without checking its digest."""
 
     @contextmanager
     def verified(path: Path) -> Iterator[tuple[BinaryIO, str]]:
@@ -93,12 +93,12 @@ def no_digest() -> None:
 
 
 def no_seal() -> None:
-    """Believe what an ONNX file says of itself."""
+    """Trust an ONNX file without checking its digest."""
     _replace("has_seal", lambda _data, _source: True, ("headstart.extract.inference.model",))
 
 
 def no_lock() -> None:
-    """Let anyone write."""
+    """Let every run write, without a lock."""
 
     @contextmanager
     def locked(_lock: Path, _store: Path) -> Iterator[None]:
@@ -124,7 +124,7 @@ def forgets() -> None:
 
 
 def drops_finished() -> None:
-    """Forget what an interrupted run has finished."""
+    """Discard the finished work of an interrupted run."""
     leave = _writer().__exit__
 
     def forgetful(writer: Any, *error: Any) -> None:
@@ -135,7 +135,7 @@ def drops_finished() -> None:
 
 
 def leaks() -> None:
-    """Leave a descriptor and five megabytes open for every shard."""
+    """Leak a descriptor and five megabytes for every shard."""
     write = _writer()._write_shard
 
     def leaking(writer: Any, *columns: Any) -> None:
@@ -146,7 +146,7 @@ def leaks() -> None:
 
 
 def deaf() -> None:
-    """End the process at once when a signal comes."""
+    """End the process at once on a signal."""
     leave: Callable[..., None] = lambda _number, _frame: os._exit(0)  # noqa: E731
     importlib.import_module("headstart.console")._stop = leave  # type: ignore[attr-defined]
 

@@ -1,4 +1,4 @@
-"""A fault at every single call that changes the disk: killed there, or told by the system that it cannot be."""
+"""A fault at every call that changes the disk: the process is killed there, or the system refuses the call."""
 
 import contextlib
 import shutil
@@ -23,7 +23,7 @@ COMMANDS = ("photos.h5", "photos.emb", "predictions.csv", "classifier.onnx")
 
 @dataclass
 class _Job:
-    """A command whose output is tried at every call."""
+    """A command that is tested at every call."""
 
     scene: Scene
     zygote: Zygote
@@ -34,7 +34,7 @@ class _Job:
 
     @classmethod
     def make(cls, scene: Scene, zygote: Zygote, name: str) -> "_Job":
-        """Run once without a fault, counting calls."""
+        """Run once without a fault, and count the calls."""
         folder, trace = scene.fresh_folder(f"calls-{name}"), scene.folder / "trace"
         job = cls(scene, zygote, name, folder, Reference({}, None), 0)
         done = job.run(seam={"watch": str(folder), "trace": str(trace)})
@@ -45,7 +45,7 @@ class _Job:
         return job
 
     def run(self, **options: object) -> Done:
-        """Run the command into the folder as it is."""
+        """Run the command in the folder in its current state."""
         output = self.folder / self.name
         arguments = {
             ".h5": self.scene.embed, ".emb": self.scene.embed, ".csv": self.scene.score, ".onnx": self.scene.train,
@@ -59,14 +59,14 @@ class _Job:
         self.folder.mkdir()
 
     def is_store(self) -> bool:
-        """Whether rows can be looked for before the run has ended."""
+        """Whether rows can be read before the run has ended."""
         return self.name.endswith((".h5", ".emb"))
 
 
 def killed_at_calls(
     scene: Scene, every: int = 1, *, commands: tuple[str, ...] = COMMANDS, seed: int = 0, breakage: str = ""
 ) -> Tally:
-    """Kill each command before, after and in the middle of every call (or one in `every`), and run it again."""
+    """Kill each command before, during and after every call (or one in `every`), and run it again."""
     tally = Tally("SIGKILL at every system call")
     for job, at, fault in _points(scene, tally, commands, KILLS, every, seed):
         acks = scene.folder / "acks"
@@ -84,7 +84,7 @@ def killed_at_calls(
 def refused_at_calls(
     scene: Scene, every: int = 1, *, commands: tuple[str, ...] = COMMANDS, seed: int = 0, breakage: str = ""
 ) -> Tally:
-    """Refuse every call (or one in `every`) of each command, alone or with all that follow; then with room again."""
+    """Refuse every call (or one in `every`) of each command, alone or with all later ones; then run without fault."""
     tally = Tally("ENOSPC, EIO and EROFS at every system call")
     for job, at, fault in _points(scene, tally, commands, REFUSALS, every, seed):
         acks = scene.folder / "acks"
@@ -94,7 +94,7 @@ def refused_at_calls(
         tally.add(f"{job.name}: refused" if done.code else f"{job.name}: did without")
         if done.code == 0:
             difference = job.reference.difference(job.folder / job.name)
-            tally.hold(not difference, f"{where}: says it is done: {difference}")
+            tally.hold(not difference, f"{where}: reports success: {difference}")
         else:
             tally.hold(done.is_clear_error, f"{where}: {done}")
         _check_acknowledged(job, acks, tally, where)
@@ -103,7 +103,7 @@ def refused_at_calls(
 
 
 def full_disk(scene: Scene, levels: int, *, seed: int = 0, breakage: str = "") -> Tally:
-    """Run `embed` and `score` on a file system that is too small by more and more, and again once there is room."""
+    """Run `embed` and `score` on file systems of several sizes, mostly too small, and again once there is space."""
     tally = Tally("a full file system (tmpfs)")
     with contextlib.ExitStack() as mounted:
         folder = scene.fresh_folder("tmpfs")
@@ -114,12 +114,12 @@ def full_disk(scene: Scene, levels: int, *, seed: int = 0, breakage: str = "") -
             return tally.done()
         with scene.zygote() as zygote:
             for name in ("photos.h5", "predictions.csv"):
-                place = folder / name
+                path = folder / name
                 job = _Job(scene, zygote, name, folder, Reference({}, None), 0)
                 done = job.run()
-                job.reference = Reference.of(place)
-                needed = place.stat().st_size
-                place.unlink()
+                job.reference = Reference.of(path)
+                needed = path.stat().st_size
+                path.unlink()
                 for level in range(levels // 2):
                     _at_level(job, tally, int(level * 12 * needed / (levels // 2)), breakage)
                     tally.hold(done.code == 0, f"{name}: without a fault: {done}")
@@ -142,12 +142,12 @@ def _at_level(job: _Job, tally: Tally, room: int, breakage: str) -> None:
 
 @contextlib.contextmanager
 def mount(folder: Path, *arguments: str) -> Iterator[None]:
-    """Mount something on a folder for the block.
+    """Mount a file system on a folder for the duration of the block.
 
     Raises
     ------
     OSError, subprocess.CalledProcessError
-        Where that is not possible.
+        If that is not possible.
     """
     subprocess.run(["mount", *arguments, str(folder)], check=True, capture_output=True)
     try:
@@ -185,7 +185,7 @@ def _check_acknowledged(job: _Job, acks: Path, tally: Tally, where: str) -> None
         tally.hold(False, f"{where}: repair is needed: {error}")
         return
     promised = acknowledged(acks)
-    tally.add("acknowledged rows looked for", len(promised))
+    tally.add("acknowledged rows checked", len(promised))
     lost = [path for path in promised if found.get(path) != job.reference.rows[path]]
     tally.hold(not lost, f"{where}: acknowledged rows lost or wrong: {sorted(lost)[:5]}")
 
@@ -197,7 +197,7 @@ def _check_goes_on(job: _Job, tally: Tally, where: str, breakage: str) -> None:
         tally.hold(not difference, f"{where}: run again: {difference}")
         found = leftovers(job.folder)
         found = [name for name in found if not (job.name.endswith(".emb") and name.startswith("part-"))]
-        if job.name.endswith(".onnx"):  # nobody holds a lock there, so nobody may delete what may be another's
+        if job.name.endswith(".onnx"):  # without a lock, a leftover may belong to another process
             tally.add("unfinished classifiers left behind", len(found))
         else:
             tally.hold(not found, f"{where}: left behind: {found}")

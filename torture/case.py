@@ -1,4 +1,4 @@
-"""One file of the worst that a folder of images can hold, and the pictures that such files are made of."""
+"""One difficult file in an image folder, and the pictures such files are made from."""
 
 import io
 from collections.abc import Callable
@@ -14,18 +14,18 @@ UNKNOWN = "^not an image of a known format"
 
 @dataclass(frozen=True)
 class Case:
-    """One file.
+    """One difficult file.
 
     Attributes
     ----------
     name
         Its path in the folder.
     make
-        Its bytes, or what puts it there.
+        Its bytes, or a function that creates it.
     reason
-        A pattern of the reason why it fails; empty where it must be embedded; None where it may be either.
+        Pattern of the expected failure; empty if the file must be embedded, None if both are allowed.
     like
-        Name of the case whose embedding it must have, where it has one.
+        Name of the case with the same embedding, if there is one.
     """
 
     name: bytes
@@ -35,13 +35,13 @@ class Case:
 
 
 def picture(mode: str = "RGB", size: tuple[int, int] = (WIDTH, HEIGHT)) -> Image.Image:
-    """Draw a picture that no turn leaves the same: one colour in each quarter."""
+    """Draw a picture that every rotation changes: one colour per quarter."""
     quarters = np.array([[[230, 40, 20], [30, 200, 60]], [[40, 60, 220], [240, 220, 60]]], np.uint8)
     return Image.fromarray(quarters).resize(size, Image.Resampling.NEAREST).convert(mode)
 
 
 def saved(image: Image.Image, form: str, **options: object) -> bytes:
-    """Give the bytes of a file."""
+    """Return a picture as the bytes of a file."""
     held = io.BytesIO()
-    image.copy().save(held, form, **options)  # saving leaves settings behind in a picture
+    image.copy().save(held, form, **options)  # saving changes settings of a picture
     return held.getvalue()

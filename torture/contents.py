@@ -1,4 +1,4 @@
-"""What files among images may hold: no image, the start of one, every kind of pixels, broken blocks beside them."""
+"""Contents of difficult files: no image, truncated images, every kind of pixels, broken metadata."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from PIL import Image
 from torture.case import DAMAGED, HEIGHT, UNKNOWN, WIDTH, Case, picture, saved
 
 CUTS = 20
-"""Points at which each of `FORMATS` is cut off."""
+"""Number of points at which each of `FORMATS` is truncated."""
 FORMATS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95},
     "PNG": {},
@@ -31,11 +31,11 @@ STORED = {
     7: _T.TRANSVERSE,
     8: _T.ROTATE_270,
 }
-"""How a picture lies in a file whose orientation makes it upright."""
+"""How a picture is stored for each EXIF orientation."""
 
 
 def not_images() -> Iterator[Case]:
-    """Give files that are something else, or too little of an image to tell."""
+    """Yield files that are not images, or too short to tell."""
     yield Case(b"not/empty.jpg", b"", "^empty file$")
     for name, data in {
         "zeros.jpg": bytes(5000),
@@ -60,7 +60,7 @@ def not_images() -> Iterator[Case]:
 
 
 def cut_off() -> Iterator[Case]:
-    """Give images that end too early, which may still be embedded, but then as the whole ones are."""
+    """Yield truncated images. If they are embedded, their embedding must be that of the whole image."""
     for form, options in FORMATS.items():
         data = saved(picture(), form, **options)
         whole = f"cut/{form}/whole".encode()
@@ -71,7 +71,7 @@ def cut_off() -> Iterator[Case]:
 
 
 def kinds() -> Iterator[Case]:
-    """Give one picture in every format and kind of pixels; and pixels that have no meaning."""
+    """Yield one picture in every format and kind of pixels, and pixels without a defined range."""
     plain = b"kinds/plain.png"
     grey = picture("L")
     wide = np.asarray(grey).astype(np.uint16) * 257
@@ -128,7 +128,7 @@ def kinds() -> Iterator[Case]:
 
 
 def broken_blocks() -> Iterator[Case]:
-    """Give good images with EXIF and colour profiles that are none."""
+    """Yield good images with invalid EXIF and colour profiles."""
     like = b"kinds/plain.png"
     options: dict[str, Any] = {"quality": 98, "subsampling": 0}
     for number, content in enumerate(
@@ -149,7 +149,7 @@ def broken_blocks() -> Iterator[Case]:
 
 
 def turned() -> Iterator[Case]:
-    """Give images that only their orientation makes upright."""
+    """Yield rotated images whose EXIF orientation makes them upright."""
     for orientation, turn in STORED.items():
         exif = Image.Exif()
         exif[_ORIENTATION] = orientation

@@ -1,4 +1,4 @@
-"""Bit damage: stores, shards and models are refused by name, or read as they were; never wrong, never a crash."""
+"""Bit damage: stores, shards and models are refused by name or read unchanged, and never crash the reader."""
 
 import json
 import os
@@ -18,7 +18,7 @@ BATCH = 250
 SECONDS_A_FILE = 10
 ENOUGH_CRASHES = 3
 PATIENCE = 120.0
-"""Seconds for a batch; the alarm of a single file does not reach a library that never comes back."""
+"""Seconds per batch; the alarm of a single file cannot interrupt a library that never returns."""
 SUBJECTS = ("store", "shard", "carried model", "classifier", "backbone")
 
 
@@ -26,14 +26,14 @@ def damage(
     scene: Scene, count: int, *, seed: int = 0, subjects: tuple[str, ...] = SUBJECTS, breakage: str = "",
     patience: float = PATIENCE,
 ) -> Tally:  # fmt: skip
-    """Read `count` damaged files, each in a process that may crash or hang without harm to the others."""
+    """Read `count` damaged files in processes that may crash or hang without affecting the others."""
     tally = Tally("bit damage")
-    places = _subjects(scene)
+    paths = _subjects(scene)
     for number, subject in enumerate(subjects):
         each = count // len(subjects) + (number < count % len(subjects))
         for start in range(0, each, BATCH):
             size = min(BATCH, each - start)
-            _batch(scene, tally, subject, places[subject], (seed + 1) * 1_000_000 + start, size, breakage, patience)
+            _batch(scene, tally, subject, paths[subject], (seed + 1) * 1_000_000 + start, size, breakage, patience)
     return tally.done()
 
 
@@ -45,19 +45,19 @@ def _subjects(scene: Scene) -> dict[str, Path]:
         if done.code:
             raise RuntimeError(str(done))
     shard = sorted(folder.glob("part-*"))[1]
-    places = (scene.store, shard, folder / "model.onnx", scene.classifier, scene.backbone)
-    return dict(zip(SUBJECTS, places, strict=True))
+    paths = (scene.store, shard, folder / "model.onnx", scene.classifier, scene.backbone)
+    return dict(zip(SUBJECTS, paths, strict=True))
 
 
 def _batch(
-    scene: Scene, tally: Tally, subject: str, place: Path, first: int, size: int, breakage: str, patience: float
+    scene: Scene, tally: Tally, subject: str, path: Path, first: int, size: int, breakage: str, patience: float
 ) -> None:
     verdicts = scene.folder / "verdicts.jsonl"
     end, crashes = first + size, 0
-    while first < end and crashes < ENOUGH_CRASHES:  # after a crash, the rest goes on in another process
+    while first < end and crashes < ENOUGH_CRASHES:  # after a crash, another process continues
         verdicts.write_text("")
         with scene.zygote() as zygote:
-            arguments = (subject, str(place), first, end - first, str(verdicts))
+            arguments = (subject, str(path), first, end - first, str(verdicts))
             zygote.start(*arguments, call="torture.damage.judge_many", breakage=breakage)
             try:
                 done = zygote.wait(patience)
@@ -75,11 +75,11 @@ def _batch(
             first, crashes = first + 1, crashes + 1
 
 
-def judge_many(subject: str, place: str, first: int, size: int, verdicts: str) -> None:
-    """Read files damaged by the seeds from `first` on, and write a line on each; runs in a child."""
-    data = Path(place).read_bytes()
+def judge_many(subject: str, path: str, first: int, size: int, verdicts: str) -> None:
+    """Read files damaged with the seeds from `first` on, and write one line per file; runs in a child process."""
+    data = Path(path).read_bytes()
     with tempfile.TemporaryDirectory(dir=Path(verdicts).parent) as folder, open(verdicts, "a") as out:
-        judge = JUDGES[subject](Path(place), Path(folder))
+        judge = JUDGES[subject](Path(path), Path(folder))
         signal.signal(signal.SIGALRM, _too_late)
         for seed in range(first, first + size):
             kind, altered = mutated(data, np.random.default_rng(seed))
@@ -91,7 +91,7 @@ def judge_many(subject: str, place: str, first: int, size: int, verdicts: str) -
 
 
 def mutated(data: bytes, rng: np.random.Generator) -> tuple[str, bytes]:
-    """Damage bytes in one of many ways; the result is never what it was."""
+    """Damage bytes in one of many ways; the result always differs."""
     kinds = sorted(MUTATIONS)
     while True:
         kind = kinds[int(rng.integers(len(kinds)))]
@@ -178,7 +178,7 @@ def _verdict(read: Callable[[], Any], equal: Callable[[Any], bool], name: str) -
     except (StoreError, ModelError, DamagedError, ClassifierError) as error:
         message = str(error)
         return ("refused", message) if name in message and "\n" not in message else ("unclear", message)
-    except BaseException as error:  # whatever it is, it is what the user would see
+    except BaseException as error:  # the user would see it, whatever it is
         return "not caught", f"{type(error).__name__}: {error}"
 
 
@@ -187,22 +187,22 @@ def _judge_of_stores(original: Path, folder: Path) -> Judge:
     from torture.states import rows_of
 
     is_shard = original.name.startswith("part-")
-    place = folder / "a.emb" / original.name if is_shard else folder / "a.h5"
-    place.parent.mkdir(exist_ok=True)
+    path = folder / "a.emb" / original.name if is_shard else folder / "a.h5"
+    path.parent.mkdir(exist_ok=True)
     if is_shard:
-        (place.parent / "model.onnx").write_bytes((original.parent / "model.onnx").read_bytes())
-    store = place.parent if is_shard else place
+        (path.parent / "model.onnx").write_bytes((original.parent / "model.onnx").read_bytes())
+    store = path.parent if is_shard else path
 
     def read() -> Any:
         found = open_store(store)
         return rows_of(found), found.header, found.model().sha256
 
-    place.write_bytes(original.read_bytes())
+    path.write_bytes(original.read_bytes())
     expected = read()
 
     def judge(data: bytes) -> tuple[str, str]:
-        place.write_bytes(data)
-        return _verdict(read, lambda found: bool(found == expected), place.name)
+        path.write_bytes(data)
+        return _verdict(read, lambda found: bool(found == expected), path.name)
 
     return judge
 
@@ -212,7 +212,7 @@ def _judge_of_models(original: Path, folder: Path) -> Judge:
     from headstart.extract.inference.model import read_model
     from headstart.extract.store.store import open_store
 
-    place = folder / original.name
+    path = folder / original.name
     if original.name == "model.onnx":
         for shard in original.parent.glob("part-*"):
             os.link(shard, folder / shard.name)
@@ -223,25 +223,25 @@ def _judge_of_models(original: Path, folder: Path) -> Judge:
     elif b"headstart-classifier" in original.read_bytes():
 
         def read() -> Any:
-            return read_classifier(place).model
+            return read_classifier(path).model
 
     else:
 
         def read() -> Any:
-            return read_model(place)
+            return read_model(path)
 
-    place.write_bytes(original.read_bytes())
+    path.write_bytes(original.read_bytes())
     expected = _meaning(read())
 
     def judge(data: bytes) -> tuple[str, str]:
-        place.write_bytes(data)
+        path.write_bytes(data)
         return _verdict(read, lambda found: _meaning(found) == expected, str(folder))
 
     return judge
 
 
 def _meaning(model: Any) -> tuple[Any, ...]:
-    """Give all that decides what a model answers: its graph, the operators' version, what it says of itself."""
+    """Return everything that determines a model's output: graph, operator version, metadata."""
     import onnx
 
     proto = onnx.load_model_from_string(model.data)

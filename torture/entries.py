@@ -1,4 +1,4 @@
-"""What lies in a folder beside plain files of plain names: pipes, links, devices, and names that few expect."""
+"""Difficult entries of a folder: pipes, links, devices and unusual names."""
 
 import os
 import socket
@@ -10,31 +10,31 @@ from torture.case import DAMAGED, Case, picture, saved
 
 
 def special_files() -> Iterator[Case]:
-    """Give what is no plain file, or cannot be read."""
+    """Yield entries that are not regular files or cannot be read."""
 
     def link(target: bytes) -> Callable[[bytes], None]:
-        return lambda place: os.symlink(target, place)
+        return lambda path: os.symlink(target, path)
 
-    def listen(place: bytes) -> None:
+    def listen(path: bytes) -> None:
         held = os.open(b".", os.O_RDONLY)
         try:
-            os.chdir(os.path.dirname(place))  # a socket's path may have 107 bytes
+            os.chdir(os.path.dirname(path))  # the path of a socket is limited to 107 bytes
             with socket.socket(socket.AF_UNIX) as one:
-                one.bind(os.path.basename(place))
+                one.bind(os.path.basename(path))
         finally:
             os.fchdir(held)
             os.close(held)
 
-    def closed(place: bytes) -> None:
-        with open(place, "wb") as file:
+    def closed(path: bytes) -> None:
+        with open(path, "wb") as file:
             file.write(saved(picture(), "PNG"))
-        os.chmod(place, 0)
+        os.chmod(path, 0)
 
-    def folder(place: bytes) -> None:
-        os.makedirs(place)
+    def folder(path: bytes) -> None:
+        os.makedirs(path)
 
-    def device(place: bytes) -> None:
-        os.mknod(place, stat.S_IFCHR | 0o600, os.makedev(1, 5))
+    def device(path: bytes) -> None:
+        os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))
 
     yield Case(b"special/pipe.jpg", os.mkfifo, "^not a regular file but a pipe$")
     yield Case(b"special/socket.jpg", listen, "^not a regular file but a socket$")
@@ -49,19 +49,19 @@ def special_files() -> Iterator[Case]:
     yield Case(b"special/pipe-link.jpg", link(b"pipe.jpg"), "^not a regular file but a pipe$")
     yield Case(b"special/link.jpg", link(b"../kinds/plain.png"), like=b"kinds/plain.png")
     yield Case(b"special/folder.jpg/inside.png", saved(picture(), "PNG"), like=b"kinds/plain.png")
-    reader = hasattr(os, "geteuid") and os.geteuid() == 0  # who may read everything
+    reader = hasattr(os, "geteuid") and os.geteuid() == 0  # root reads everything
     yield Case(b"special/closed.png", closed, "" if reader else "^cannot be read: permission denied$")
     with suppress(ValueError):
         yield Case(b"special/sparse.jpg", _sparse, "^[0-9,]+ bytes; more than [0-9,]+ are not read$")
 
 
-def _sparse(place: bytes) -> None:
-    with open(place, "wb") as file:
+def _sparse(path: bytes) -> None:
+    with open(path, "wb") as file:
         file.truncate(300 << 20)
 
 
 def names() -> Iterator[Case]:
-    """Give good and broken images under each name: failures must name them as well."""
+    """Yield good and broken images under each name; failures must name them as well."""
     data = saved(picture(), "PNG")
     for name in (
         b"new\nline.png",

@@ -1,4 +1,4 @@
-"""Damaged images without number: bytes changed in valid files of every format, decoded as a run decodes them."""
+"""Fuzzing: change bytes in valid files of every image format, and decode them as a run does."""
 
 import io
 import random
@@ -25,28 +25,28 @@ from headstart.files.resize import ResizeRule
 RULE = ResizeRule(32, 24)
 LIMITS = Limits(memory=1 << 30, seconds=10, patience=60)
 STEP = 500
-"""Mutants after which the memory of a process is looked at, and a thread takes other ones."""
+"""Mutants per part; after each part, the memory of the decoder is measured."""
 NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
 
 @dataclass
 class Figures:
-    """What became of the mutants.
+    """The results of all mutants.
 
     Attributes
     ----------
     mutants, decoded, refused
-        How many; refused with a reason that a user can be shown.
+        Counts; a refused mutant has a reason for the user.
     out_of_memory
-        Those of the refused that needed more than was allowed.
+        Refused mutants that needed more memory than allowed.
     escaped
-        Numbers of the mutants that ended a process (a crash, or an exception that is no `DecodeError`), with reasons.
+        Numbers of the mutants that ended a process (a crash, or an exception other than `DecodeError`), with reasons.
     hung
-        Those that took more processor time than is allowed, or gave no answer.
+        Mutants that took more CPU time than allowed, or gave no answer.
     slowest
-        Seconds of a processor that the slowest took, its process's own count where there is one.
+        CPU seconds of the slowest mutant, if the system counts them.
     most_memory
-        Megabytes: the most that a process had in memory.
+        Peak memory of a decoder, MB.
     """
 
     mutants: int = 0
@@ -61,7 +61,7 @@ class Figures:
     reasons: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "Figures") -> None:
-        """Take in what another thread found."""
+        """Add the results of another thread."""
         for name in ("mutants", "decoded", "refused", "out_of_memory"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.escaped += other.escaped
@@ -72,7 +72,7 @@ class Figures:
 
 
 def fuzz(count: int, start: int = 0) -> dict[str, object]:
-    """Decode mutants number `start` to `start + count`, on every core; the same number is always the same mutant."""
+    """Decode the mutants `start` to `start + count` on every core; a number always gives the same mutant."""
     started, figures = time.perf_counter(), Figures()
     parts = [range(i, min(i + STEP, start + count)) for i in range(start, start + count, STEP)]
     with ThreadPoolExecutor(cores()) as pool:
@@ -84,7 +84,7 @@ def fuzz(count: int, start: int = 0) -> dict[str, object]:
 
 
 def mutant(number: int) -> bytes:
-    """Give one damaged file: a seed, changed in one to four ways."""
+    """Return one damaged file: a seed with one to four changes."""
     rng = random.Random(number)
     data = bytearray(rng.choice(seeds()))
     for _ in range(rng.randint(1, 4)):
@@ -94,7 +94,7 @@ def mutant(number: int) -> bytes:
 
 @cache
 def seeds() -> tuple[bytes, ...]:
-    """Give valid files of every format that is accepted, in its several kinds."""
+    """Return valid files of every accepted format, in several variants."""
     rng = np.random.default_rng(0)
     smooth = Image.fromarray(rng.integers(0, 256, (4, 5, 3), np.uint8)).resize((56, 40), Image.Resampling.BICUBIC)
     wide = Image.fromarray(rng.integers(0, 65536, (30, 40), np.uint16))
@@ -142,7 +142,7 @@ def seeds() -> tuple[bytes, ...]:
 
 def _saved(image: Image.Image, form: str, options: dict[str, Any]) -> bytes:
     held = io.BytesIO()
-    # Copies: saving leaves settings behind in a picture.
+    # Copies, because saving changes settings of a picture.
     more = {"append_images": [one.copy() for one in options.get("append_images", [])]}
     image.copy().save(held, form, **options | more)
     return held.getvalue()
@@ -179,7 +179,7 @@ def _decode_one(number: int, decoder: IsolatedDecoder, figures: Figures) -> None
 
 
 def _processor_seconds(pid: int | None) -> float:
-    with suppress(OSError, ValueError):  # where there is no /proc
+    with suppress(OSError, ValueError):  # without /proc
         return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[0]) / 1e9
     return 0.0
 
@@ -204,7 +204,7 @@ def _set_bytes(data: bytearray, rng: random.Random) -> None:
 
 
 def _edit_number(data: bytearray, rng: random.Random) -> None:
-    """Put a telling number where a length, a size or an offset may be: most lie in the first bytes."""
+    """Write a boundary value where a length, size or offset may be; most are in the first bytes."""
     form, most = rng.choice(((">H", 0xFFFF), ("<H", 0xFFFF), (">I", 0xFFFFFFFF), ("<I", 0xFFFFFFFF)))
     width = struct.calcsize(form)
     if len(data) > width:

@@ -1,4 +1,4 @@
-"""A folder of the worst that a folder of images can hold, each with what must become of it."""
+"""A folder of difficult files, each with its expected result."""
 
 import os
 import re
@@ -12,22 +12,22 @@ from headstart.extract import EngineOptions, embed
 from torture.bombs import bombs
 from torture.case import Case
 from torture.contents import broken_blocks, cut_off, kinds, not_images, turned
-from torture.places import names, special_files
+from torture.entries import names, special_files
 
 
 def cases() -> list[Case]:
-    """Make every case; those that this system cannot make are left out when they are put into a folder."""
+    """Create every case; those that this system cannot write are left out later."""
     groups: tuple[Callable[[], Iterable[Case]], ...]
     groups = (not_images, cut_off, kinds, bombs, broken_blocks, turned, special_files, names)
     return [case for group in groups for case in group()]
 
 
 def images(count: int, backbone: Path) -> dict[str, object]:
-    """Embed the folder so many times, in as many ways, and count what does not become what it must.
+    """Embed the folder `count` times with different options, and count wrong results.
 
     Returns
     -------
-    files, inputs, embedded, failed: of each run; wrong: one line for each that is not as it must be.
+    files, inputs, embedded, failed: counts per run; wrong: one line per wrong result.
     """
     figures: dict[str, object] = {}
     wrong: list[str] = []
@@ -41,7 +41,7 @@ def images(count: int, backbone: Path) -> dict[str, object]:
 
 
 def check(folder: Path, backbone: Path, options: EngineOptions | None = None) -> tuple[dict[str, int], list[str]]:
-    """Embed every case once, in this folder; give counts, and one line for each that is not as it must be."""
+    """Embed every case once in this folder; return counts, and one line per wrong result."""
     put = {case.name: case for case in cases() if _put(folder / "photos", case)}
     store, summary = embed(folder / "photos", backbone, folder / "photos.h5", options=options)
     vectors, embedded = np.asarray(store.embeddings(), np.float32), np.asarray(store.is_embedded)
@@ -66,17 +66,17 @@ def check(folder: Path, backbone: Path, options: EngineOptions | None = None) ->
 
 
 def _put(folder: Path, case: Case) -> bool:
-    place = os.path.join(os.fsencode(folder), case.name)
-    os.makedirs(os.path.dirname(place), exist_ok=True)
+    path = os.path.join(os.fsencode(folder), case.name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
     if callable(case.make):
         try:
-            case.make(place)
+            case.make(path)
         except (OSError, AttributeError):
             return False
         return True
     try:
-        with open(place, "wb") as file:
+        with open(path, "wb") as file:
             file.write(case.make)
-    except OSError:  # not every file system takes every name
+    except OSError:  # some file systems refuse some names
         return False
     return True

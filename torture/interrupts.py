@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM at any moment of any command: finished work is kept, and the user is told how to go on."""
+"""Ctrl-C and SIGTERM at any moment of any command: finished work is kept, and a message says how to continue."""
 
 import signal
 import time
@@ -22,7 +22,7 @@ SLOW_DISK = 0.05
 def interrupts(
     scene: Scene, count: int, *, commands: tuple[str, ...] = COMMANDS, seed: int = 0, breakage: str = ""
 ) -> Tally:
-    """Send each signal to each command at `count` random moments after it has begun."""
+    """Send each signal to each command at `count` random moments after its start."""
     tally, rng = Tally("Ctrl-C and SIGTERM"), np.random.default_rng(seed)
     with scene.zygote(True) as zygote:
         for command in commands:
@@ -67,25 +67,25 @@ def _interrupt(
     if command in ("embed", "score"):
         wait_until(lambda: added.exists() or zygote.is_over(0))
     else:
-        time.sleep(0.1)  # until the command has begun
+        time.sleep(0.1)  # until the command has started
     if not zygote.is_over(after):
         zygote.send(number)
     done = zygote.wait()
     leader = zygote.process
     where = f"{command}, {number.name} after {after:.3f} s"
     if done.code == 0 or (done.code == -number and done.out and not done.err.startswith("error")):
-        tally.add(f"{command}: was done already")  # the interpreter, on its way out, has given up its handlers
+        tally.add(f"{command}: already finished")  # an exiting interpreter has no handlers any more
     else:
         tally.add(f"{command}: interrupted")
-        tally.hold(_is_told(done, CODES[number]), f"{where}: {done}")
+        tally.hold(_is_clear(done, CODES[number]), f"{where}: {done}")
     if command in WITH_KEPT_ROWS:
         _check_kept(folder / "photos.h5", acknowledged(added), tally, where)
     is_alone = wait_until(lambda: not session_members(leader), 5.0)
     tally.hold(is_alone, f"{where}: left processes {session_members(leader)}")
 
 
-def _is_told(done: Done, code: int) -> bool:
-    """Whether the last line says how to go on; before it, Python may complain of what it was in the middle of."""
+def _is_clear(done: Done, code: int) -> bool:
+    """Whether the last line says how to continue; Python may print lines before it."""
     last = done.err.splitlines()[-1:] or [""]
     return done.code == code and last[0].startswith("error: ") and ADVICE in last[0]
 
@@ -96,7 +96,7 @@ def _check_kept(output: Path, finished: set[str], tally: Tally, where: str) -> N
     except StoreError as error:
         tally.hold(False, f"{where}: repair is needed: {error}")
         return
-    tally.add("finished rows looked for", len(finished))
+    tally.add("finished rows checked", len(finished))
     tally.hold(not lost, f"{where}: finished rows lost: {sorted(lost)[:5]}")
 
 

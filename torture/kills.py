@@ -1,4 +1,4 @@
-"""SIGKILL at random moments, again and again, until the work is done all the same."""
+"""SIGKILL at random moments, repeatedly, until each run completes."""
 
 import shutil
 import signal
@@ -17,10 +17,10 @@ OUTPUTS = ("photos.h5", "photos.emb", "predictions.csv")
 
 
 def kills(scene: Scene, count: int, *, seed: int = 0, outputs: tuple[str, ...] = OUTPUTS, breakage: str = "") -> Tally:
-    """Kill runs of `embed` and `score` at random moments, restarting each until it is done.
+    """Kill runs of `embed` and `score` at random moments, and restart each until it completes.
 
-    Each output is made from all photos, then once more after some photos have gone, moved or come. What had been
-    committed must be there after every kill, and the end must be what a run gives that nobody killed.
+    Each output is made from all photos, then again after some photos were removed, moved or added. Committed rows must
+    exist after every kill, and the result must equal that of an undisturbed run.
     """
     tally, rng = Tally("SIGKILL at random moments"), np.random.default_rng(seed)
     tally.counts["kills"] = 0
@@ -34,7 +34,7 @@ def kills(scene: Scene, count: int, *, seed: int = 0, outputs: tuple[str, ...] =
 
 
 class _Stage:
-    """One output, and what uninterrupted runs of its two steps give."""
+    """One output, and the results of undisturbed runs of its two steps."""
 
     def __init__(self, scene: Scene, zygote: Zygote, name: str, tally: Tally) -> None:
         self.scene, self.zygote, self.name, self.tally = scene, zygote, name, tally
@@ -59,7 +59,7 @@ class _Stage:
             acks.unlink(missing_ok=True)
             while not self._run_or_kill(output, photos, reference, acks, rng, limit, breakage):
                 pass
-            self.tally.add("runs brought to their end")
+            self.tally.add("runs completed")
             difference = reference.difference(output)
             self.tally.hold(not difference, f"after kills: {difference}")
             found = [] if output.is_dir() else leftovers(folder)
@@ -79,7 +79,7 @@ class _Stage:
         done = self.zygote.wait()
         if done.code == -signal.SIGKILL:
             self.tally.add("kills")
-        self.tally.hold(done.code in (0, -signal.SIGKILL), f"{self.name}: a restart says {done}")
+        self.tally.hold(done.code in (0, -signal.SIGKILL), f"{self.name}: restarted: {done}")
         if self.name.endswith((".h5", ".emb")):
             self._check_rows(output, reference, acks)
         return done.code != -signal.SIGKILL
@@ -91,7 +91,7 @@ class _Stage:
             self.tally.hold(False, f"after a kill, repair is needed: {error}")
             return
         promised = acknowledged(acks)
-        self.tally.add("acknowledged rows looked for", len(promised))
+        self.tally.add("acknowledged rows checked", len(promised))
         lost = [path for path in promised if found.get(path) != reference.rows[path]]
         self.tally.hold(not lost, f"{self.name}: acknowledged rows lost or wrong: {sorted(lost)[:5]}")
 
@@ -102,7 +102,7 @@ class _Stage:
 
 
 def _changed(scene: Scene) -> Path:
-    """Give a copy of the photos, of the same times, in which some have gone, moved, or come."""
+    """Return a copy of the photos with the same times, in which some were removed, moved or added."""
     folder = scene.folder / "changed"
     if folder.exists():
         return folder

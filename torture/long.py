@@ -1,4 +1,4 @@
-"""A long run: memory by the item, and no descriptor or thread that is not given back."""
+"""A long run: memory per item, and no leaked descriptor or thread."""
 
 import os
 import time
@@ -9,10 +9,10 @@ from torture.process import PATIENCE, Zygote
 from torture.scene import Scene, link_photos
 from torture.tally import Tally
 
-BYTES_AN_ITEM = 3_000
-"""Path, digest, numbers and index of a row, in Python's own sizes, twice while the store is compacted."""
+BYTES_PER_ITEM = 3_000
+"""Path, digest, numbers and index of a row as Python objects, twice while the store is compacted."""
 SLACK = 24 << 20
-"""Bytes by which the peak of two equal runs may differ."""
+"""Bytes by which the peaks of two equal runs may differ."""
 
 
 def long_run(scene: Scene, few: int, many: int, *, breakage: str = "") -> Tally:
@@ -31,12 +31,12 @@ def long_run(scene: Scene, few: int, many: int, *, breakage: str = "") -> Tally:
             )
             tally.add("images", count)
     if not peaks[few]:
-        tally.skipped = "there is no /proc here"
+        tally.skipped = "no /proc here"
         return tally.done()
     grown = {what: peaks[many][what] - peaks[few][what] for what in peaks[few]}
     tally.counts |= {f"{what}, {count}": found for count in peaks for what, found in peaks[count].items()}
-    tally.counts["bytes an item"] = round(grown["bytes"] / (many - few))
-    allowed = SLACK + BYTES_AN_ITEM * (many - few)
+    tally.counts["bytes per item"] = round(grown["bytes"] / (many - few))
+    allowed = SLACK + BYTES_PER_ITEM * (many - few)
     tally.hold(grown["bytes"] < allowed, f"memory grew by {grown['bytes']:,} bytes, more than {allowed:,}")
     for what in ("descriptors", "threads"):
         tally.hold(grown[what] <= 2, f"{what} grew from {peaks[few][what]} to {peaks[many][what]}")
@@ -44,12 +44,12 @@ def long_run(scene: Scene, few: int, many: int, *, breakage: str = "") -> Tally:
 
 
 def _watch(zygote: Zygote, process: Path) -> dict[str, int]:
-    """Look at a process until it ends; nothing where there is no /proc.
+    """Watch a process until it ends; empty without /proc.
 
     Returns
     -------
-    The peak of its memory; of its descriptors and threads the median of the last quarter, where a leak is largest: for
-    a moment there may be some more.
+    The peak of its memory, and the medians of its descriptors and threads over the last quarter, where a leak is
+    largest; brief peaks do not count.
     """
     seen: list[dict[str, int]] = []
     end = time.monotonic() + 30 * PATIENCE

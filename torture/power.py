@@ -1,8 +1,8 @@
-"""Power cuts: what is on disk is only what was synced, and of the rest any part, in any order.
+"""Power cuts: synced data is on disk, and of the rest any part, in any order.
 
-Two ways. On a file system of our own (ext4 in a file, which needs root) the power really goes: the kernel drops what it
-has not written. Everywhere else a run's sequence of calls is recorded, and states are built from it that POSIX allows
-after a cut: of the writes to a file since its last sync, and of the names in a folder since that folder's, any subset.
+There are two ways. On a file system of its own (ext4 in a file, which needs root), the kernel really drops all data it
+has not written. Everywhere else, the calls of a run are recorded, and states are built that POSIX allows after a cut:
+any subset of the writes to a file since its last sync, and of the name changes in a folder since the folder's sync.
 """
 
 import json
@@ -28,7 +28,7 @@ Event = Sequence[Any]
 
 
 def replayed_cuts(scene: Scene, count: int, *, seed: int = 0, breakage: str = "", resume: int = 1) -> Tally:
-    """Build the states that `count` cuts may leave, look for the acknowledged rows, and go on from one in `resume`."""
+    """Build states that `count` cuts may leave, check acknowledged rows, and continue from one state in `resume`."""
     tally, rng = Tally("power cut (replayed)"), np.random.default_rng(seed)
     with scene.zygote() as zygote:
         recordings = {name: _record(scene, zygote, name, breakage) for name in OUTPUTS}
@@ -48,7 +48,7 @@ def replayed_cuts(scene: Scene, count: int, *, seed: int = 0, breakage: str = ""
 
 
 def ext4_cuts(scene: Scene, count: int, *, seed: int = 0, breakage: str = "", system: str = "ext4") -> Tally:
-    """Let a file system die under a run at one of its calls, mount it again, look for the rows, and go on."""
+    """Shut down a file system during one of a run's calls, mount it again, check the rows, and continue."""
     tally, rng = Tally(f"power cut ({system})"), np.random.default_rng(seed)
     folder, image = scene.fresh_folder("mounted"), scene.folder / "disk.img"
     acks = scene.folder / "acks"
@@ -61,7 +61,7 @@ def ext4_cuts(scene: Scene, count: int, *, seed: int = 0, breakage: str = "", sy
         return tally.done()
     with scene.zygote() as zygote:
         recordings = {}
-        for name in OUTPUTS:  # written there too, as paths and root are part of what is compared
+        for name in OUTPUTS:  # written there too, because paths and root are compared
             with mount(folder, "-o", "loop", str(image)):
                 recordings[name] = _record(scene, zygote, name, breakage, folder)
         for number in range(count):
@@ -98,14 +98,16 @@ def _format(image: Path, system: str) -> None:
 def _record(
     scene: Scene, zygote: Zygote, name: str, breakage: str, folder: Path | None = None
 ) -> tuple[list[Event], Reference]:
-    place, trace = folder or scene.fresh_folder("cut"), scene.folder / "trace"
-    seam = {"watch": str(place), "trace": str(trace)}
-    done = zygote.run(*scene.embed(place / name), cwd=scene.folder, settings=SMALL_SHARDS, seam=seam, breakage=breakage)
+    target, trace = folder or scene.fresh_folder("cut"), scene.folder / "trace"
+    seam = {"watch": str(target), "trace": str(trace)}
+    done = zygote.run(
+        *scene.embed(target / name), cwd=scene.folder, settings=SMALL_SHARDS, seam=seam, breakage=breakage
+    )
     if done.code:
         raise RuntimeError(f"without a cut: {done}")
-    root = str(place.resolve())
+    root = str(target.resolve())
     events: list[Event] = [_relative(json.loads(line), root) for line in trace.read_text().splitlines()]
-    return events, Reference.of(place / name)
+    return events, Reference.of(target / name)
 
 
 def _relative(event: list[Any], root: str) -> Event:
@@ -116,7 +118,7 @@ def _check(
     scene: Scene, zygote: Zygote, output: Path, reference: Reference, promised: set[str], tally: Tally, where: str,
     goes_on: bool,
 ) -> None:  # fmt: skip
-    tally.add("acknowledged rows looked for", len(promised))
+    tally.add("acknowledged rows checked", len(promised))
     try:
         found = rows_so_far(output)
     except StoreError as error:
@@ -131,12 +133,12 @@ def _check(
     if tally.hold(done.code == 0, f"{where}: run again: {done}"):
         difference = reference.difference(output)
         tally.hold(not difference, f"{where}: run again: {difference}")
-        tally.add("runs brought to their end")
+        tally.add("runs completed")
 
 
 @dataclass
 class _File:
-    """What a file holds for certain, and what was written to it since its last sync."""
+    """The synced content of a file, and the writes since its last sync."""
 
     data: bytearray = field(default_factory=bytearray)
     pending: list[tuple[int, bytes]] = field(default_factory=list)
@@ -147,13 +149,13 @@ class _File:
         self.pending = []
 
     def after_cut(self, rng: np.random.Generator) -> bytes:
-        """Keep any part of what was not synced: all, none, or each write whole, torn at a sector, or not at all."""
+        """Keep any part of the unsynced writes: all, none, or each write whole, torn at a sector, or not at all."""
         data, way = bytearray(self.data), int(rng.integers(4))
         for offset, written in self.pending if way else []:
             share = 1.0 if way == 1 else float(rng.choice([0.0, 1.0, rng.random()]))
             kept = len(written) if share == 1.0 else int(share * len(written)) // SECTOR * SECTOR
             _put(data, offset, written[:kept])
-        if way == 3 and self.pending:  # the length got there, the data did not
+        if way == 3 and self.pending:  # the length was written, the data was not
             end = max(offset + len(written) for offset, written in self.pending)
             data.extend(bytes(max(0, end - len(data))))
         return bytes(data)
@@ -161,7 +163,7 @@ class _File:
 
 @dataclass
 class _Folder:
-    """Names that are there for certain, and what was done to names since the folder's last sync."""
+    """The synced names of a folder, and the name changes since its last sync."""
 
     names: dict[str, "_File | _Folder"] = field(default_factory=dict)
     pending: list[tuple[str, str, "_File | _Folder"]] = field(default_factory=list)
@@ -178,18 +180,18 @@ class _Folder:
                 _rename(names, *change)
         return _Folder({name: _survivor(entry, rng) for name, entry in names.items()})
 
-    def write_to(self, place: Path) -> None:
-        """Make it real."""
+    def write_to(self, path: Path) -> None:
+        """Write the folder to disk."""
         for name, entry in self.names.items():
             if isinstance(entry, _Folder):
-                (place / name).mkdir()
-                entry.write_to(place / name)
+                (path / name).mkdir()
+                entry.write_to(path / name)
             else:
-                (place / name).write_bytes(entry.data)
+                (path / name).write_bytes(entry.data)
 
 
 class Disk:
-    """A folder as its calls leave it, and as a cut may leave it.
+    """A folder after a series of calls, and after a power cut.
 
     Attributes
     ----------
@@ -203,7 +205,7 @@ class Disk:
         self._live: dict[str, _File | _Folder] = {"": self.root}
 
     def apply(self, event: Event) -> None:
-        """Follow one call of a trace (see `torture.seam`)."""
+        """Apply one call of a trace (see `torture.seam`)."""
         kind, path, *more = event
         if kind == "ack":
             self.acknowledged.update(more[0])
@@ -224,7 +226,7 @@ class Disk:
             self._note(path, "", self._live.pop(path))
 
     def after_cut(self, rng: np.random.Generator) -> _Folder:
-        """Give a state that a cut may leave."""
+        """Return a state that a cut may leave."""
         return self.root.after_cut(rng)
 
     def _opened(self, path: str, truncates: bool) -> None:

@@ -1,4 +1,4 @@
-"""Starting, stopping and waiting for real processes of the product."""
+"""Start, stop and wait for real processes of the product."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 ONE_CORE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
 PATIENCE = 120.0
-"""Seconds after which a process counts as hanging."""
+"""Seconds until a process counts as hanging."""
 
 
 class HangError(Exception):
@@ -32,7 +32,7 @@ class Done:
 
     @property
     def is_clear_error(self) -> bool:
-        """Whether it left with code 1, one line that begins with ``error:``, and nothing else on stderr."""
+        """Whether the exit code is 1 and stderr is one line that begins with ``error:``."""
         lines = self.err.splitlines()
         return self.code == 1 and len(lines) == 1 and lines[0].startswith("error: ")
 
@@ -46,9 +46,9 @@ class Zygote:
     Parameters
     ----------
     folder
-        Where the output of commands is kept.
+        Folder for the output of commands.
     training
-        Whether scikit-learn is imported beforehand too, which takes seconds.
+        Whether to import scikit-learn beforehand, which takes seconds.
     """
 
     def __init__(self, folder: Path, training: bool = False) -> None:
@@ -83,12 +83,12 @@ class Zygote:
         seam: Mapping[str, Any] | None = None,
         breakage: str = "",
     ) -> None:
-        """Start a command of ours, or `call` a function by its name.
+        """Start a command, or `call` a function by its name.
 
         Parameters
         ----------
         settings
-            Constants of modules, by full name, that are set for this process.
+            Constants of modules to set in this process, by full name.
         seam
             Options of `torture.seam.install`.
         breakage
@@ -102,18 +102,18 @@ class Zygote:
             "breakage": breakage,
         }
         request |= {"settings": dict(settings or {}), "seam": dict(seam or {})}
-        request |= {"out": str(self._place("out")), "err": str(self._place("err"))}
+        request |= {"out": str(self._path("out")), "err": str(self._path("err"))}
         self._send(json.dumps(request))
         self.process = self._receive(PATIENCE)
         self._is_running = True
 
     def wait(self, patience: float = PATIENCE) -> Done:
-        """Wait for the end of what was started.
+        """Wait until the started process ends.
 
         Raises
         ------
         HangError
-            Where it does not come; the process is killed.
+            If it does not end in time; the process is then killed.
         """
         try:
             code = self._receive(patience)
@@ -123,14 +123,14 @@ class Zygote:
             self._end()
             raise
         self._end()
-        return Done(code, self._place("out").read_text("utf-8", "replace"), self.errors())
+        return Done(code, self._path("out").read_text("utf-8", "replace"), self.errors())
 
     def errors(self) -> str:
-        """Give what was printed on stderr so far."""
-        return self._place("err").read_text("utf-8", "replace")
+        """Return the output on stderr so far."""
+        return self._path("err").read_text("utf-8", "replace")
 
     def is_over(self, within: float) -> bool:
-        """Tell whether the process ends within some seconds."""
+        """Tell whether the process ends within the given seconds."""
         assert self._zygote.stdout is not None
         return bool(select.select([self._zygote.stdout], [], [], within)[0])
 
@@ -140,7 +140,7 @@ class Zygote:
         return self.wait()
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal; a process that has ended does not mind, as its number is kept until `wait` has returned."""
+        """Send a signal. A process that has ended keeps its number until `wait` returns, so no other process is hit."""
         if self._is_running and self._zygote.poll() is None:
             os.kill(self.process, number)
 
@@ -148,7 +148,7 @@ class Zygote:
         self._is_running = False
         self._send("")
 
-    def _place(self, what: str) -> Path:
+    def _path(self, what: str) -> Path:
         return self._folder / f"zygote-{id(self)}.{what}"
 
     def _send(self, line: str) -> None:
@@ -166,7 +166,7 @@ class Zygote:
 
 
 def fresh(*arguments: object, cwd: Path) -> "subprocess.Popen[str]":
-    """Start the command line as users do, in an interpreter of its own and a session of its own."""
+    """Start the command line as users do, in its own interpreter and session."""
     environment = os.environ | ONE_CORE | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [sys.executable, "-m", "headstart", *map(str, arguments)],
@@ -180,20 +180,20 @@ def fresh(*arguments: object, cwd: Path) -> "subprocess.Popen[str]":
 
 
 def session_members(leader: int) -> list[int]:
-    """List the processes that are left of a session, by /proc; none where there is no /proc."""
+    """List the remaining processes of a session by /proc; empty without /proc."""
     found = []
-    for place in Path("/proc").glob("[0-9]*/stat"):
+    for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            fields = place.read_text().rpartition(")")[2].split()
+            fields = path.read_text().rpartition(")")[2].split()
         except OSError:
             continue
         if fields[0] != "Z" and int(fields[3]) == leader:
-            found.append(int(place.parent.name))
+            found.append(int(path.parent.name))
     return found
 
 
 def wait_until(is_so: Any, patience: float = PATIENCE) -> bool:
-    """Wait until a function gives true."""
+    """Wait until a function returns true."""
     end = time.monotonic() + patience
     while time.monotonic() < end:
         if is_so():

@@ -1,4 +1,4 @@
-"""Two writers on one output, and readers while it is being written."""
+"""Two writers of one output, and readers during a run."""
 
 import json
 import re
@@ -12,15 +12,15 @@ from torture.scene import SMALL_SHARDS, Scene
 from torture.states import Reference, rows_of
 from torture.tally import Tally
 
-SECONDS_TO_TELL = 1.0
+SECONDS_TO_REFUSE = 1.0
 SLOW_DISK = 0.01
 SLOWER_DISK = 0.04
-"""Seconds a call: two runs that are started together must meet, also on a machine that is busy with other things."""
+"""Seconds per call, so that two runs started together meet even on a busy machine."""
 SECONDS_TO_GIVE_UP = 300
 
 
 def races(scene: Scene, count: int, *, breakage: str = "") -> Tally:
-    """Start two runs on one output at the same time: one writes, the other is told who does."""
+    """Start two runs on one output at the same time: one writes, the other stops and names the writer."""
     tally = Tally("two writers at once")
     with scene.zygote() as first, scene.zygote() as second:
         reference = None
@@ -52,18 +52,18 @@ def _one_wins(first: Zygote, second: Zygote, tally: Tally, where: str) -> None:
         return
     winner = next(process for process, each in done.items() if each.code == 0)
     loser = next(each for each in done.values() if each.code)
-    told = re.search(r"being written by process (\d+) on ", loser.err)
+    named = re.search(r"being written by process (\d+) on ", loser.err)
     tally.hold(loser.is_clear_error, f"{where}: {loser}")
-    if tally.hold(told is not None and int(told[1]) == winner, f"{where}: held by {winner}, but told: {loser}"):
-        tally.add("told who holds it")
+    if tally.hold(named is not None and int(named[1]) == winner, f"{where}: held by {winner}, but: {loser}"):
+        tally.add("named the writer")
 
 
-def told_in_time(scene: Scene, count: int) -> Tally:
-    """Measure how long a run takes to be told that another one writes; a run that cannot know it yet is not meant."""
+def refused_in_time(scene: Scene, count: int) -> Tally:
+    """Measure how long a second run takes to stop, from the moment it asks for the lock."""
     from headstart.extract.errors import BusyError
     from headstart.extract.store.lock import locked
 
-    tally = Tally("time until a second writer is told")
+    tally = Tally("time until a second writer is refused")
     tally.counts["slowest, ms"] = 0
     with scene.zygote() as zygote:
         for number in range(count):
@@ -71,16 +71,16 @@ def told_in_time(scene: Scene, count: int) -> Tally:
             output, lock = folder / "photos.h5", folder / ".photos.h5.lock"
             seam = {"watch": str(folder), "pause": 0.1}
             zygote.start(*scene.embed(output), cwd=scene.folder, settings=SMALL_SHARDS, seam=seam)
-            wait_until(lambda place=lock: place.exists() and place.stat().st_size)
+            wait_until(lambda path=lock: path.exists() and path.stat().st_size)
             started = time.monotonic()
             try:
                 with locked(lock, output):
-                    told = ""
+                    message = ""
             except BusyError as error:
-                told = str(error)
+                message = str(error)
             seconds = time.monotonic() - started
-            tally.hold(f"process {zygote.process} " in told, f"{number}: told {told!r}, held by {zygote.process}")
-            tally.hold(seconds < SECONDS_TO_TELL, f"{number}: told after {seconds:.2f} s")
+            tally.hold(f"process {zygote.process} " in message, f"{number}: {message!r}, held by {zygote.process}")
+            tally.hold(seconds < SECONDS_TO_REFUSE, f"{number}: refused after {seconds:.2f} s")
             tally.counts["slowest, ms"] = max(tally.counts["slowest, ms"], round(1000 * seconds))
             tally.add("asked")
             zygote.wait()
@@ -88,7 +88,7 @@ def told_in_time(scene: Scene, count: int) -> Tally:
 
 
 def reads_while_writing(scene: Scene, count: int, *, breakage: str = "") -> Tally:
-    """Read an output `count` times while runs commit and compact it: always a beginning of the rows, all right."""
+    """Read an output `count` times while runs commit and compact it: each must be a correct beginning of the rows."""
     tally = Tally("reads while a run writes")
     with ExitStack() as stack:
         writer, reader = (stack.enter_context(scene.zygote()) for _ in range(2))
@@ -112,7 +112,7 @@ def reads_while_writing(scene: Scene, count: int, *, breakage: str = "") -> Tall
                 tally.hold(seen.code == 0, f"{name}: the reader: {seen}")
                 seen_now = [json.loads(line) for line in log.read_text().splitlines()]
                 found += [seen for seen in seen_now if seen[0] != "unfinished"]
-                tally.add("told that it is not finished", len(seen_now) - sum(s[0] != "unfinished" for s in seen_now))
+                tally.add("refused as unfinished", len(seen_now) - sum(s[0] != "unfinished" for s in seen_now))
                 _check(output, reference, seen_now, tally)
             tally.add("reads of rows", len(found))
     return tally.done()
@@ -127,7 +127,7 @@ def _finished(scene: Scene, zygote: Zygote, name: str) -> Reference:
 
 
 def _check(output: Path, reference: Reference, found: list[Any], tally: Tally) -> None:
-    """Compare what a reader saw: whole prefixes of the rows, in the order in which they are written."""
+    """Check a reader's observations: whole prefixes of the rows, in the order they are written."""
     order = sorted(reference.rows)
     for kind, detail in found:
         if kind == "rows":
@@ -147,26 +147,26 @@ def _shown(row: Any) -> str:
 
 
 def read_on(output: str, log: str, most: int) -> None:
-    """Read a store over and over, and note what was seen; runs in a child."""
+    """Read a store repeatedly, and record the rows; runs in a child process."""
     from headstart.extract.errors import StoreError
     from headstart.extract.store.shards import PARTS, files_of, shards_of
     from headstart.extract.store.store import open_files, open_store
 
-    place, count, looked = Path(output), 0, 0
+    path, count, looked = Path(output), 0, 0
     with open(log, "w") as file:
-        while not (place.parent / "done").exists() and count < most:
+        while not (path.parent / "done").exists() and count < most:
             looked += 1
-            parts = place.with_name(place.name + PARTS)
+            parts = path.with_name(path.name + PARTS)
             try:
-                in_parts = looked % 2 and place.suffix == ".h5" and shards_of(parts)
-                store = open_files(parts, files_of(parts)) if in_parts else open_store(place)
+                in_parts = looked % 2 and path.suffix == ".h5" and shards_of(parts)
+                store = open_files(parts, files_of(parts)) if in_parts else open_store(path)
                 rows = {path: _shown(row) for path, row in rows_of(store).items()}
                 seen: list[Any] = ["rows", {"paths": list(rows), "rows": rows}]
             except StoreError as error:
                 text = str(error)
                 clear = ("not finished", "without finished shards", "no such store", "was removed", "has replaced")
                 seen = ["unfinished" if any(words in text for words in clear) else "unclear", text]
-            except BaseException as error:  # whatever it is, a reader would see it
+            except BaseException as error:  # a reader would see it, whatever it is
                 seen = ["not caught", f"{type(error).__name__}: {error}"]
             count += seen[0] != "unfinished"
             file.write(json.dumps(seen) + "\n")

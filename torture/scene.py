@@ -1,4 +1,4 @@
-"""Small photos and a backbone of one convolution, on which real runs of every command take a tenth of a second."""
+"""Small photos and a backbone of one convolution, so that a real run of any command takes a tenth of a second."""
 
 import json
 import os
@@ -26,7 +26,7 @@ SIDE, DIM = 16, 8
 
 
 def draw_photos(folder: Path, count: int, seed: int = 0) -> Path:
-    """Draw photos in class folders, each class in a colour of its own, and one file that is no image."""
+    """Draw photos in class folders, each class in its own colour, and one file that is not an image."""
     rng = np.random.default_rng(seed)
     for number in range(count):
         name = CLASSES[number % len(CLASSES)]
@@ -39,7 +39,7 @@ def draw_photos(folder: Path, count: int, seed: int = 0) -> Path:
 
 
 def tiny_backbone(dim: int = DIM) -> bytes:
-    """Give a backbone of one convolution: uint8, (n, 16, 16, 3) -> float32, (n, dim)."""
+    """Return a backbone of one convolution: uint8, (n, 16, 16, 3) -> float32, (n, dim)."""
     rng = np.random.default_rng(0)
     constants = {
         "scale": np.float32(1 / 127.5),
@@ -77,14 +77,14 @@ def tiny_backbone(dim: int = DIM) -> bytes:
 
 @dataclass(frozen=True)
 class Scene:
-    """A folder with photos and a backbone; runs write into folders of their own within it."""
+    """A folder with photos and a backbone; runs write into folders of their own inside it."""
 
     folder: Path
     _idle: dict[bool, list[Zygote]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def make(cls, folder: Path, photos: int = 40) -> "Scene":
-        """Draw everything anew."""
+        """Create a new scene."""
         scene = cls(folder)
         draw_photos(scene.photos, photos)
         scene.backbone.write_bytes(tiny_backbone())
@@ -113,19 +113,19 @@ class Scene:
         return self.folder / "classifier.onnx"
 
     def embed(self, output: object, photos: Path | None = None, *, isolated: bool = False) -> list[object]:
-        """Give the arguments of `headstart embed`."""
+        """Return the arguments of `headstart embed`."""
         return ["embed", photos or self.photos, "--model", self.backbone, "-o", output, *options_of(isolated)]
 
     def score(self, output: object, photos: Path | None = None, *, isolated: bool = False) -> list[object]:
-        """Give the arguments of `headstart score`."""
+        """Return the arguments of `headstart score`."""
         return ["score", photos or self.photos, "--classifier", self.classifier, "-o", output, *options_of(isolated)]
 
     def train(self, output: object) -> list[object]:
-        """Give the arguments of a fast `headstart train`."""
+        """Return the arguments of a fast `headstart train`."""
         return ["train", self.store, "--C", 1, "-o", output]
 
     def run_once(self, *arguments: object, training: bool = False) -> Done:
-        """Run a command that must do its work."""
+        """Run a command that must succeed."""
         with self.zygote(training) as zygote:
             done = zygote.run(*arguments, cwd=self.folder)
         if done.code:
@@ -134,7 +134,7 @@ class Scene:
 
     @contextmanager
     def zygote(self, training: bool = False) -> Iterator[Zygote]:
-        """Lend a process that forks commands; it is kept for the next who asks."""
+        """Lend a process that forks commands, and keep it for later calls."""
         idle = self._idle.setdefault(training, [])
         zygote = idle.pop() if idle else Zygote(self.folder, training).__enter__()
         try:
@@ -151,15 +151,15 @@ class Scene:
                 idle.pop().__exit__()
 
     def fresh_folder(self, name: str) -> Path:
-        """Give an empty folder for outputs."""
-        place = self.folder / name
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir()
-        return place
+        """Return an empty folder for outputs."""
+        path = self.folder / name
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir()
+        return path
 
 
 def options_of(isolated: bool) -> list[object]:
-    """Give the options of a small run; where decoding is not what is tested, it happens in the run's own process."""
+    """Return the options of a small run; it decodes in its own process unless decoding is tested."""
     from headstart.commands.embed import run
 
     options: list[object] = ["--provider", "cpu", "--workers", 2, "--batch-size", 4]
@@ -167,7 +167,7 @@ def options_of(isolated: bool) -> list[object]:
 
 
 def leftovers(folder: Path) -> list[str]:
-    """List what an end of a run may not leave: unfinished files, and shards beside a finished file."""
+    """List leftovers that a finished run must not leave: unfinished files, and shards beside a finished file."""
     names = [path.name for path in folder.rglob("*")]
     return [name for name in names if name.startswith((".tmp-", "part-")) or name.endswith((".parts", ".partial"))]
 
@@ -176,8 +176,8 @@ def link_photos(source: Path, folder: Path, count: int) -> Path:
     """Fill a folder with hard links to a few photos."""
     photos = sorted(path for path in source.rglob("*.png") if path.name != "broken.png")
     for number in range(count):
-        place = folder / f"class{number % 5}" / f"{number // 5000:03}"
+        path = folder / f"class{number % 5}" / f"{number // 5000:03}"
         if number % 5000 < 5:
-            place.mkdir(parents=True, exist_ok=True)
-        os.link(photos[number % len(photos)], place / f"{number:07}.png")
+            path.mkdir(parents=True, exist_ok=True)
+        os.link(photos[number % len(photos)], path / f"{number:07}.png")
     return folder

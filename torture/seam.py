@@ -1,7 +1,7 @@
-"""Where a process of ours meets the disk: every call that changes a folder, counted, and a fault at one of them.
+"""The seam between a process and the disk: counts every call that changes a folder, and injects a fault at one of them.
 
-Every byte that the product puts on disk goes through Python (HDF5 only lays files out in memory), so that a child that
-replaces `open` and a few functions of `os` sees all of them, on any system.
+Every byte that the product writes goes through Python (HDF5 only lays out files in memory), so a child process that
+replaces `open` and a few functions of `os` sees all calls, on any system.
 """
 
 import builtins
@@ -18,33 +18,33 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 NEEDS_ROOM = ("open", "write", "fsync", "close", "rename", "mkdir")
-"""Calls that a full disk refuses; to delete is possible there."""
+"""Calls that a full disk refuses; deleting is still possible."""
 GOING_DOWN, NO_FLUSH = 0x8004587D, 2
-"""ext4's and XFS's own way of losing the power: nothing that is not on disk yet will get there."""
+"""The shutdown call of ext4 and XFS: nothing more reaches the disk."""
 
 _open, _os_open, _os_close = io.open, os.open, os.close
 
 
 def install(watch: str, *, at: int = 0, fault: str = "", trace: str = "", acks: str = "", pause: float = 0.0) -> "Seam":
-    """Replace what writes to disk in this process.
+    """Replace the functions of this process that write to disk.
 
     Parameters
     ----------
     watch
-        The folder that is watched; calls on other places are passed on.
+        The watched folder; calls on other paths pass through.
     at
-        Number of the call that meets the fault, from 1.
+        Number of the call with the fault, from 1.
     fault
         ``kill before``, ``kill after``, ``kill torn`` (in the middle of a write), ``power`` (the file system dies with
-        the process), ``ENOSPC``, ``EIO``, ``EROFS`` (this call alone), or one of these with `` on`` added: this call
-        and all after it.
+        the process), ``ENOSPC``, ``EIO``, ``EROFS`` (this call alone), or one of these with `` on`` appended: this call
+        and all later ones.
     trace
-        A file for the sequence of calls, written when the process ends by itself.
+        A file for the sequence of calls, written if the process ends normally.
     acks
-        A file to which the paths of rows are added as soon as their commit has returned; those that the writer has
-        taken, committed or not, go to another, with ``.added`` at the end of its name.
+        A file to which the paths of rows are appended once their commit has returned. The paths of all rows that the
+        writer has received go to a second file, whose name ends in ``.added``.
     pause
-        Seconds that every write and fsync takes longer: a slow disk.
+        Seconds added to every write and fsync, as on a slow disk.
     """
     seam = Seam(os.path.realpath(watch), at, fault, pause)
     seam.replace_functions()
@@ -58,7 +58,7 @@ def install(watch: str, *, at: int = 0, fault: str = "", trace: str = "", acks: 
 
 
 class Seam:
-    """Counts calls and lets one of them fail."""
+    """Counts calls, and makes one of them fail."""
 
     def __init__(self, watch: str, at: int, fault: str, pause: float) -> None:
         self.watch, self._at, self._fault, self.pause = watch, at, fault, pause
@@ -67,7 +67,7 @@ class Seam:
         self._paths: dict[int, str] = {}
 
     def replace_functions(self) -> None:
-        """Take the place of `open` and of the functions of `os` that change a folder."""
+        """Replace `open` and the functions of `os` that change a folder."""
         builtins.open = io.open = self._opened
         for name, function in {
             "open": self._descriptor,
@@ -83,14 +83,14 @@ class Seam:
     def call(
         self, kind: str, details: Sequence[Any], do: Callable[[], Any], torn: Callable[[], Any] | None = None
     ) -> Any:
-        """Pass a call on, unless it is the one that fails."""
+        """Make a call, or inject the fault."""
         self.count += 1
         is_due = self.count == self._at or (self._fault.endswith(" on") and self._at and self.count > self._at)
         fault = self._fault.removesuffix(" on") if is_due else ""
         if fault in ("ENOSPC", "EIO", "EROFS", "EDQUOT"):
             if fault != "ENOSPC" or kind in NEEDS_ROOM:
                 if torn and self.count == self._at and self._fault.endswith(" on"):
-                    return torn()  # a disk that is nearly full takes a part first
+                    return torn()  # a nearly full disk first accepts a part
                 number = getattr(errno, fault)
                 raise OSError(number, os.strerror(number), str(details[0]))
         elif fault == "kill before":
@@ -112,9 +112,9 @@ class Seam:
             if fault == "kill after":
                 die()
 
-    def write_trace(self, place: str) -> None:
+    def write_trace(self, path: str) -> None:
         """Write the sequence of calls as JSON lines."""
-        with _open(place, "w") as file:
+        with _open(path, "w") as file:
             file.writelines(json.dumps(event) + "\n" for event in self.events)
 
     def is_watched(self, path: Any) -> bool:
@@ -135,7 +135,7 @@ class Seam:
         newline: Any = None, closefd: bool = True, opener: Any = None,
     ) -> Any:  # fmt: skip
         path = self._full(file) if set(mode) & set("wax+") else None
-        if path is None or opener is not None or not self.is_watched(path):  # a file without a name loses nothing
+        if path is None or opener is not None or not self.is_watched(path):  # a file without a name cannot be lost
             return _open(file, mode, buffering, encoding, errors, newline, closefd, opener)
         raw = _File(self, path, mode.replace("b", "").replace("t", ""))
         if buffering == 0:
@@ -221,19 +221,19 @@ class _File(io.FileIO):
 
 
 def die() -> None:
-    """End this process as a power button would."""
+    """Kill this process."""
     os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(60)
 
 
 def cut_power(folder: str) -> None:
-    """Let the file system of a folder lose what it has not written, and this process its life."""
+    """Shut down the file system of a folder without flushing, and kill this process."""
     descriptor = _os_open(folder, os.O_RDONLY)
     fcntl.ioctl(descriptor, GOING_DOWN, struct.pack("I", NO_FLUSH))
     die()
 
 
-def _acknowledge(seam: Seam, place: str) -> None:
+def _acknowledge(seam: Seam, acks: str) -> None:
     from headstart.extract.store.writer import StoreWriter
 
     commit, add = StoreWriter.commit, StoreWriter.add
@@ -245,8 +245,8 @@ def _acknowledge(seam: Seam, place: str) -> None:
 
     def added(writer: Any, outcome: Any) -> Any:
         result = add(writer, outcome)
-        if place:
-            note(f"{place}.added", [outcome.item.path.decode("utf-8", "surrogateescape")])
+        if acks:
+            note(f"{acks}.added", [outcome.item.path.decode("utf-8", "surrogateescape")])
         return result
 
     def acknowledged(writer: Any) -> None:
@@ -255,8 +255,8 @@ def _acknowledge(seam: Seam, place: str) -> None:
         if not paths:
             return
         seam.events.append(("ack", str(writer.folder), paths))
-        if place:
-            note(place, paths)
+        if acks:
+            note(acks, paths)
 
     setattr(StoreWriter, "add", added)  # noqa: B010
     setattr(StoreWriter, "commit", acknowledged)  # noqa: B010  (mypy holds that methods are not to be replaced)

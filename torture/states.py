@@ -1,4 +1,4 @@
-"""What a place on disk holds, and how it compares with what it should."""
+"""The rows of an output on disk, and how they compare with a reference."""
 
 import json
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Row = tuple[Any, ...]
 
 
 def rows_of(store: Store) -> dict[str, Row]:
-    """Give everything that a store says of each path, the vector's bytes included."""
+    """Return all values of each path in a store, including the bytes of its vector."""
     rows, vectors = store.rows, store.embeddings()
     return {
         path: (
@@ -28,12 +28,12 @@ def rows_of(store: Store) -> dict[str, Row]:
 
 
 def rows_so_far(output: Path) -> dict[str, Row]:
-    """Give the rows that a run would find: of a single file and the shards beside it, or of a folder of shards.
+    """Return the rows that a run would find: of a single file and the shards beside it, or of a folder of shards.
 
     Raises
     ------
     StoreError
-        Where something there is damaged.
+        If a file is damaged.
     """
     folder = output if output.suffix in (".emb", PARTS) else output.with_name(output.name + PARTS)
     files = [*([output] if output.is_file() else []), *shards_of(folder)]
@@ -42,12 +42,12 @@ def rows_so_far(output: Path) -> dict[str, Row]:
 
 @dataclass(frozen=True)
 class Reference:
-    """What an uninterrupted run gives.
+    """The result of an undisturbed run.
 
     Attributes
     ----------
     rows
-        Of a store; empty for other files.
+        Rows of a store; empty for other files.
     data
         The bytes of a single file; None for a folder.
     """
@@ -56,38 +56,38 @@ class Reference:
     data: bytes | None
 
     @classmethod
-    def of(cls, place: Path) -> "Reference":
+    def of(cls, path: Path) -> "Reference":
         """Read a finished output."""
-        is_store = place.suffix in (".h5", ".emb")
-        return cls(rows_of(open_store(place)) if is_store else {}, None if place.is_dir() else place.read_bytes())
+        is_store = path.suffix in (".h5", ".emb")
+        return cls(rows_of(open_store(path)) if is_store else {}, None if path.is_dir() else path.read_bytes())
 
-    def difference(self, place: Path) -> str:
-        """Tell how another output differs: rows that are missing, extra or other; then bytes."""
+    def difference(self, path: Path) -> str:
+        """Describe how another output differs: rows that are missing, extra or different; then bytes."""
         try:
-            found = Reference.of(place)
+            found = Reference.of(path)
         except (StoreError, OSError) as error:
-            return f"{place.name}: {error}"
+            return f"{path.name}: {error}"
         missing, extra = self.rows.keys() - found.rows.keys(), found.rows.keys() - self.rows.keys()
         other = [path for path in self.rows.keys() & found.rows.keys() if self.rows[path] != found.rows[path]]
         if missing or extra or other:
-            return f"{place.name}: rows missing {sorted(missing)[:3]}, extra {sorted(extra)[:3]}, other {other[:3]}"
+            return f"{path.name}: rows missing {sorted(missing)[:3]}, extra {sorted(extra)[:3]}, other {other[:3]}"
         if self.data != found.data:
-            return f"{place.name}: same rows, other bytes"
+            return f"{path.name}: same rows, other bytes"
         if not self.rows and not self.data:
-            return f"{place.name}: nothing to compare"
+            return f"{path.name}: nothing to compare"
         return ""
 
     def wrong_rows(self, found: dict[str, Row]) -> list[str]:
-        """List the paths whose row is not this one's."""
+        """List the paths whose rows differ from the reference."""
         return [path for path, row in found.items() if self.rows.get(path) != row]
 
 
-def acknowledged(place: Path) -> set[str]:
-    """Read the paths whose commit had returned (see `torture.seam`); a line that was cut off does not count."""
-    if not place.exists():
+def acknowledged(path: Path) -> set[str]:
+    """Read the paths whose commit had returned (see `torture.seam`); a truncated line does not count."""
+    if not path.exists():
         return set()
     found = set()
-    for line in place.read_text("utf-8", "surrogateescape").splitlines():
+    for line in path.read_text("utf-8", "surrogateescape").splitlines():
         try:
             found.add(json.loads(line))
         except ValueError:

@@ -1,4 +1,4 @@
-"""What a fault was tried on, how often, and where something did not hold."""
+"""The counts of a fault, and the promises that were broken."""
 
 import time
 from dataclasses import asdict, dataclass, field
@@ -12,13 +12,13 @@ class Tally:
     Attributes
     ----------
     fault
-        What was done to the product.
+        The injected fault.
     counts
-        How often, and what it met.
+        How often each event happened.
     broken
-        One line for every hold that was not met, with what is needed to see it again.
+        One line per broken promise, with the data to reproduce it.
     skipped
-        Why it could not be tried here; empty where it was.
+        Why the fault could not be tested here; empty if it was.
     """
 
     fault: str
@@ -29,11 +29,11 @@ class Tally:
     _started: float = field(default_factory=time.monotonic, repr=False)
 
     def add(self, what: str, number: float = 1) -> None:
-        """Count something."""
+        """Count an event."""
         self.counts[what] = self.counts.get(what, 0) + number
 
     def hold(self, is_met: bool, otherwise: str) -> bool:
-        """Note a hold that is not met."""
+        """Record a promise that is broken."""
         if not is_met:
             self.broken.append(otherwise)
         return is_met
@@ -44,7 +44,7 @@ class Tally:
         return self
 
     def to_json(self) -> dict[str, Any]:
-        """Give everything but the clock."""
+        """Return everything but the clock."""
         found = asdict(self)
         del found["_started"]
         return found

@@ -1,7 +1,7 @@
-"""A process that has imported everything and forks one child a request: a command of ours in a tenth of a second.
+"""A process that has imported everything and forks one child per request, so that a command takes a tenth of a second.
 
-What it forks is a process like any other: it opens real files with a real onnxruntime, can be killed, and leaves by the
-interpreter's own way out. Requests are lines of JSON on stdin, answers lines of JSON on stdout.
+A child is a process like any other: it opens real files with a real onnxruntime, can be killed, and ends through the
+interpreter's normal exit. Requests are lines of JSON on stdin, replies are lines of JSON on stdout.
 """
 
 import ctypes
@@ -25,31 +25,31 @@ MODULES = (
     "headstart.extract.pipeline",
 )
 SCORING = ("headstart.classify.scoring.score", "onnx.reference", "torture.damage")
-"""Not onnxruntime: it starts a thread when it is imported, which a fork would not have."""
+"""Without onnxruntime, which starts a thread at import that a fork would not have."""
 TRAINING = ("headstart.classify.training", "sklearn.linear_model", "sklearn.pipeline")
 
 
 def main() -> None:
-    """Import, then fork a child for each request until stdin ends; in a child, do what was asked."""
+    """Import, then fork a child for each request until stdin ends; a child handles its request."""
     for name in (*MODULES, *SCORING, *(TRAINING if "--training" in sys.argv else ())):
-        with suppress(ModuleNotFoundError):  # some are of a library's inner rooms
+        with suppress(ModuleNotFoundError):  # some are private modules of libraries
             importlib.import_module(name)
     gc.collect()
-    gc.freeze()  # what was imported is not looked through again in each child
+    gc.freeze()  # children need not scan imported objects
     while line := sys.stdin.readline():
         process = os.fork()
         if process == 0:
             return _work(json.loads(line))
-        _answer(process)
+        _reply(process)
         found = os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
         assert found is not None
-        _answer(found.si_status if found.si_code == os.CLD_EXITED else -found.si_status)
-        sys.stdin.readline()  # until the answer has been read, a late signal must not meet another process
+        _reply(found.si_status if found.si_code == os.CLD_EXITED else -found.si_status)
+        sys.stdin.readline()  # until the reply is read, a late signal must not hit another process
         os.waitpid(process, 0)
     return None
 
 
-def _answer(number: int) -> None:
+def _reply(number: int) -> None:
     sys.stdout.write(f"{number}\n")
     sys.stdout.flush()
 
@@ -66,13 +66,13 @@ def _work(request: dict[str, Any]) -> None:
 
 
 def _die_with_parent() -> None:
-    """Leave nothing behind where the tests themselves are killed; only Linux can be asked for it."""
+    """End with the parent, if the tests themselves are killed (Linux only)."""
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def work(request: dict[str, Any]) -> None:
-    """Change what is asked to be changed in this process, and run a command or call a function."""
+    """Apply settings, breakage and seam to this process, and run a command or call a function."""
     for name, value in request["settings"].items():
         module, _, attribute = name.rpartition(".")
         setattr(importlib.import_module(module), attribute, value)

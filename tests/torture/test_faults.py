@@ -1,4 +1,4 @@
-"""Every fault of `torture`, in short; and each of them on a product broken on purpose, which it must notice."""
+"""Short runs of every fault in `torture`, and of each on a product broken on purpose, which it must notice."""
 
 import sys
 
@@ -10,7 +10,7 @@ from torture.interrupts import interrupts
 from torture.kills import kills
 from torture.long import long_run
 from torture.power import ext4_cuts, replayed_cuts
-from torture.races import races, reads_while_writing, told_in_time
+from torture.races import races, reads_while_writing, refused_in_time
 from torture.tally import Tally
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork and signals")
@@ -39,7 +39,7 @@ def test_rows_that_are_acknowledged_but_not_written_are_noticed(scene):
 
 def test_no_kill_at_any_call_costs_a_row(scene):
     counts = held(killed_at_calls(scene, 60, commands=("photos.h5", "predictions.csv")))
-    assert counts["acknowledged rows looked for"] > 0
+    assert counts["acknowledged rows checked"] > 0
 
 
 def test_files_that_grow_under_their_own_name_are_noticed(scene):
@@ -54,7 +54,7 @@ def test_errors_of_the_system_that_are_passed_on_are_noticed(scene):
     noticed(refused_at_calls(scene, 90, commands=("photos.h5",), breakage="raw errors"), "OSError")
 
 
-def test_a_full_file_system_is_told_and_then_gone_on_from(scene):
+def test_a_full_file_system_is_reported_and_the_run_continues(scene):
     assert held(full_disk(scene, 2))["photos.h5: refused"] > 0
 
 
@@ -85,16 +85,16 @@ def test_files_that_are_believed_are_noticed(scene, breakage, subject):
     noticed(damage(scene, 40, subjects=(subject,), breakage=breakage, patience=3), "silently wrong")
 
 
-def test_of_two_writers_one_writes_and_the_other_is_told(scene):
-    assert held(races(scene, 2))["told who holds it"] == 2
+def test_of_two_writers_one_writes_and_the_other_is_refused(scene):
+    assert held(races(scene, 2))["named the writer"] == 2
 
 
 def test_two_writers_at_work_are_noticed(scene):
     assert races(scene, 1, breakage="no lock").broken
 
 
-def test_a_second_writer_is_told_at_once(scene):
-    assert held(told_in_time(scene, 1))["asked"] == 1
+def test_a_second_writer_is_refused_at_once(scene):
+    assert held(refused_in_time(scene, 1))["asked"] == 1
 
 
 def test_a_reader_sees_a_beginning_of_the_rows_while_they_are_written(scene):
@@ -105,7 +105,7 @@ def test_rows_that_a_reader_sees_half_are_noticed(scene):
     assert reads_while_writing(scene, 60, breakage="in place").broken
 
 
-def test_a_long_run_gives_everything_back(scene):
+def test_a_long_run_leaks_nothing(scene):
     assert held(long_run(scene, 500, 3_000))["images"] == 3_500
 
 
@@ -113,7 +113,7 @@ def test_what_a_long_run_keeps_is_noticed(scene):
     noticed(long_run(scene, 600, 3_100, breakage="leaks"), "descriptors grew")
 
 
-def test_an_interrupted_command_keeps_its_work_and_says_how_to_go_on(scene):
+def test_an_interrupted_command_keeps_its_work_and_says_how_to_continue(scene):
     held(interrupts(scene, 1, commands=("embed", "train")))
 
 

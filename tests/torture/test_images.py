@@ -25,7 +25,7 @@ def test_each_is_embedded_or_a_failure_with_the_right_reason(tmp_path, tiny_back
 
 
 @pytest.mark.filterwarnings("ignore::Warning")
-def test_what_is_wrong_is_told(tmp_path, tiny_backbone, monkeypatch):
+def test_wrong_results_are_reported(tmp_path, tiny_backbone, monkeypatch):
     monkeypatch.setattr("headstart.extract.decoding.decode.orientation_of", lambda image: 1)
     monkeypatch.setattr("headstart.extract.decoding.decode.MAX_PIXELS", 1 << 40)
     monkeypatch.setattr("torture.images.bombs", list)
