@@ -1,7 +1,7 @@
 """`headstart export`: Keras application -> backbone.onnx."""
 
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -64,26 +64,19 @@ def run(
         fail("expected --precision fp32, or --precision int8 together with --calibrate IMAGES", 2)
     if (cut == "auto") != (sample is not None):
         fail("expected --cut auto together with --sample IMAGES, or neither", 2)
-    trials = _trials(sample, backbone, weights, image_size, width, fit, seed) if sample else []
-    if trials:
-        from headstart.tune.cuts import best_cut
+    network: dict[str, Any] = {
+        "backbone": backbone, "weights": weights, "image_size": image_size, "width": width, "fit": fit, "seed": seed,
+    }  # fmt: skip
+    trials: list[Trial] = []
+    if sample:
+        from headstart.tune.cuts import best_cut, try_cuts
 
+        trials = try_cuts(sample, progress=lambda state: note(state.stage), **network)
         cut = best_cut(trials).block
-    pixels = _pixels(calibrate, weights, backbone, image_size, width, fit) if calibrate else None
+    pixels = _pixels(calibrate, network) if calibrate else None
     with working() as callback:
         made = export_backbone(
-            output,
-            backbone=backbone,
-            weights=weights,
-            image_size=image_size,
-            width=width,
-            fit=fit,
-            features=features,
-            cut=cut,
-            views=views,
-            seed=seed,
-            calibration=pixels,
-            progress=callback,
+            output, **network, features=features, cut=cut, views=views, calibration=pixels, progress=callback
         )
     if json:
         print_json({**vars(made), "cuts": trials})
@@ -115,33 +108,15 @@ def _show(made: "ExportSummary", trials: "list[Trial]") -> None:
     say(f"next: headstart embed IMAGES --model {quote(str(made.path))} -o photos.h5")
 
 
-def _trials(
-    images: str, backbone: str, weights: str, image_size: int | None, width: float, fit: str, seed: int
-) -> "list[Trial]":
-    from headstart.tune.cuts import try_cuts
-
-    return try_cuts(
-        images,
-        backbone=backbone,
-        width=width,
-        progress=lambda state: note(state.stage),
-        weights=weights,
-        image_size=image_size,
-        fit=fit,
-        seed=seed,
-    )
-
-
-def _pixels(
-    images: str, weights: str, backbone: str, image_size: int | None, width: float, fit: str
-) -> "NDArray[np.uint8]":
+def _pixels(images: str, network: dict[str, Any]) -> "NDArray[np.uint8]":
+    """Decode images as the network needs them, uint8 (n, h, w, 3)."""
     from headstart.export.backbones import make_plan
+    from headstart.extract import read_model
     from headstart.extract.sample import decode_sample
     from headstart.files.resize import ResizeRule
 
-    if weights.endswith(".onnx"):  # its metadata holds the image size
-        from headstart.extract import read_model
-
-        return decode_sample(images, read_model(weights).rule, CALIBRATION_IMAGES)
-    height, breadth = make_plan(backbone, image_size, width, fit).image_size
-    return decode_sample(images, ResizeRule(height, breadth, fit), CALIBRATION_IMAGES)
+    if network["weights"].endswith(".onnx"):  # its metadata holds the image size
+        return decode_sample(images, read_model(network["weights"]).rule, CALIBRATION_IMAGES)
+    backbone, image_size, width, fit = (network[name] for name in ("backbone", "image_size", "width", "fit"))
+    rule = ResizeRule(*make_plan(backbone, image_size, width, fit).image_size, fit)
+    return decode_sample(images, rule, CALIBRATION_IMAGES)

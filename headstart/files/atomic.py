@@ -12,11 +12,11 @@ from headstart.files.errors import OutputError
 from headstart.files.urls import is_url, without_scheme
 
 TEMPORARY = ".tmp-"
-"""Begins the names of unfinished files; the holder of their folder's lock may delete them."""
+"""Prefix of unfinished files; the holder of their folder's lock may delete them."""
 
 
 def check_outside(path: str | os.PathLike[str], images: str | os.PathLike[str]) -> None:
-    """Refuse an output inside the folder of images, where the next run would take it for an image.
+    """Refuse an output inside the image folder, where the next run would treat it as an image.
 
     Raises
     ------
@@ -29,16 +29,18 @@ def check_outside(path: str | os.PathLike[str], images: str | os.PathLike[str]) 
         root, target = os.path.realpath(source), os.path.realpath(output)
     if (is_url(root) or os.path.isdir(root)) and target.startswith(os.path.join(root, "")):
         better = os.path.join(os.path.dirname(root), os.path.basename(output))
-        raise OutputError(f"{path}: lies inside the folder of images {images}; write it elsewhere, as with -o {better}")
+        raise OutputError(
+            f"{path}: lies inside the image folder {images}; write it elsewhere, for example with -o {better}"
+        )
 
 
 def check_output(path: Path, is_folder: bool = False) -> None:
-    """Refuse an output that cannot be written, before any work is done for it; `is_folder` allows an existing folder.
+    """Refuse an output that cannot be written before any work is done; `is_folder` allows an existing folder.
 
     Raises
     ------
     OutputError
-        If a file is a folder, or its own folder is missing or not writable.
+        If the path is a folder, or its folder is missing or not writable.
     """
     if path.is_dir() and not is_folder:
         raise OutputError(f"{path}: expected the name of a file to write, found a folder; add a file name")
@@ -78,7 +80,7 @@ def check_model_output(path: Path, kind: str) -> None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Give an unbuffered file that replaces `path` if the block succeeds, and is deleted otherwise.
+    """Open an unbuffered file that replaces `path` if the block succeeds, and is deleted otherwise.
 
     Raises
     ------
@@ -107,14 +109,14 @@ def _discard(temporary: Path) -> None:
 
 
 def write_all(file: BinaryIO, data: bytes | memoryview) -> None:
-    """Write every byte; one raw write may take fewer than it is given."""
+    """Write all bytes; one raw write may accept only a part."""
     rest = memoryview(data).cast("B")
     while len(rest):
         rest = rest[file.write(rest) :]
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write a whole file, or leave `path` as it was; delete what killed runs left beside it.
+    """Write a whole file or leave `path` unchanged, and delete leftovers of killed runs.
 
     Raises
     ------
@@ -127,7 +129,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable, if the system can."""
+    """Make the names in a folder durable, if the system supports it."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -144,7 +146,7 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def remove_unfinished_of(output: Path) -> None:
-    """Delete what a killed run left beside a single output file.
+    """Delete the leftovers of a killed run beside a single output file.
 
     Raises
     ------

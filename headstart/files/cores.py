@@ -1,4 +1,4 @@
-"""How much of the machine there is to work with."""
+"""The cores and memory that this process may use."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ def cores() -> int:
 
 
 def machine_memory() -> int:
-    """Give the bytes of memory of this machine, or of its container if that has fewer; 8 GiB where nobody tells."""
+    """Return the bytes of memory of this machine or its container, whichever is less; 8 GiB if unknown."""
     try:
         found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

@@ -1,4 +1,4 @@
-"""The root of every error that Headstart raises on purpose, and the faults that any part can meet.
+"""The root of all Headstart errors, and the errors that any part can raise.
 
 ::
 
@@ -6,9 +6,9 @@
     ├── OptionError         an argument lies outside its allowed values
     ├── MissingExtraError   a package of an optional extra is not installed
     ├── LocationError       a URL cannot be reached
-    ├── FormatError         a file's format or version is not one that is understood
-    ├── DamagedError        a file is not as it was written
-    ├── OutputError         a file cannot be written where it was asked for
+    ├── FormatError         the format or version of a file is not supported
+    ├── DamagedError        a file was altered or truncated
+    ├── OutputError         a file cannot be written
     ├── ExportError         see `headstart.export.errors`
     ├── ExtractError        see `headstart.extract.errors`
     ├── ClassifyError       see `headstart.classify.errors`
@@ -19,15 +19,15 @@ Every message is one line that names the file or argument, what was expected, wh
 
 
 class HeadstartError(Exception):
-    """A foreseeable fault; its message is one line that says what was found and what to do."""
+    """An expected error; its message is one line that says what is wrong and what to do."""
 
 
 class OptionError(HeadstartError, ValueError):
-    """An argument has a value outside those that its message lists."""
+    """An argument has a value that is not allowed; the message lists the allowed ones."""
 
 
 class MissingExtraError(HeadstartError, ImportError):
-    """A package of an optional extra is not installed; the message has the command that installs it."""
+    """A package of an optional extra is missing; the message contains the command that installs it."""
 
 
 class LocationError(HeadstartError):
@@ -35,18 +35,18 @@ class LocationError(HeadstartError):
 
 
 class FormatError(HeadstartError):
-    """A file's format or version is not one that this version understands."""
+    """The format or version of a file is not supported."""
 
 
 class DamagedError(HeadstartError):
-    """A file is not as it was written: bytes were altered, or its end is missing."""
+    """A file is damaged: bytes were altered, or its end is missing."""
 
 
 class OutputError(HeadstartError):
-    """A file cannot be written where it was asked for."""
+    """A file cannot be written."""
 
 
 def one_line(error: object, limit: int = 300) -> str:
-    """Give the message of a foreign exception on one line of at most `limit` characters."""
+    """Return the message of a foreign exception on one line of at most `limit` characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 3] + "..."

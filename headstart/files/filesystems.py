@@ -20,7 +20,7 @@ retried a few times themselves by then.)"""
 
 
 def list_files(files: Any, root: str) -> dict[str, dict[str, Any]]:
-    """List all files below a folder; a folder that cannot be listed raises, and is never taken for an empty one."""
+    """List all files below a folder; a folder that cannot be listed raises and never counts as empty."""
     from fsspec import AbstractFileSystem
     from fsspec.asyn import AsyncFileSystem
 
@@ -90,7 +90,7 @@ def with_retries(request: Callable[[], Any], ended: threading.Event | None = Non
 
 
 def open_filesystem(url: str) -> tuple[Any, str]:
-    """Give the file system of a URL, and the path in it.
+    """Return the file system of a URL and the path in it.
 
     Raises `LocationError` if the URL contains a password, or no file system opens it, and `MissingExtraError` if
     the package for this kind of URL is not installed.
@@ -114,7 +114,7 @@ def open_filesystem(url: str) -> tuple[Any, str]:
 
 
 def version_of(entry: dict[str, Any]) -> int:
-    """Give a number that changes with an object: the time of its last change, or a digest of its metadata."""
+    """Return a number that changes with an object: its modification time, or a digest of its metadata."""
     for name in ("LastModified", "last_modified", "mtime", "updated"):
         value = entry.get(name)
         if isinstance(value, datetime):

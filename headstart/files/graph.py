@@ -1,4 +1,4 @@
-"""Looking things up in an ONNX graph, and the few ways in which the rewrites change one."""
+"""Look up and change parts of an ONNX graph."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from onnx import helper, numpy_helper
 
 
 def constant(graph: onnx.GraphProto, name: str) -> NDArray[Any] | None:
-    """Give a constant's value, floats widened to float64 for arithmetic; None if the tensor is computed."""
+    """Return a constant's value, with float32 widened to float64, or None if the tensor is computed."""
     found = next((item for item in graph.initializer if item.name == name), None)
     if found is None:
         return None
@@ -24,22 +24,22 @@ def add_constant(graph: onnx.GraphProto, name: str, value: ArrayLike, dtype: DTy
 
 
 def consumers_of(graph: onnx.GraphProto, name: str) -> list[onnx.NodeProto]:
-    """Give the nodes that read a tensor."""
+    """Return the nodes that read a tensor."""
     return [node for node in graph.node if name in node.input]
 
 
 def producer_of(graph: onnx.GraphProto, name: str) -> onnx.NodeProto | None:
-    """Give the node that computes a tensor; None for an input or a constant."""
+    """Return the node that computes a tensor, or None for an input or constant."""
     return next((node for node in graph.node if name in node.output), None)
 
 
 def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    """Give a node's attribute, or `default` where it is left out."""
+    """Return a node's attribute, or `default` if it is missing."""
     return next((helper.get_attribute_value(item) for item in node.attribute if item.name == name), default)
 
 
 def set_attribute(node: onnx.NodeProto, name: str, value: Any) -> None:
-    """Set a node's attribute, replacing one of that name."""
+    """Set or replace an attribute of a node."""
     kept = [item for item in node.attribute if item.name != name]
     del node.attribute[:]
     node.attribute.extend([*kept, helper.make_attribute(name, value)])

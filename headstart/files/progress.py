@@ -1,4 +1,4 @@
-"""Progress, told in one way by every long call: export, embed, train, tune and score."""
+"""The progress callback of all long calls: export, embed, train, tune and score."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a call is.
+    """The progress of a call.
 
     Attributes
     ----------
     stage
-        What is being done, for a person to read: ``"embedding"``, ``"searching and fitting"``.
+        The current step, for people: ``"embedding"``, ``"searching and fitting"``.
     done, total
-        Finished units of the stage, and how many there are; `total` is None where they cannot be counted.
+        Finished and total units of the stage; `total` is None if they cannot be counted.
     failed
-        How many of the finished units failed.
+        Number of finished units that failed.
     note
-        A figure worth showing, such as an epoch's loss; empty otherwise.
+        A result to show, such as the loss of an epoch, or empty.
     """
 
     stage: str
@@ -28,9 +28,9 @@ class Progress:
 
 
 ProgressCallback = Callable[[Progress], None]
-"""Called from the thread that made the call, after each unit of work; it must return quickly."""
+"""Called after each unit of work, in the thread of the call; it must return quickly."""
 
 
 def announcer(progress: ProgressCallback | None) -> Callable[[str], None]:
-    """Turn a callback, or None, into a function that reports the stage by its name alone."""
+    """Turn a callback, or None, into a function that reports the name of a stage."""
     return lambda stage: progress(Progress(stage)) if progress else None

@@ -1,4 +1,4 @@
-"""The resize rule that a model file names: how an image becomes its input. `extract.decoding` carries it out."""
+"""The resize rule: how an image becomes a model's input. Model files name it, and `extract.decoding` applies it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,21 +7,22 @@ from headstart.files.errors import FormatError
 
 FITS = ("squash", "crop")
 MAX_SIDE = 4096
-"""Pixels: no backbone takes larger images, and a file that says so would fill the memory."""
+"""Pixels; a file that claims a larger input would fill the memory."""
 
 
 @dataclass(frozen=True)
 class ResizeRule:
-    """How an image becomes H x W pixels, version 1.
+    """Convert an image to H x W pixels, version 1.
 
-    Upright by its EXIF orientation; 16-bit grey scaled to 8; transparent parts over white; antialiased bilinear
-    (Pillow's) in one step from the whole image (``squash``) or from its largest centred part of the target's shape
-    (``crop``); a JPEG is decoded at the smallest DCT scale that leaves at least 1.5 times the target both ways.
+    The image is rotated upright by EXIF, 16-bit grey is scaled to 8 bits, and transparent parts are placed on white.
+    Pillow's antialiased bilinear filter then resizes the whole image (``squash``) or its largest centred part with the
+    target's aspect ratio (``crop``) in one step. A JPEG is decoded at the smallest DCT scale that leaves at least 1.5
+    times the target in both directions.
 
     Attributes
     ----------
     height, width
-        Of the result, in pixels.
+        Size of the result in pixels.
     fit
         ``"squash"`` or ``"crop"``.
     """
@@ -37,19 +38,19 @@ class ResizeRule:
 
     @classmethod
     def from_metadata(cls, metadata: dict[str, Any]) -> "ResizeRule":
-        """Read the rule that a model file names.
+        """Read the rule of a model file.
 
         Raises
         ------
         FormatError
-            Where the file names a rule, or a version of it, that this program does not implement.
+            If this version does not implement the file's rule.
         """
         expected = {"version": 1, "interpolation": "bilinear-antialias", "exif_transpose": True, "alpha": "white"}
         found = dict(metadata.get("resize", {}))
         fit = found.pop("fit", None)
         if found != expected or fit not in FITS:
-            raise FormatError(f"its resize rule {metadata.get('resize')} is not one that this version implements")
+            raise FormatError(f"its resize rule {metadata.get('resize')} is not supported; export the backbone again")
         height, width = metadata["image_size"]
         if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
-            raise FormatError(f"expected images of at most {MAX_SIDE} pixels a side, found {height} x {width}")
+            raise FormatError(f"expected images of at most {MAX_SIDE} pixels per side, found {height} x {width}")
         return cls(int(height), int(width), fit)

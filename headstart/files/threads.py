@@ -1,4 +1,4 @@
-"""Work on several threads at once, with its results in order."""
+"""Run a function on several threads, with results in order."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -21,11 +21,11 @@ def in_order(
     Parameters
     ----------
     workers
-        Threads.
+        Number of threads.
     ahead
-        How many calls may be under way or done beyond the one whose result comes next.
+        Maximum number of calls that are running or finished beyond the next result.
     stop
-        Called at the end, also after an error, before the threads are waited for: it must release what they wait for.
+        Called at the end, also after an error, before the threads are joined; it must release what they wait for.
     """
     running: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="headstart") as pool:

@@ -18,7 +18,7 @@ def without_scheme(url: str) -> str:
 
 
 def local_path(location: str | os.PathLike[str]) -> Path:
-    """Give the path of a file that has to be a local one.
+    """Return the path of a file that must be local.
 
     Raises
     ------

@@ -678,7 +678,7 @@ def test_real_photos_give_the_same_rows_whatever_the_batches(real_photos, backbo
 
 
 def test_an_output_inside_the_images_is_refused(photos, backbone):
-    with pytest.raises(OutputError, match=r"photos\.h5: lies inside the folder of images"):
+    with pytest.raises(OutputError, match=r"photos\.h5: lies inside the image folder"):
         embed(photos, backbone, photos / "photos.h5")
     assert not list(photos.glob("*photos.h5*"))
 
