@@ -6,11 +6,11 @@ import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 MaxFailures = Annotated[
-    int | None, typer.Option(min=0, help="Exit with code 3 if more images fail.", show_default="no limit")
+    int | None, typer.Option(min=0, help="Exit with code 3 if more images than this fail.", show_default="no limit")
 ]
 Shard = Annotated[
     str | None,
-    typer.Option(help="Process one share of the images, for example 3/16: the third of sixteen.", show_default="all"),
+    typer.Option(help="Process one shard, for example 3/16. `headstart merge` joins stores.", show_default="all"),
 ]
 Provider = Annotated[
     str, typer.Option(help="Run the model on auto, cpu, cuda, ... A provider you name is never replaced by another.")

@@ -44,7 +44,7 @@ def run(
     untrained: Annotated[
         str | None, typer.Option(help="Compare with a store of the same images by an untrained backbone.")
     ] = None,
-    suspects: Annotated[bool, typer.Option(help="List probable label errors (needs the extra `report`).")] = False,
+    suspects: Annotated[bool, typer.Option(help="List likely label mistakes (needs the extra `report`).")] = False,
     report: Annotated[str | None, typer.Option(help="Write a report to NAME.html (needs the extra `report`).")] = None,
     memory_gb: Annotated[
         float | None,
