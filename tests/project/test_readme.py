@@ -40,14 +40,20 @@ def run(folder: Path, *command: str) -> str:
     return done.stdout
 
 
-def test_commands_and_python_run_one_after_the_other(folder):
+def test_commands_and_python_run_one_after_the_other(folder, save_as):
     assert len(SHELL) == 1
     assert len(PYTHON) == 3
     printed = run(folder, "sh", "-e", "-c", SHELL[0])
     assert "photos.h5: 120 embedded, 4 failed, of 124 images" in printed
     assert "predictions.csv: 10 scored, 0 failed" in printed
-    probabilities = [run(folder, sys.executable, "-W", "error", "-c", block) for block in PYTHON][1]
+    save_as(folder, "export.py", PYTHON[0])
+    run(folder, sys.executable, "-W", "error", "export.py")
+    probabilities, _ = [run(folder, sys.executable, "-W", "error", "-c", block) for block in PYTHON[1:]]
     assert max(read_printed(probabilities), key=read_printed(probabilities).get) == "rose", probabilities
+
+
+def test_the_python_lines_run_from_files_named_like_our_folders(run_readme_lines):
+    run_readme_lines(Path(sys.executable))
 
 
 def read_printed(text: str) -> dict[str, float]:

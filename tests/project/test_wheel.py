@@ -6,6 +6,7 @@ import sys
 import tarfile
 import zipfile
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -16,6 +17,13 @@ def run(*command: object, **options: object) -> subprocess.CompletedProcess[str]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     settings = {"capture_output": True, "text": True, "timeout": 600, "check": False, "env": environment} | options
     return subprocess.run([str(part) for part in command], **settings)
+
+
+@pytest.fixture(autouse=True)
+def _own_python_settings(monkeypatch):
+    """Let processes import the wheel alone, and keep what they compile: without that, each import takes seconds."""
+    for name in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +68,17 @@ def test_everything_but_export_runs_on_a_bare_install(bare, tiny_backbone, tiny_
         done = run(headstart, *command)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "predictions.parquet").stat().st_size > 0
+
+
+def test_the_python_lines_of_readme_run_from_files_named_like_our_folders(bare, run_readme_lines):
+    run_readme_lines(bare / "python")
+
+
+def test_the_wheel_installs_headstart_alone(bare):
+    (wheel,) = bare.parents[1].glob("*.whl")
+    with ZipFile(wheel) as archive:
+        top = {name.partition("/")[0] for name in archive.namelist()}
+    assert top == {"headstart", f"{'-'.join(wheel.name.split('-')[:2])}.dist-info"}
 
 
 def test_export_says_which_extra_it_needs(bare, tmp_path):
