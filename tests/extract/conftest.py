@@ -2,6 +2,7 @@
 
 import http.client
 import io
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -98,6 +99,15 @@ class Passing(BaseHTTPRequestHandler):
             self.wfile.write(body)
             with self.server.lock:
                 self.server.sent += len(body) if is_of(self.path, DATA) else 0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_ray_folder():
+    """Keep Ray's files apart from those of other users; a long path would not do for its sockets."""
+    temporary = tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True)
+    with temporary as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", folder)
+        yield
 
 
 @pytest.fixture(scope="session")
