@@ -354,6 +354,22 @@ def real_stores(shared, real_backbone, tmp_path_factory) -> dict[str, Path]:
     return stores
 
 
+@pytest.fixture(scope="session")
+def assert_same_predictions() -> Callable[[list[dict], list[dict]], None]:
+    """Return a function that compares lines of predictions: numbers nearly, as other batches round differently."""
+
+    def check(found: list[dict], expected: list[dict]) -> None:
+        assert [list(row) for row in found] == [list(row) for row in expected]
+        for row, other in zip(found, expected, strict=True):
+            for name, value in row.items():
+                if value and name.startswith(("probability", "distance")):
+                    assert float(value) == pytest.approx(float(other[name]), abs=2e-5)
+                else:
+                    assert value == other[name]
+
+    return check
+
+
 @pytest.fixture
 def file_size_limit() -> Callable[[int], AbstractContextManager[None]]:
     """Give a block in which the system itself refuses what goes beyond so many bytes of any file, after a short write.

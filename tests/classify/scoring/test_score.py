@@ -46,17 +46,6 @@ def table(path: Path) -> list[dict]:
     return rows(path)
 
 
-def assert_nearly_same(found: list[dict], expected: list[dict]) -> None:
-    """Compare numbers nearly, because batches of other sizes are rounded differently, and all else exactly."""
-    assert [list(row) for row in found] == [list(row) for row in expected]
-    for row, other in zip(found, expected, strict=True):
-        for name, value in row.items():
-            if value and name.startswith(("probability", "distance")):
-                assert float(value) == pytest.approx(float(other[name]), abs=2e-5)
-            else:
-                assert value == other[name]
-
-
 @pytest.fixture
 def scored(tiny_photos, tiny_classifier, tmp_path):
     return score(tiny_photos, tiny_classifier, tmp_path / "predictions.csv")
@@ -103,11 +92,13 @@ def test_a_store_scores_like_its_photos(scored, tiny_store, tiny_classifier, tmp
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
 @pytest.mark.parametrize("options", [EngineOptions(workers=1, batch_size=1), EngineOptions("cpu", 3, 64)])
-def test_how_the_machine_is_used_changes_nothing(scored, tiny_photos, tiny_classifier, tmp_path, options, suffix):
+def test_how_the_machine_is_used_changes_nothing(
+    tiny_photos, tiny_classifier, assert_same_predictions, tmp_path, options, suffix
+):
     reference, other = (tmp_path / f"{name}{suffix}" for name in ("reference", "other"))
     score(tiny_photos, tiny_classifier, reference)
     score(tiny_photos, tiny_classifier, other, options=options)
-    assert_nearly_same(table(other), table(reference))
+    assert_same_predictions(table(other), table(reference))
 
 
 def test_a_store_may_be_a_folder_of_shards(tiny_photos, tiny_backbone, tiny_classifier, tmp_path):
@@ -157,7 +148,9 @@ def test_nothing_else_is_left_behind(tiny_photos, tiny_classifier, tmp_path, con
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
 
 
-def test_a_killed_run_goes_on_and_ends_in_the_same_file(draw_photos, tiny_classifier, tmp_path, contents_of):
+def test_a_killed_run_goes_on_and_ends_with_the_same_rows(
+    draw_photos, tiny_classifier, assert_same_predictions, tmp_path, contents_of
+):
     photos = draw_photos(tmp_path / "photos", {"ash": 100, "birch": 100})
     output, whole = tmp_path / "out" / "predictions.csv", tmp_path / "whole.csv"
     output.parent.mkdir()
@@ -169,7 +162,7 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_file(draw_photos, tiny_classi
     seen: list[int] = []
     summary = score(photos, tiny_classifier, output, progress=lambda state: seen.append(state.done))
     assert (seen[0], seen[-1], summary.inputs) == (81, 200, 200)
-    assert_nearly_same(table(output), table(whole))
+    assert_same_predictions(table(output), table(whole))
     assert list(contents_of(output.parent)) == ["predictions.csv"]
 
 
@@ -317,14 +310,16 @@ def test_images_are_scored_in_the_views_that_were_trained_on(tiny_backbone, with
 
 
 @pytest.mark.parametrize("what", ["tiny_photos", "tiny_store"])
-def test_the_tables_of_all_shares_are_that_of_one_run(request, what, tiny_classifier, tmp_path):
+def test_the_tables_of_all_shares_are_that_of_one_run(
+    request, what, tiny_classifier, assert_same_predictions, tmp_path
+):
     images = request.getfixturevalue(what)
     score(images, tiny_classifier, tmp_path / "whole.csv")
     parts = [tmp_path / f"{number}.csv" for number in (1, 2, 3)]
     runs = [score(images, tiny_classifier, part, share=Share(i, 3)) for i, part in enumerate(parts, start=1)]
     assert sum(run.inputs for run in runs) == 61 > max(run.inputs for run in runs)
     found = [row for part in parts for row in rows(part)]
-    assert_nearly_same(sorted(found, key=lambda row: row["path"]), rows(tmp_path / "whole.csv"))
+    assert_same_predictions(sorted(found, key=lambda row: row["path"]), rows(tmp_path / "whole.csv"))
 
 
 def test_a_share_takes_no_rows_from_a_run_of_another_that_was_cut_off(tiny_photos, tiny_classifier, tmp_path):

@@ -1,5 +1,6 @@
 """The Ray engine on real clusters: one node, two nodes of which one dies, and none."""
 
+import csv
 import socket
 import subprocess
 import sys
@@ -45,7 +46,7 @@ def cluster():
 def assert_same(one, other) -> None:
     for name in ROW_DTYPES:
         assert getattr(one.rows, name).tolist() == getattr(other.rows, name).tolist(), name
-    np.testing.assert_allclose(one.embeddings(), other.embeddings(), atol=1e-5)
+    np.testing.assert_allclose(one.embeddings(), other.embeddings(), rtol=2e-3)  # float16, in other batches
     assert one.header == other.header
 
 
@@ -110,14 +111,15 @@ def test_images_are_decoded_apart_on_ray_too(folder, backbone, whole, cluster, t
     assert_same(store, whole)
 
 
-def test_scoring_goes_the_same_way(tiny_classifier, tiny_photos, cluster, tmp_path):
+def test_scoring_goes_the_same_way(tiny_classifier, tiny_photos, cluster, assert_same_predictions, tmp_path):
     from headstart.classify import score
 
     for engine in ("local", "ray"):
         options = EngineOptions(engine=engine, isolate=False)
         summary = score(tiny_photos, tiny_classifier, tmp_path / f"{engine}.csv", options=options)
         assert summary.provider == "CPUExecutionProvider"
-    assert (tmp_path / "ray.csv").read_text() == (tmp_path / "local.csv").read_text()
+    rows = [list(csv.DictReader((tmp_path / f"{engine}.csv").read_text().splitlines())) for engine in ("local", "ray")]
+    assert_same_predictions(*rows)
 
 
 def test_what_a_worker_cannot_do_is_told_in_one_line(folder, backbone, cluster, tmp_path):

@@ -30,7 +30,7 @@ def test_a_network_that_is_cut_stores_tensors(tensors, cut_backbone):
     assert (one.header.output, one.header.shape, two.header.shape) == ("tensor", (15, 15, 16), (2, 15, 15, 16))
     assert one.embeddings().shape == (len(one), 15, 15, 16)
     whole = one.is_embedded
-    np.testing.assert_array_equal(one.embeddings(whole), two.embeddings(whole)[:, 0])
+    np.testing.assert_allclose(one.embeddings(whole), two.embeddings(whole)[:, 0], rtol=2e-3, atol=1e-3)
     assert not np.array_equal(one.embeddings(whole), two.embeddings(whole)[:, 1])
     assert one.model().data == read_model(cut_backbone).data
     assert 0 < one.is_embedded.sum() < len(one), "an image that fails is a row of a store of tensors too"

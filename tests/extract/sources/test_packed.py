@@ -66,7 +66,7 @@ def test_rows_are_those_of_the_folder_and_nothing_is_read_again(photos, backbone
     store, summary = embed(shards, backbone, tmp_path / "tars.h5", options=QUICK)
     assert by_content(store) == by_content(local)
     one, other = vectors(store), vectors(local)
-    assert all(np.allclose(one[key], other[key], atol=1e-5, equal_nan=True) for key in other)
+    assert all(np.allclose(one[key], other[key], rtol=2e-3, equal_nan=True) for key in other)
     assert (summary.inputs, summary.failed) == (25, 3)
     monkeypatch.setattr(LocalReader, "read", None)
     _, again = embed(shards, backbone, tmp_path / "tars.h5", options=QUICK)

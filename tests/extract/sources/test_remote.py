@@ -1,5 +1,6 @@
 """Images at URLs: a real S3 server on this machine, behind a door that fails as networks do."""
 
+import csv
 import io
 import subprocess
 import sys
@@ -45,7 +46,7 @@ def bucket(door, photos):
 def assert_same(one, other) -> None:
     for name in set(ROW_DTYPES) - {"mtime_ns"}:
         assert getattr(one.rows, name).tolist() == getattr(other.rows, name).tolist(), name
-    assert np.array_equal(one.embeddings(), other.embeddings(), equal_nan=True)
+    np.testing.assert_allclose(one.embeddings(), other.embeddings(), rtol=2e-3)  # their batches may differ
 
 
 @pytest.mark.parametrize("faults", [(), ("throttled", "reset", "slow", "cut", "")], ids=["well", "ill"])
@@ -116,7 +117,7 @@ def test_a_url_of_this_machine_is_a_folder_and_one_with_a_password_is_refused(ph
     assert "secret" not in str(caught.value)
 
 
-def test_scoring_and_ray_read_urls_too(door, bucket, tiny_classifier, tmp_path):
+def test_scoring_and_ray_read_urls_too(door, bucket, tiny_classifier, assert_same_predictions, tmp_path):
     from headstart.classify import score
 
     for engine in ("local", "ray"):
@@ -124,7 +125,8 @@ def test_scoring_and_ray_read_urls_too(door, bucket, tiny_classifier, tmp_path):
             pytest.importorskip("ray")
         summary = score(bucket, tiny_classifier, tmp_path / f"{engine}.csv", options=EngineOptions(engine=engine))
         assert (summary.inputs, summary.failed) == (60, 1)
-    assert (tmp_path / "ray.csv").read_text() == (tmp_path / "local.csv").read_text()
+    rows = [list(csv.DictReader((tmp_path / f"{engine}.csv").read_text().splitlines())) for engine in ("local", "ray")]
+    assert_same_predictions(*rows)
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +175,7 @@ def test_rows_of_archives_and_tables_are_those_that_they_have_here(door, packed,
     store, summary = embed(url, backbone, tmp_path / "remote.h5", options=quick)
     for column in set(ROW_DTYPES) - {"mtime_ns"}:
         assert getattr(store.rows, column).tolist() == getattr(local.rows, column).tolist(), column
-    assert np.allclose(store.embeddings(), local.embeddings(), atol=1e-5)
+    assert np.allclose(store.embeddings(), local.embeddings(), rtol=2e-3)
     assert (summary.computed, summary.failed) == (120, 0)
     assert door.sent <= 1.05 * size
     door.sent = 0

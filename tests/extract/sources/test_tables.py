@@ -82,7 +82,7 @@ def test_rows_are_those_of_the_folder_and_nothing_is_read_again(photos, rows, ba
     assert (summary.inputs, summary.failed) == (25, 3)
     assert store.paths[3] == "x.parquet/000000003"
     assert content_of(store) == content_of(local)
-    assert np.allclose(store.embeddings(), local.embeddings(), atol=1e-5, equal_nan=True)
+    assert np.allclose(store.embeddings(), local.embeddings(), rtol=2e-3, equal_nan=True)
     monkeypatch.setattr(RowReader, "_row", None)
     _, again = embed(path, backbone, tmp_path / "rows.h5", options=QUICK)
     assert (again.computed, again.reused) == (0, 25)
