@@ -137,7 +137,7 @@ def packed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("packed")
     rng = np.random.default_rng(0)
     photos = []
-    for _ in range(120):
+    for _ in range(60):
         held = io.BytesIO()
         Image.fromarray(rng.integers(0, 256, (130, 130, 3), np.uint8)).save(held, "PNG")
         photos.append(held.getvalue())
@@ -150,14 +150,17 @@ def packed(tmp_path_factory):
                     info = tarfile.TarInfo(name)
                     info.size = len(data)
                     archive.addfile(info, io.BytesIO(data))
-    table = pyarrow.table({"image": photos, "label": ["ash" if key % 3 else "oak" for key in range(120)]})
-    pyarrow.parquet.write_table(table, folder / "tables" / "x.parquet", row_group_size=50)
+    table = pyarrow.table({"image": photos, "label": ["ash" if key % 3 else "oak" for key in range(60)]})
+    pyarrow.parquet.write_table(table, folder / "tables" / "x.parquet", row_group_size=25)
     return folder
 
 
 @pytest.mark.parametrize("faults", [(), ("throttled", "reset", "cut")], ids=["well", "ill"])
 @pytest.mark.parametrize("kind", ["tars", "tables"])
-def test_rows_of_archives_and_tables_are_those_that_they_have_here(door, packed, backbone, tmp_path, kind, faults):
+def test_rows_of_archives_and_tables_are_those_that_they_have_here(
+    door, packed, backbone, tmp_path, monkeypatch, kind, faults
+):
+    monkeypatch.setattr("headstart.files.filesystems.FIRST_WAIT", 0.001)
     client, name = boto3.client("s3"), f"packed-{time.time_ns()}"
     client.create_bucket(Bucket=name)
     for path in (packed / kind).iterdir():
@@ -165,7 +168,7 @@ def test_rows_of_archives_and_tables_are_those_that_they_have_here(door, packed,
     url = f"s3://{name}/shards"
     quick = EngineOptions(isolate=False)
     local, _ = embed(packed / kind, backbone, tmp_path / "local.h5", options=quick)
-    assert len(local) == local.is_embedded.sum() == 120
+    assert len(local) == local.is_embedded.sum() == 60
     door.seen.clear()
     door.faults, door.sent = faults, 0
     size = sum(path.stat().st_size for path in (packed / kind).iterdir())
@@ -176,7 +179,7 @@ def test_rows_of_archives_and_tables_are_those_that_they_have_here(door, packed,
     for column in set(ROW_DTYPES) - {"mtime_ns"}:
         assert getattr(store.rows, column).tolist() == getattr(local.rows, column).tolist(), column
     assert np.allclose(store.embeddings(), local.embeddings(), rtol=2e-3)
-    assert (summary.computed, summary.failed) == (120, 0)
+    assert (summary.computed, summary.failed) == (60, 0)
     assert door.sent <= 1.05 * size
     door.sent = 0
     _, again = embed(url, backbone, tmp_path / "remote.h5", options=quick)
