@@ -33,6 +33,7 @@ class Pixels:
 
 TF_PIXELS: Final = Pixels(offset=(127.5, 127.5, 127.5), scale=1 / 127.5)
 CAFFE_PIXELS: Final = Pixels(offset=(123.68, 116.779, 103.939), bgr=True)
+MODEL_PIXELS: Final = Pixels(offset=(0.0, 0.0, 0.0))
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,10 @@ class Backbone:
         What the command line and the metadata call it.
     module, class_name : str
         Where Keras keeps it, e.g. ``keras.applications.mobilenet_v2`` and ``MobileNetV2``.
-    pixels : Pixels or None
-        The family's pixel scaling; None if the Keras model contains it (EfficientNet).
+    pixels : Pixels
+        The family's pixel scaling; `MODEL_PIXELS` if the Keras model contains it (EfficientNetV2). The first
+        EfficientNets are not what Keras calls ``imagenet`` when their weights come from a file: Keras then leaves a
+        scaling out.
     weights_path : str
         Where, among Keras' published files, its ImageNet weights without the top are; ``{width}`` and ``{size}`` are
         filled in.
@@ -68,7 +71,7 @@ class Backbone:
     name: str
     module: str
     class_name: str
-    pixels: Pixels | None
+    pixels: Pixels
     weights_path: str
     blocks: str
     image_size: int = 224

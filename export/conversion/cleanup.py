@@ -85,6 +85,37 @@ def drop_unused(graph: onnx.GraphProto) -> None:
     graph.initializer.extend(kept)
 
 
+def order(graph: onnx.GraphProto, outputs: Sequence[str]) -> None:
+    """Put the nodes that the outputs need in an order that depends on the graph alone, in place.
+
+    A node follows its inputs, the first of them first. The translation orders parallel branches, and the two inputs of
+    an Add or Mul, differently each time: of these the one with the shorter way from the image goes first.
+    """
+    depths: dict[str, int] = {}
+    for node in _sorted(graph, outputs):
+        if node.op_type in ("Add", "Mul") and all(name in depths for name in node.input):
+            node.input[:] = sorted(node.input, key=depths.__getitem__)
+        depths[node.output[0]] = 1 + max(depths.get(name, 0) for name in node.input)
+    nodes = _sorted(graph, outputs)
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _sorted(graph: onnx.GraphProto, outputs: Sequence[str]) -> list[onnx.NodeProto]:
+    makers = {name: node for node in graph.node for name in node.output}
+    ordered: dict[str, onnx.NodeProto] = {}
+    pending = [makers[name] for name in reversed(outputs)]
+    while pending:
+        node = pending[-1]
+        sources = [makers[name] for name in node.input if name in makers]
+        missing = next((source for source in sources if source.output[0] not in ordered), None)
+        if missing is None:
+            ordered[node.output[0]] = pending.pop()
+        else:
+            pending.append(missing)
+    return list(ordered.values())
+
+
 def rename(graph: onnx.GraphProto, keep: Sequence[str]) -> None:
     """Name nodes by kind and number and tensors by their node: TensorFlow's names count what was built before.
 

@@ -1,13 +1,15 @@
 """Keras to ONNX: tf2onnx translates the network, `cleanup` tidies the graph, and pixel scaling goes in front."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from headstart.export.backbones import Pixels, Plan
-from headstart.export.conversion.cleanup import clean, drop_unused, rename
+from headstart.export.conversion.cleanup import clean, drop_unused, order, rename
 from headstart.export.conversion.features import TO_CHANNELS_LAST, channels_first, pool_blocks
 from headstart.export.conversion.frameworks import Frameworks, quiet
 from headstart.export.conversion.network import OUTPUT, TENSOR, cut_shape, layout
@@ -44,10 +46,7 @@ def convert(network: Any, plan: Plan, frameworks: Frameworks) -> onnx.ModelProto
     """
     graph = _translate(network, plan, frameworks).graph
     clean(graph)
-    if plan.backbone.pixels is None:
-        cast_pixels(graph)
-    else:
-        attach_pixels(graph, plan.backbone.pixels)
+    attach_pixels(graph, plan.backbone.pixels)
     groups, shape = layout(network), cut_shape(network)
     outputs: dict[str, tuple[int, ...]] = {OUTPUT: (sum(group.size for group in groups),)}
     if shape is None:
@@ -55,6 +54,7 @@ def convert(network: Any, plan: Plan, frameworks: Frameworks) -> onnx.ModelProto
     else:
         expose_cut(graph)
         outputs[TENSOR] = shape
+    order(graph, list(outputs))
     rename(graph, keep=(INPUT, *outputs))
     model = _finished(graph, plan, outputs)
     onnx.checker.check_model(model, full_check=True)
@@ -91,40 +91,59 @@ def _translate(network: Any, plan: Plan, frameworks: Frameworks) -> onnx.ModelPr
 def attach_pixels(graph: onnx.GraphProto, pixels: Pixels) -> None:
     """Put the pixel scaling before the first convolution, in place: Transpose (of bytes), Cast, Sub, Conv.
 
-    Subtracting the offset stays a node of its own: a convolution pads with zeros *after* scaling, so that an offset
-    moved into its bias would be wrong at the borders. The factor and the channel order commute with zero padding and
-    move into the kernel, at no cost.
+    Scaling that is part of the Keras model is folded into the same nodes. Subtracting the offset stays a node of its
+    own: a convolution pads with zeros *after* scaling, so that an offset moved into its bias would be wrong at the
+    borders. The factor and the channel order commute with zero padding and move into the kernel, at no cost.
 
     Raises
     ------
     ConversionError
         The graph does not begin with a transposed image and one convolution.
     """
+    factor, shift = _fold_model_scaling(graph)
     transpose, conv = _entry(graph)
     kernel = constant(graph, conv.input[1])
     if kernel is None:
         raise ConversionError("expected the first convolution's kernel to be a constant: extend attach_pixels")
-    ordered = kernel[:, ::-1] if pixels.bgr else kernel
-    conv.input[1] = add_constant(graph, "pixel_kernel", ordered * pixels.scale)
-    conv.input[0] = "centred_pixels"
-    offset = add_constant(graph, "pixel_offset", np.array(pixels.offset).reshape(1, 3, 1, 1))
+    if pixels.bgr:
+        kernel, factor, shift = kernel[:, ::-1], factor[::-1], shift[::-1]
+    factor = factor * pixels.scale
+    offset = np.array(pixels.offset) - shift / factor
+    conv.input[:2] = ["centred_pixels", add_constant(graph, "pixel_kernel", kernel * factor.reshape(1, 3, 1, 1))]
+    offset_name = add_constant(graph, "pixel_offset", offset.reshape(1, 3, 1, 1))
     graph.node.remove(transpose)
     entry = [
         helper.make_node("Transpose", [INPUT], ["pixels"], perm=[0, 3, 1, 2]),
         helper.make_node("Cast", ["pixels"], ["float_pixels"], to=TensorProto.FLOAT),
-        helper.make_node("Sub", ["float_pixels", offset], ["centred_pixels"]),
+        helper.make_node("Sub", ["float_pixels", offset_name], ["centred_pixels"]),
     ]
     for node in reversed(entry):
         graph.node.insert(0, node)
     drop_unused(graph)
 
 
-def cast_pixels(graph: onnx.GraphProto) -> None:
-    """Cast the image to float32 in front of a network that scales its pixels itself, in place."""
-    translated = graph.input[0].name
-    for node in consumers_of(graph, translated):
-        node.input[:] = ["float_pixels" if name == translated else name for name in node.input]
-    graph.node.insert(0, helper.make_node("Cast", [INPUT], ["float_pixels"], to=TensorProto.FLOAT))
+def _fold_model_scaling(graph: onnx.GraphProto) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Remove the scaling that is part of the model, ``factor * x + shift`` per channel, and return factor and shift."""
+    factor, shift, name = np.ones(3), np.zeros(3), graph.input[0].name
+    while len(users := consumers_of(graph, name)) == 1 and users[0].op_type in _LINEAR:
+        node = users[0]
+        data, other = node.input
+        value = constant(graph, other if data == name else data)
+        if value is None or value.size not in (1, 3) or (node.op_type in ("Sub", "Div") and data != name):
+            break
+        factor, shift = _LINEAR[node.op_type](factor, shift, value.reshape(-1))
+        for user in consumers_of(graph, node.output[0]):
+            user.input[:] = [name if tensor == node.output[0] else tensor for tensor in user.input]
+        graph.node.remove(node)
+    return factor, shift
+
+
+_LINEAR: Final[dict[str, Callable[..., tuple[Any, Any]]]] = {
+    "Mul": lambda factor, shift, value: (factor * value, shift * value),
+    "Div": lambda factor, shift, value: (factor / value, shift / value),
+    "Add": lambda factor, shift, value: (factor, shift + value),
+    "Sub": lambda factor, shift, value: (factor, shift - value),
+}
 
 
 def _entry(graph: onnx.GraphProto) -> tuple[onnx.NodeProto, onnx.NodeProto]:

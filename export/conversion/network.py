@@ -29,9 +29,7 @@ def build_network(plan: Plan, frameworks: Frameworks) -> Any:
     width = {"alpha": plan.width} if plan.backbone.widths else {}
     application = getattr(importlib.import_module(plan.backbone.module), plan.backbone.class_name)
     with frameworks.tensorflow.device("/CPU:0"):
-        return application(
-            include_top=False, weights=None, input_shape=(*plan.image_size, 3), pooling="avg", name="backbone", **width
-        )
+        return application(include_top=False, weights=None, input_shape=(*plan.image_size, 3), pooling="avg", **width)
 
 
 def with_blocks(network: Any, plan: Plan, frameworks: Frameworks) -> Any:

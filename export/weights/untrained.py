@@ -50,16 +50,21 @@ def _calibrate(network: Any, plan: Plan, frameworks: Frameworks) -> None:
     The extremes are in the batch because a deep random network amplifies what lies outside of it: calibrated on colour
     fields alone, ResNet50 embeds a black image a hundred times larger than the rest.
     """
-    norms = [layer for layer in network.layers if isinstance(layer, frameworks.keras.layers.BatchNormalization)]
-    momenta = [layer.momentum for layer in norms]
-    if not norms:
+    kinds = frameworks.keras.layers
+    momenta = [(layer, "momentum", layer.momentum) for layer in _layers(network, kinds.BatchNormalization)]
+    if not momenta:
         return
-    for layer in norms:
-        layer.momentum = 0.0
+    rates = [(layer, "rate", layer.rate) for layer in _layers(network, kinds.Dropout)]  # which is random in training
+    for layer, name, _ in momenta + rates:
+        setattr(layer, name, 0.0)
     try:
         size = plan.image_size
         images = np.concatenate([probe_images(size), structured_images(CALIBRATION_FIELDS, size)])
         network(preprocess(images, plan), training=True)
     finally:
-        for layer, momentum in zip(norms, momenta, strict=True):
-            layer.momentum = momentum
+        for layer, name, value in momenta + rates:
+            setattr(layer, name, value)
+
+
+def _layers(network: Any, kind: type) -> list[Any]:
+    return [layer for layer in network.layers if isinstance(layer, kind)]

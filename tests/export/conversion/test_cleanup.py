@@ -7,7 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from headstart.export import ConversionError
 from headstart.export.backbones import BACKBONES
-from headstart.export.conversion.cleanup import clean, rename
+from headstart.export.conversion.cleanup import clean, order, rename
 from headstart.export.conversion.convert import attach_pixels
 
 RNG = np.random.default_rng(0)
@@ -139,6 +139,16 @@ def test_names_depend_on_the_graph_alone():
     assert made("z").initializer[0].name == "Conv_0.1"
 
 
+@pytest.mark.parametrize("inputs", ["b d", "d b"])
+def test_parallel_branches_are_ordered_by_the_graph_alone(inputs):
+    steps = [("Relu", "x", "a", {}), ("Abs", "a", "b", {}), ("Neg", "a", "c", {}), ("Exp", "c", "d", {})]
+    for shuffled in (steps, [steps[0], *steps[2:], steps[1]]):
+        graph = graph_of(*shuffled, ("Add", inputs, "y", {}), ("Exp", "x", "unused", {}))
+        order(graph, ["y"])
+        assert kinds(graph) == ["Relu", "Abs", "Neg", "Exp", "Add"]
+        assert list(graph.node[-1].input) == ["b", "d"]
+
+
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50"])
 def test_pixel_scaling_is_exact_at_zero_padded_borders(name):
     pixels = BACKBONES[name].pixels
@@ -152,6 +162,35 @@ def test_pixel_scaling_is_exact_at_zero_padded_borders(name):
     graph.input[0].CopyFrom(helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", 8, 8, 3]))
     assert kinds(graph) == ["Transpose", "Cast", "Sub", "Conv"]
     np.testing.assert_allclose(run(graph, nhwc), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50"])
+def test_scaling_that_is_part_of_the_model_is_folded_too(name):
+    pixels = BACKBONES[name].pixels
+    nhwc = RNG.integers(0, 256, (2, 8, 8, 3)).astype(np.uint8)
+    steps = [
+        ("Mul", "x m", "a", {}),
+        ("Sub", "a s", "b", {}),
+        ("Div", "b d", "c", {}),
+        ("Add", "o c", "e", {}),
+        ("Transpose", "e", "f", {"perm": [0, 3, 1, 2]}),
+        ("Conv", "f w", "y", {"pads": [1, 1, 1, 1]}),
+    ]
+    constants = {"m": np.float32(1 / 255), "s": np.float32([0.4, 0.5, 0.6]), "d": np.float32([[[[0.2, 0.3, 0.4]]]])}
+    graph = graph_of(*steps, w=KERNEL, o=np.float32([0.1]), **constants)
+    graph.input[0].CopyFrom(helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 8, 8, 3]))
+    scaled = (nhwc - np.float32(pixels.offset)) * np.float32(pixels.scale)
+    expected = run(graph, np.ascontiguousarray(scaled[..., ::-1] if pixels.bgr else scaled))
+    attach_pixels(graph, pixels)
+    graph.input[0].CopyFrom(helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", 8, 8, 3]))
+    assert kinds(graph) == ["Transpose", "Cast", "Sub", "Conv"]
+    np.testing.assert_allclose(run(graph, nhwc), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_scaling_that_is_not_linear_is_refused():
+    steps = [("Div", "d x", "a", {}), ("Transpose", "a", "b", {"perm": [0, 3, 1, 2]}), ("Conv", "b w", "y", {})]
+    with pytest.raises(ConversionError, match="found \\['Div', 'Transpose'\\]"):
+        attach_pixels(graph_of(*steps, w=KERNEL, d=np.float32(1)), BACKBONES["vgg16"].pixels)
 
 
 def test_a_graph_of_another_beginning_is_refused():
