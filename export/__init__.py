@@ -1,4 +1,4 @@
-"""Keras application to ONNX, once: the room of TensorFlow, which no other room imports.
+"""Export of Keras applications to ONNX, with TensorFlow.
 
 >>> from headstart.export import export_backbone
 >>> export_backbone("backbone.onnx")  # doctest: +SKIP

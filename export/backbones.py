@@ -1,4 +1,4 @@
-"""The backbones that can be exported, one frozen record each; a new one is one more record in `BACKBONES`."""
+"""The backbones that can be exported, one frozen record each; to add one, add a record."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,16 +14,16 @@ LARGEST_SIZE: Final = 2048
 
 @dataclass(frozen=True)
 class Pixels:
-    """How a family's `preprocess_input` maps a pixel: ``(rgb - offset) * scale``, then perhaps RGB to BGR.
+    """The pixel scaling of a family's `preprocess_input`: ``(rgb - offset) * scale``, in RGB or BGR order.
 
     Attributes
     ----------
     offset : tuple of 3 floats
-        Subtracted from the red, green and blue value (0-255).
+        Subtracted from the red, green and blue values (0-255).
     scale : float
         Multiplies the difference.
     bgr : bool
-        The network reads its channels blue first.
+        Whether the network takes the blue channel first.
     """
 
     offset: tuple[float, float, float]
@@ -38,34 +38,32 @@ MODEL_PIXELS: Final = Pixels(offset=(0.0, 0.0, 0.0))
 
 @dataclass(frozen=True)
 class Backbone:
-    """One Keras application, and what an export must know of it.
+    """A Keras application, and what an export needs to know about it.
 
     Attributes
     ----------
     name : str
-        What the command line and the metadata call it.
+        Its name on the command line and in the metadata.
     module, class_name : str
-        Where Keras keeps it, e.g. ``keras.applications.mobilenet_v2`` and ``MobileNetV2``.
+        Its module and class in Keras, e.g. ``keras.applications.mobilenet_v2`` and ``MobileNetV2``.
     pixels : Pixels
-        The family's pixel scaling; `MODEL_PIXELS` if the Keras model contains it (EfficientNetV2). The first
-        EfficientNets are not what Keras calls ``imagenet`` when their weights come from a file: Keras then leaves a
-        scaling out.
+        The family's pixel scaling; `MODEL_PIXELS` if the Keras model contains it (EfficientNetV2). The ImageNet weights
+        of EfficientNetB0-B7 need one more Rescaling, which Keras adds only if it downloads them itself.
     weights_path : str
-        Where, among Keras' published files, its ImageNet weights without the top are; ``{width}`` and ``{size}`` are
-        filled in.
+        Path of its ImageNet weights without the top among Keras' published files, with ``{width}`` and ``{size}``.
     blocks : str
-        Regular expression that the names of the layers within a block begin with; its group 1 names the block, or the
-        stage in families whose blocks are wide. The last layer of that name is what the block gives.
+        Regular expression for the beginning of the names of a block's layers. Its group 1 names the block, or the stage
+        in families with wide blocks; the last layer of that name is the block's output.
     image_size : int
         Native height and width.
     smallest_size : int
-        The least height and width that Keras builds it for.
+        The smallest height and width that Keras builds it for.
     widths : Mapping[float, str]
-        Allowed width multipliers (Keras' ``alpha``), each as the weight files' names spell it; empty: it has none.
+        Allowed width multipliers (Keras' ``alpha``), as in the names of the weight files; empty if it has none.
     weights_sizes : tuple of int
-        Image sizes with weights of their own; any other size takes those of `image_size`.
+        Image sizes with weights of their own; any other size uses the weights of `image_size`.
     weights_md5 : str or None
-        What Keras publishes as the weight file's digest.
+        The published digest of the weight file.
     """
 
     name: str
@@ -81,7 +79,7 @@ class Backbone:
     weights_md5: str | None = None
 
     def imagenet_path(self, width: float, image_size: tuple[int, int]) -> str:
-        """Give the published path of the ImageNet weights for a width and an image size (height, width)."""
+        """Return the published path of the ImageNet weights for a width and an image size (height, width)."""
         height, breadth = image_size
         own = height == breadth and height in self.weights_sizes
         return self.weights_path.format(width=self.widths.get(width, ""), size=height if own else self.image_size)
@@ -144,7 +142,7 @@ BACKBONES: Final[dict[str, Backbone]] = {record.name: record for record in _RECO
 
 @dataclass(frozen=True)
 class Plan:
-    """A backbone with every choice made and checked.
+    """A backbone with its checked options.
 
     Attributes
     ----------
@@ -155,11 +153,11 @@ class Plan:
     width : float
         Width multiplier; 1.0 for a backbone without one.
     fit : str
-        ``squash`` or ``crop``, how an image is brought to `image_size`.
+        ``squash`` or ``crop``: how to fit an image to `image_size`.
     features : str
-        ``top``, or ``all-blocks``: also what every block gives.
+        ``top``, or ``all-blocks``: the features of every block too.
     cut : str or None
-        The block after which the network is cut, so that what lies behind can be tuned.
+        The last frozen block, behind which the network can be tuned.
     """
 
     backbone: Backbone
@@ -182,14 +180,14 @@ def make_plan(
     features: str = "top",
     cut: str | None = None,
 ) -> Plan:
-    """Check the choices against the backbone's record.
+    """Check the options against the backbone's record.
 
     Raises
     ------
     UnknownBackboneError
-        There is no such record.
+        If there is no such record.
     OptionError
-        The width, the fit, the features, or the image size is not one that the backbone has.
+        If the backbone does not have this width, fit, image size, or these features.
     """
     if backbone not in BACKBONES:
         raise UnknownBackboneError(f"backbone {backbone!r} is unknown: choose one of {listed(BACKBONES)}")
@@ -201,7 +199,7 @@ def make_plan(
     if features not in FEATURES:
         raise OptionError(f"features {features!r} are unknown: choose one of {listed(FEATURES)}")
     if cut is not None and features != "top":
-        raise OptionError("a network that is cut has the features of its top alone: leave --features or --cut out")
+        raise OptionError("a backbone with a cut has only the features of its top: leave --features or --cut out")
     return Plan(record, _checked_size(record, image_size), float(width), fit, features, cut)
 
 
@@ -218,5 +216,5 @@ def _checked_size(record: Backbone, image_size: int | tuple[int, int] | None) ->
 
 
 def listed(names: Iterable[object]) -> str:
-    """Name what there is to choose from."""
+    """Join the valid names for a message."""
     return ", ".join(str(name) for name in names)

@@ -1,4 +1,4 @@
-"""What can go wrong in an export, as a tree of exceptions.
+"""The errors of an export.
 
 ::
 
@@ -6,9 +6,9 @@
     ├── OptionError               an argument outside its allowed values
     │   └── UnknownBackboneError  no record of that name
     ├── MissingExtraError         a package of an optional extra cannot be imported
-    ├── WeightsError              the weights cannot be had, read, or used
-    ├── ConversionError           the network has a shape that the conversion does not know
-    ├── ParityError               the ONNX model does not do what Keras does
+    ├── WeightsError              the weights cannot be downloaded, read, or used
+    ├── ConversionError           the network has a structure that the conversion does not support
+    ├── ParityError               the ONNX model and Keras differ
     ├── QuantizationError         the int8 model agrees too little with the fp32 one, or cannot be made
     └── OutputError               the file cannot be written where it was asked for
 
@@ -19,7 +19,7 @@ from headstart.files.errors import HeadstartError, OptionError
 
 
 class ExportError(HeadstartError):
-    """Any foreseeable fault of an export."""
+    """Any expected error of an export."""
 
 
 class UnknownBackboneError(OptionError):
@@ -27,15 +27,15 @@ class UnknownBackboneError(OptionError):
 
 
 class WeightsError(ExportError):
-    """The weights could not be downloaded, read, or fitted into the backbone."""
+    """The weights cannot be downloaded, read, or fitted into the backbone."""
 
 
 class ConversionError(ExportError):
-    """The converted graph is not of the form that an image backbone has."""
+    """The converted graph does not have the structure of an image backbone."""
 
 
 class ParityError(ExportError):
-    """The ONNX model's embeddings differ from those of Keras, or say nothing."""
+    """The ONNX model's embeddings differ from those of Keras, or are the same for every image."""
 
 
 class QuantizationError(ExportError):

@@ -20,16 +20,9 @@ def describe(
 ) -> dict[str, Any]:
     """Return the metadata of a backbone file: everything later stages need, nothing about the machine or the time.
 
-    Parameters
-    ----------
-    plan, weights, parity
-        The choices, where the weights came from, and the proof.
-    agreement
-        How far int8 agrees with fp32; None for an fp32 file.
-    groups : list of Group
-        The columns of an embedding.
+    `agreement` compares int8 with fp32 and is None for fp32; `groups` are the columns of an embedding.
     """
-    said = {
+    metadata = {
         "format": "headstart-backbone",
         "schema": SCHEMA,
         "backbone": plan.backbone.name,
@@ -51,10 +44,10 @@ def describe(
         "versions": {name: _version(name) for name in ("headstart", "tensorflow", "keras", "tf2onnx", "onnx")},
     }
     if len(groups) > 1:
-        said["groups"] = [group.metadata() for group in groups]
+        metadata["groups"] = [group.metadata() for group in groups]
     if agreement:
-        said["quantization"] = agreement.metadata()
-    return said
+        metadata["quantization"] = agreement.metadata()
+    return metadata
 
 
 def _version(package: str) -> str:

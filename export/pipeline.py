@@ -1,4 +1,4 @@
-"""The export itself: plan, weights, network, conversion, proof, file."""
+"""The export itself: plan, weights, network, conversion, comparison with Keras, file."""
 
 import hashlib
 import json
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from headstart.export.conversion.features import Group
-    from headstart.export.quantization.quantize import Agreement
-
 LEAST_CALIBRATION: Final = 30
 
 
@@ -38,7 +35,7 @@ class ExportSummary:
     sha256 : str
         Digest of its bytes.
     metadata : dict
-        What the file says of itself under ``metadata_props["headstart"]``.
+        The JSON object under ``metadata_props["headstart"]``.
     bytes : int
         Size of the file.
     max_difference : float
@@ -77,48 +74,47 @@ def export_backbone(
     Parameters
     ----------
     output : path
-        Where to write; replaced whole, or left as it was.
+        The ``.onnx`` file to write. An error leaves an existing file as it was.
     backbone : str
         A name in `BACKBONES`.
     weights : str or path
-        ``imagenet`` (Keras' cache or download), ``random`` (an untrained baseline), or a ``.h5``/``.weights.h5`` file;
-        or a backbone file (``tuned.onnx``), which decides all else, to add views to or to make int8 of.
+        ``imagenet`` (Keras' cache or download), ``random`` (an untrained baseline), a ``.h5`` or ``.weights.h5`` file,
+        or a backbone (``tuned.onnx``) to add views to or to convert to int8, which determines all other options.
     image_size : int, (height, width) or None
         None takes the backbone's native size.
     width : float
         Width multiplier, for backbones that have one.
     fit : {"squash", "crop"}
-        How images are to be brought to the input's shape; recorded in the file.
+        How to fit images to the input's shape; recorded in the file.
     features : {"top", "all-blocks"}
-        What an embedding consists of: the top's channels, pooled, or those and the mean and standard deviation of every
-        block's.
+        The pooled channels of the last layer, or these and the mean and standard deviation of every block's channels.
     cut : str or None
-        A block, such as ``block_12``. The file then also gives what this block does, as ``tensor``, float32
-        (n, h, w, c): `embed` keeps that, and what lies behind it can be tuned.
+        The last frozen block, such as ``block_12``. The file then has a second output with this block's activations,
+        ``tensor``, float32 (n, h, w, c): `embed` stores them, and `tune` trains the layers behind it.
     views : {1, 2, 4}
         Augmented views per image, whose mean is the embedding (see `headstart.export.conversion.views`).
     seed : int
         Seed of random weights.
     calibration : ndarray of uint8, (n, h, w, 3), RGB, 0-255, or None
-        Images at the input's size, at least `LEAST_CALIBRATION`: the file becomes int8, calibrated on two thirds of
-        them and compared with fp32 on the rest.
+        At least `LEAST_CALIBRATION` images of the input's size. The file becomes int8, calibrated on two thirds of them
+        and compared with fp32 on the rest.
     progress : callable or None
         Called as each stage begins (see `headstart.files.progress`).
 
     Raises
     ------
     OptionError, UnknownBackboneError
-        An argument is outside its allowed values.
+        If an argument is outside its allowed values.
     OutputError
-        Nothing can be written at `output`.
+        If `output` cannot be written.
     MissingExtraError
-        TensorFlow, tf2onnx or onnxruntime cannot be imported.
+        If TensorFlow, tf2onnx or onnxruntime cannot be imported.
     WeightsError
-        The weights could not be downloaded, read, or fitted into the backbone.
+        If the weights cannot be downloaded, read, or fitted into the backbone.
     ConversionError, ParityError
-        The ONNX model could not be made, or does not do what Keras does; nothing is written.
+        If the ONNX model cannot be made, or its embeddings differ from those of Keras.
     QuantizationError
-        There are too few images to calibrate on, or int8 agrees too little with fp32; nothing is written.
+        If there are too few images to calibrate on, or int8 agrees too little with fp32.
 
     Examples
     --------
@@ -133,7 +129,7 @@ def export_backbone(
     check_model_output(path, "backbone")
     check_views(views)
     if calibration is not None and cut is not None:
-        raise OptionError("a network that is cut stays in fp32: tune it, and make int8 of what comes out")
+        raise OptionError("a backbone with a cut stays in fp32: tune it, then convert the tuned backbone to int8")
     if calibration is not None and len(calibration) < LEAST_CALIBRATION:
         raise QuantizationError(
             f"int8 needs at least {LEAST_CALIBRATION} images to calibrate on, found {len(calibration)}: give more"
@@ -141,22 +137,22 @@ def export_backbone(
     if os.fspath(weights).endswith(".onnx"):
         from headstart.export.quantization.requantize import derived_file
 
-        made, said, difference = derived_file(weights, calibration, views)
+        made, metadata, difference = derived_file(weights, calibration, views)
     else:
-        made, said, difference = _make(plan, weights, seed, calibration, announce)
+        made, metadata, difference = _make(plan, weights, seed, calibration, announce)
     if views > 1:
-        said["views"] = add_views(made, views)
+        metadata["views"] = add_views(made, views)
     announce("writing")
     entry = made.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, json.dumps(said, sort_keys=True, ensure_ascii=True)
+    entry.key, entry.value = METADATA_KEY, json.dumps(metadata, sort_keys=True, ensure_ascii=True)
     content = sealed(made.SerializeToString(deterministic=True))
     write_file(path, content)
     digest = hashlib.sha256(content).hexdigest()
-    return ExportSummary(path, digest, said, len(content), difference, len(made.graph.node))
+    return ExportSummary(path, digest, metadata, len(content), difference, len(made.graph.node))
 
 
 def blocks_of(backbone: str = "mobilenet_v2", width: float = 1.0) -> list[str]:
-    """Name the blocks of a backbone, after each of which it can be cut, from the image on.
+    """Name the blocks of a backbone after which it can be cut, first to last.
 
     Raises
     ------
@@ -203,8 +199,10 @@ def _make(
     cut = _compared_cut(model, network, images, plan)
     agreement = None
     if calibration is not None:
+        from headstart.export.quantization.quantize import quantize_on
+
         announce("quantising")
-        model, agreement = _quantized(model, calibration, source.source, groups)
+        model, agreement = quantize_on(model, calibration, is_trained=source.source != "random", groups=groups)
     del model.metadata_props[:]
     return model, describe(plan, source, parity, agreement, groups) | cut, parity.max_difference
 
@@ -220,14 +218,3 @@ def _compared_cut(model: Any, network: Any, images: "NDArray[np.uint8]", plan: P
     compare(run_onnx(model.SerializeToString(), images, TENSOR), keras_tensors(network, images, plan))
     at = next(node.input[0] for node in model.graph.node if TENSOR in node.output)
     return {"cut": {"block": plan.cut, "shape": list(shape), "at": at}}
-
-
-def _quantized(
-    model: Any, calibration: "NDArray[np.uint8]", source: str, groups: "list[Group]"
-) -> "tuple[Any, Agreement]":
-    """Quantise a model on two thirds of the images, and compare it with fp32 on the rest."""
-    from headstart.export.quantization.quantize import LEAST_COSINE, LEAST_COSINE_UNTRAINED, quantize
-
-    least = LEAST_COSINE_UNTRAINED if source == "random" else LEAST_COSINE
-    rest = [number for number in range(len(calibration)) if number % 3]
-    return quantize(model, calibration[rest], calibration[::3], least, groups)

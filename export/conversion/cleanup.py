@@ -1,7 +1,7 @@
-"""Cleaning a translated graph, in place: constants and paddings move into the convolutions, and names become tidy.
+"""Cleaning a translated graph, in place: constants and paddings move into the convolutions, and names become stable.
 
-One function a rewrite; each leaves the graph's meaning alone, up to the rounding of float32. TensorFlow's own constant
-folding has by then made ``scale = gamma / sqrt(variance + epsilon)`` of each batch norm; products here are in float64.
+One function per rewrite; none changes what the graph computes, up to the rounding of float32. TensorFlow's constant
+folding has already made ``scale = gamma / sqrt(variance + epsilon)`` of each batch norm; products here are in float64.
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,7 @@ from headstart.files.graph import add_constant, attribute, constant, consumers_o
 
 
 def clean(graph: onnx.GraphProto) -> None:
-    """Apply every rewrite, then drop what nothing uses any more.
-
-    Parameters
-    ----------
-    graph : onnx.GraphProto
-        Changed in place; its nodes in topological order, as ONNX asks.
-    """
+    """Apply every rewrite, in place, then drop unused constants; the nodes are in topological order, as ONNX asks."""
     for node in list(graph.node):
         fold_scale(graph, node)
         fold_shift(graph, node)
@@ -31,7 +25,7 @@ def clean(graph: onnx.GraphProto) -> None:
 
 
 def fold_scale(graph: onnx.GraphProto, node: onnx.NodeProto) -> None:
-    """Fold a Mul by one constant a channel into the convolution before it: ``s * (w x + b) = (s w) x + s b``."""
+    """Fold a Mul by one constant per channel into the convolution before it: ``s * (w x + b) = (s w) x + s b``."""
     match = _after_conv(graph, node, "Mul")
     if match is None:
         return
@@ -44,7 +38,7 @@ def fold_scale(graph: onnx.GraphProto, node: onnx.NodeProto) -> None:
 
 
 def fold_shift(graph: onnx.GraphProto, node: onnx.NodeProto) -> None:
-    """Fold an Add of one constant a channel into the bias of the convolution before it."""
+    """Fold an Add of one constant per channel into the bias of the convolution before it."""
     match = _after_conv(graph, node, "Add")
     if match is None:
         return
@@ -56,7 +50,7 @@ def fold_shift(graph: onnx.GraphProto, node: onnx.NodeProto) -> None:
 
 
 def fuse_pad(graph: onnx.GraphProto, node: onnx.NodeProto) -> None:
-    """Fuse a Pad with zeros into the convolution after it, or into a max-pooling after it where that is the same.
+    """Fuse a Pad with zeros into the convolution after it, or into a max-pooling after it if that is equivalent.
 
     ONNX pads a max-pooling with minus infinity. That equals zeros if the values are never negative and every window
     touches one of them.
@@ -78,7 +72,7 @@ def fuse_pad(graph: onnx.GraphProto, node: onnx.NodeProto) -> None:
 
 
 def drop_unused(graph: onnx.GraphProto) -> None:
-    """Drop constants that no node reads, and shapes noted for tensors that are gone."""
+    """Drop constants that no node reads, and the recorded shapes of intermediate tensors."""
     used = {name for node in graph.node for name in node.input}
     kept = [constant for constant in graph.initializer if constant.name in used]
     del graph.initializer[:], graph.value_info[:]
@@ -117,14 +111,9 @@ def _sorted(graph: onnx.GraphProto, outputs: Sequence[str]) -> list[onnx.NodePro
 
 
 def rename(graph: onnx.GraphProto, keep: Sequence[str]) -> None:
-    """Name nodes by kind and number and tensors by their node: TensorFlow's names count what was built before.
+    """Name nodes by kind and number and tensors by their node, in place; inputs and outputs `keep` their names.
 
-    Parameters
-    ----------
-    graph : onnx.GraphProto
-        Changed in place.
-    keep : sequence of str
-        The graph's inputs and outputs, which keep their names.
+    TensorFlow's own names count everything that the process built before.
     """
     names = {name: name for name in keep}
     counts: dict[str, int] = {}
@@ -146,7 +135,7 @@ def rename(graph: onnx.GraphProto, keep: Sequence[str]) -> None:
 def _after_conv(
     graph: onnx.GraphProto, node: onnx.NodeProto, op_type: str
 ) -> tuple[onnx.NodeProto, NDArray[Any], NDArray[np.float64]] | None:
-    """Match a node that combines a convolution, read by it alone, with one constant a channel."""
+    """Match a node that combines a convolution, read by it alone, with one constant per channel."""
     if node.op_type != op_type:
         return None
     for data, other in (tuple(node.input), tuple(node.input)[::-1]):
@@ -176,7 +165,7 @@ def _skip(graph: onnx.GraphProto, conv: onnx.NodeProto, node: onnx.NodeProto) ->
 
 
 def _zero_pads(graph: onnx.GraphProto, node: onnx.NodeProto) -> list[int] | None:
-    """Give a Pad's spatial paddings, begins then ends; None if it does anything but add zeros there."""
+    """Return a Pad's spatial paddings, begins then ends; None if it does anything else than add zeros there."""
     pads = constant(graph, node.input[1])
     value = constant(graph, node.input[2]) if len(node.input) > 2 and node.input[2] else np.zeros(1)
     plain = attribute(node, "mode", b"constant") == b"constant" and len(node.input) <= 3

@@ -1,4 +1,4 @@
-"""Keras to ONNX: tf2onnx translates the network, `cleanup` tidies the graph, and pixel scaling goes in front."""
+"""Keras to ONNX: tf2onnx translates the network, `cleanup` simplifies the graph, and pixel scaling is put first."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -28,9 +28,9 @@ def convert(network: Any, plan: Plan, frameworks: Frameworks) -> onnx.ModelProto
     Parameters
     ----------
     network : keras.Model
-        float32 (n, h, w, 3), scaled, to the outputs of `headstart.export.conversion.network.with_blocks`.
+        float32 (n, h, w, 3), preprocessed, to the outputs of `headstart.export.conversion.network.with_blocks`.
     plan : Plan
-        Says the image size and the pixel scaling.
+        Its image size and pixel scaling are used.
     frameworks : Frameworks
         The imported modules.
 
@@ -42,7 +42,7 @@ def convert(network: Any, plan: Plan, frameworks: Frameworks) -> onnx.ModelProto
     Raises
     ------
     ConversionError
-        The translated graph does not begin with one convolution of the image, or needs another operator set.
+        If the translated graph does not begin with one convolution of the image, or needs another operator set.
     """
     graph = _translate(network, plan, frameworks).graph
     clean(graph)
@@ -62,9 +62,9 @@ def convert(network: Any, plan: Plan, frameworks: Frameworks) -> onnx.ModelProto
 
 
 def expose_cut(graph: onnx.GraphProto) -> None:
-    """Give what lies at the cut as an output with the channels last, in place, at the end of the nodes.
+    """Add the tensor at the cut as an output with the channels last, in place, at the end of the nodes.
 
-    The rest of the network reads it as it lies inside, so that the cut changes nothing of the embedding.
+    The rest of the network reads it with the channels first, as before, so that the cut does not change the embedding.
     """
     source = channels_first(graph, TENSOR, single_pixel=False)
     graph.node.append(helper.make_node("Transpose", [source], [TENSOR], perm=TO_CHANNELS_LAST))
@@ -73,12 +73,12 @@ def expose_cut(graph: onnx.GraphProto) -> None:
 def _translate(network: Any, plan: Plan, frameworks: Frameworks) -> onnx.ModelProto:
     tensorflow = frameworks.tensorflow
     spec = tensorflow.TensorSpec((None, *plan.image_size, 3), tensorflow.float32, name=INPUT)
-    # tf2onnx's own Keras door expects Keras 2; a plain function works with Keras 3.
+    # tf2onnx's own function for Keras models expects Keras 2; a plain TensorFlow function works with Keras 3.
     function = tensorflow.function(lambda image: network(image, training=False), input_signature=[spec])
     try:
         with quiet(), tensorflow.device("/CPU:0"):
             model, _ = frameworks.tf2onnx.convert.from_function(function, input_signature=[spec], opset=OPSET)
-    except Exception as error:  # of any kind: it is a compiler
+    except Exception as error:  # of any kind, as from a compiler
         raise ConversionError(f"{plan.backbone.name}: tf2onnx cannot translate it: {one_line(error)}") from error
     foreign = {node.domain for node in model.graph.node} - {"", "ai.onnx"}
     if foreign:
@@ -98,7 +98,7 @@ def attach_pixels(graph: onnx.GraphProto, pixels: Pixels) -> None:
     Raises
     ------
     ConversionError
-        The graph does not begin with a transposed image and one convolution.
+        If the graph does not begin with a transposed image and one convolution.
     """
     factor, shift = _fold_model_scaling(graph)
     transpose, conv = _entry(graph)
@@ -157,7 +157,7 @@ def _entry(graph: onnx.GraphProto) -> tuple[onnx.NodeProto, onnx.NodeProto]:
 
 
 def _finished(graph: onnx.GraphProto, plan: Plan, outputs: dict[str, tuple[int, ...]]) -> onnx.ModelProto:
-    """Make a model of the graph's nodes with declared shapes, and nothing else that the translation left behind."""
+    """Make a model of the graph's nodes with declared shapes, without other traces of the translation."""
     fresh = helper.make_graph(
         list(graph.node),
         plan.backbone.name,

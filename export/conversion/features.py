@@ -1,8 +1,8 @@
-"""Features of every block beside those of the top: the mean and the spread of each channel, pooled inside the graph.
+"""Features of every block beside those of the top: mean and deviation of each channel, pooled inside the graph.
 
-A linear head on what all layers say beats one on the last layer alone wherever the new classes are finer or other than
-ImageNet's (Evci et al. 2022, Head2Toe, arXiv:2201.03529). The standard deviation over the picture says how a channel
-varies where the mean says how much of it there is (docs/performance.md has what each of them brings).
+A linear head on the features of all layers is better than one on the last layer if the new classes are finer than
+ImageNet's or differ from them (Evci et al. 2022, Head2Toe, arXiv:2201.03529). The mean says how much of a channel there
+is, the standard deviation over the image how it varies (docs/performance.md has figures).
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,16 +22,16 @@ TO_CHANNELS_FIRST: Final = [0, 3, 1, 2]
 
 @dataclass(frozen=True)
 class Group:
-    """Neighbouring columns of an embedding that one layer gives.
+    """Adjacent columns of an embedding that come from one layer.
 
     Attributes
     ----------
     name : str
-        ``top``, or what Keras calls the block.
+        ``top``, or the name of the block in Keras.
     pooling : str
         ``mean`` or ``deviation`` of each channel over height and width.
     start, size : int
-        The columns from `start` on, `size` of them.
+        First column and number of columns.
     """
 
     name: str
@@ -40,19 +40,14 @@ class Group:
     size: int
 
     def metadata(self) -> dict[str, Any]:
-        """Give the group for the file."""
+        """Return the group for the file."""
         return asdict(self)
 
 
 def groups_of(top: int, blocks: Mapping[str, tuple[int, int, int]]) -> list[Group]:
-    """Lay out an embedding: the top's columns, then for each block its means and its standard deviations.
+    """Lay out an embedding: the `top` columns of the top, then for each block its means and standard deviations.
 
-    Parameters
-    ----------
-    top : int
-        Columns of the top.
-    blocks : Mapping
-        Name of the block -> height, width and channels of what it gives.
+    `blocks` maps the name of each block to the height, width and channels of its output.
     """
     groups = [Group("top", "mean", 0, top)]
     for name, (height, width, channels) in blocks.items():
@@ -62,32 +57,32 @@ def groups_of(top: int, blocks: Mapping[str, tuple[int, int, int]]) -> list[Grou
 
 
 def poolings(area: int) -> tuple[str, ...]:
-    """Name what is taken of a channel of so many pixels: a single one has no deviation."""
+    """Name the poolings of a channel of `area` pixels: a single pixel has no deviation."""
     return ("mean", "deviation") if area > 1 else ("mean",)
 
 
 def pool_blocks(graph: onnx.GraphProto, output: str, groups: Sequence[Group]) -> None:
-    """Pool what each block gives and put it behind the top's columns, in place; of the top alone nothing changes.
+    """Pool the output of each block and append it to the top's columns, in place; without blocks nothing changes.
 
     Parameters
     ----------
     graph : onnx.GraphProto
-        Its outputs are the top's columns, called `output`, and by name what the blocks give, with the channels last.
+        Its outputs are the top's columns, called `output`, and the blocks by name, with the channels last.
     output : str
-        Name of the embedding, which stays the graph's only output.
+        Name of the embedding, which remains the graph's only output.
     groups : sequence of Group
-        The columns that the embedding shall have, those of the top first.
+        The columns of the embedding, those of the top first.
 
     Raises
     ------
     ConversionError
-        A block's output does not come out of a Transpose, as the translation makes it.
+        If a block's output does not come from a Transpose, as the translation makes it.
     """
     if len(groups) == 1:
         return
     producer = producer_of(graph, output)
     if producer is None:
-        raise ConversionError(f"expected a node that gives {output!r}: extend pool_blocks")
+        raise ConversionError(f"expected a node that computes {output!r}: extend pool_blocks")
     producer.output[0] = "top"
     spread = {group.name for group in groups if group.pooling == "deviation"}
     names = dict.fromkeys(group.name for group in groups[1:])
@@ -100,7 +95,7 @@ def pool_blocks(graph: onnx.GraphProto, output: str, groups: Sequence[Group]) ->
 
 
 def channels_first(graph: onnx.GraphProto, name: str, *, single_pixel: bool) -> str:
-    """Give the tensor before a block's Transpose to channels last; what transposes it back reads that instead."""
+    """Return the tensor before a block's Transpose to channels last; nodes that transposed it back read it directly."""
     transpose = producer_of(graph, name)
     if not _transposes(transpose, TO_CHANNELS_LAST, single_pixel):
         raise ConversionError(f"expected block {name!r} to end with a Transpose: extend pool_blocks")
@@ -116,7 +111,7 @@ def channels_first(graph: onnx.GraphProto, name: str, *, single_pixel: bool) -> 
 
 
 def _transposes(node: onnx.NodeProto | None, order: list[int], single_pixel: bool) -> TypeGuard[onnx.NodeProto]:
-    # Of a single pixel tf2onnx makes a Reshape, which is the same.
+    # For a single pixel tf2onnx makes a Reshape, which does the same.
     if node is not None and single_pixel and node.op_type == "Reshape":
         return True
     return node is not None and node.op_type == "Transpose" and attribute(node, "perm", []) == order
@@ -130,9 +125,9 @@ def _mean(graph: onnx.GraphProto, source: str) -> str:
 
 
 def _deviation(graph: onnx.GraphProto, source: str) -> str:
-    """Give the root of the mean square of the differences from the mean, which `_mean` has pooled.
+    """Take the root of the mean square of the differences from the mean, which `_mean` has pooled.
 
-    Mean of squares less square of mean would be shorter, and would cancel in float32.
+    The mean of squares minus the square of the mean would be shorter, but cancels in float32.
     """
     mean, centred, squares, variance, deviation, columns = (
         f"{source}/{part}" for part in ("mean", "centred", "squares", "variance", "deviation", "deviation_columns")

@@ -17,13 +17,7 @@ from headstart.files.errors import HeadstartError, MissingExtraError, one_line
 
 @dataclass(frozen=True)
 class Frameworks:
-    """The imported modules.
-
-    Attributes
-    ----------
-    tensorflow, keras, tf2onnx : module
-        As imported.
-    """
+    """The imported modules."""
 
     tensorflow: ModuleType
     keras: ModuleType
@@ -36,7 +30,7 @@ def require(name: str, package: str) -> ModuleType:
     Raises
     ------
     MissingExtraError
-        It cannot be imported; the message has the line that installs it.
+        If it cannot be imported; the message has the command that installs it.
     """
     try:
         return importlib.import_module(name)
@@ -46,17 +40,17 @@ def require(name: str, package: str) -> ModuleType:
 
 
 def load_frameworks(*, with_gpu: bool = False) -> Frameworks:
-    """Import what an export needs, on the CPU alone; for a tuning `with_gpu` where there is one.
+    """Import the packages that an export needs, for the CPU alone; tuning also uses a GPU if there is one.
 
     Raises
     ------
     MissingExtraError
-        TensorFlow, Keras, or tf2onnx cannot be imported.
+        If TensorFlow, Keras, or tf2onnx cannot be imported.
     ExportError
-        Keras is set (by its environment or its ``keras.json``) to another backend, layout or precision.
+        If Keras is set to another backend, layout or precision, by its environment or ``keras.json``.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # Else tf2onnx copies the graph, weights and all, before each of its passes, so as to go back where one fails.
+    # Otherwise tf2onnx copies the graph with its weights before each pass, to restore it if the pass fails.
     os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")
     with quiet():
         tensorflow, keras, tf2onnx = (require(name, "headstart[export]") for name in ("tensorflow", "keras", "tf2onnx"))
@@ -72,7 +66,7 @@ def load_frameworks(*, with_gpu: bool = False) -> Frameworks:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back what TensorFlow's C++ and Python print on stderr; on an exception it is printed after all."""
+    """Hold back the output of TensorFlow on stderr, from C++ and Python; an unexpected error prints it after all."""
     logger = logging.getLogger("tf2onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -86,7 +80,7 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _held_stderr() -> Iterator[None]:
-    # C++ writes to descriptor 2 itself, before any Python setting is read: only the descriptor can be turned away.
+    # C++ writes to descriptor 2 directly, whatever Python's settings: only the descriptor can be redirected.
     try:
         saved = os.dup(2)
     except OSError:
@@ -115,21 +109,15 @@ def _restore(saved: int) -> None:
 
 
 def _check_settings(keras: ModuleType) -> None:
-    found = {
-        "backend": keras.config.backend(),
-        "image_data_format": keras.config.image_data_format(),
-        "floatx": keras.config.floatx(),
-        "dtype policy": keras.config.dtype_policy().name,
-    }
     needed = {
-        "backend": "tensorflow",
-        "image_data_format": "channels_last",
-        "floatx": "float32",
-        "dtype policy": "float32",
+        "backend": (keras.config.backend(), "tensorflow"),
+        "image_data_format": (keras.config.image_data_format(), "channels_last"),
+        "floatx": (keras.config.floatx(), "float32"),
+        "dtype policy": (keras.config.dtype_policy().name, "float32"),
     }
-    for setting, value in needed.items():
-        if found[setting] != value:
+    for setting, (value, expected) in needed.items():
+        if value != expected:
             raise ExportError(
-                f"Keras' {setting} is {found[setting]!r} and an export needs {value!r}: "
+                f"Keras' {setting} is {value!r}, and an export needs {expected!r}: "
                 "change it in keras.json, in KERAS_BACKEND, or in the program that imported Keras"
             )

@@ -1,4 +1,4 @@
-"""Made-up pictures on which networks are calibrated and compared: fixed by their seed, with structure and extremes."""
+"""Synthetic images on which networks are calibrated and compared: structured, extreme, and fixed by their seed."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,16 +7,16 @@ Pictures = NDArray[np.uint8]
 
 
 def structured_images(count: int, size: tuple[int, int], seed: int = 0) -> Pictures:
-    """Draw smooth colour fields with a little noise, which excite a network more as photos do than noise alone would.
+    """Draw smooth colour fields with a little noise, which excite a network more like photos than noise alone does.
 
     Parameters
     ----------
     count : int
-        How many, at least 1.
+        Number of images, at least 1.
     size : tuple of 2 ints
         Height and width.
     seed : int
-        Other seeds give other pictures.
+        Other seeds give other images.
 
     Returns
     -------
@@ -27,16 +27,9 @@ def structured_images(count: int, size: tuple[int, int], seed: int = 0) -> Pictu
 
 
 def probe_images(size: tuple[int, int]) -> Pictures:
-    """Give the eight pictures on which ONNX and Keras are compared: extremes, edges, a gradient, colour fields.
+    """Draw the eight images on which ONNX and Keras are compared: extremes, edges, a gradient, colour fields.
 
-    Parameters
-    ----------
-    size : tuple of 2 ints
-        Height and width.
-
-    Returns
-    -------
-    ndarray of uint8, (8, h, w, 3), RGB, 0-255
+    Returns uint8, (8, h, w, 3), RGB, 0-255, for a `size` of height and width.
     """
     height, width = size
     row, column = np.mgrid[0:height, 0:width]
@@ -56,7 +49,7 @@ def _colour_field(rng: np.random.Generator, size: tuple[int, int], cells: int) -
 
 
 def _between_cells(side: int, cells: int) -> NDArray[np.float64]:
-    """Give the (side, cells + 1) matrix that interpolates linearly between grid points."""
+    """Return the (side, cells + 1) matrix that interpolates linearly between grid points."""
     at = np.linspace(0, cells, side)
     nearness: NDArray[np.float64] = np.clip(1 - np.abs(at[:, None] - np.arange(cells + 1)), 0, 1)
     return nearness

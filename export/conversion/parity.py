@@ -1,4 +1,4 @@
-"""The proof that an exported model does what Keras does, before it is written."""
+"""The comparison of an exported model with Keras, before it is written."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from headstart.export.conversion.features import Group
 from headstart.export.conversion.frameworks import require
 from headstart.export.errors import ParityError
 
-#: Largest allowed max|onnx - keras| / max|keras|. Two correct float32 engines add up a few thousand products in another
-#: order and differ by 1e-7 to 1e-5; the smallest real fault (a border, an epsilon, a half-pixel) moves embeddings by
-#: more than 1e-2. 1e-3 keeps a factor of ten or more from either.
+#: Largest allowed max|onnx - keras| / max|keras|. Two correct float32 engines sum a few thousand products in different
+#: orders and differ by 1e-7 to 1e-5; the smallest real fault (a border, an epsilon, a half-pixel) changes embeddings by
+#: more than 1e-2. 1e-3 is a factor of ten or more from either.
 TOLERANCE: Final = 1e-3
 
-#: Embeddings of very unlike pictures that differ by less than this, relative to their size, say nothing.
+#: Embeddings of very different images that differ by less than this, relative to their size, are constant.
 LEAST_SPREAD: Final = 1e-6
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How far ONNX and Keras are apart on the probe images.
+    """The difference between ONNX and Keras on the probe images.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Parity:
     relative: float
 
     def metadata(self) -> dict[str, float]:
-        """Give the figures for the file, rounded up to one digit: the others vary with the machine's threads."""
+        """Return the figures for the file, rounded up to one digit: further digits vary with the machine's threads."""
         return {
             "max_abs_difference": _rounded_up(self.max_difference),
             "max_relative_difference": _rounded_up(self.relative),
@@ -54,16 +54,16 @@ def run_onnx(model: bytes, images: NDArray[np.uint8], output: str = "embedding")
     images : ndarray of uint8, (n, h, w, 3), RGB, 0-255
         At least two.
     output : str
-        Which of its outputs.
+        The output to compute.
 
     Returns
     -------
-    ndarray of float32, (n, d), or (n, h, w, c) of a cut
+    ndarray of float32, (n, d), or for the tensor at a cut (n, h, w, c)
 
     Raises
     ------
     MissingExtraError
-        onnxruntime cannot be imported.
+        If onnxruntime cannot be imported.
     """
     runtime = require("onnxruntime", "onnxruntime")
     options = runtime.SessionOptions()
@@ -79,12 +79,12 @@ def compare(found: NDArray[np.float32], reference: NDArray[np.float32]) -> Parit
     Parameters
     ----------
     found, reference : ndarray of float32, (n, d)
-        From ONNX and from Keras, for the same unlike images.
+        From ONNX and from Keras, for the same images, which have to differ.
 
     Raises
     ------
     ParityError
-        They differ by more than `TOLERANCE`, are not finite, or are the same for every image.
+        If they differ by more than `TOLERANCE`, are not finite, or are the same for every image.
     """
     if found.shape != reference.shape:
         raise ParityError(
@@ -94,18 +94,18 @@ def compare(found: NDArray[np.float32], reference: NDArray[np.float32]) -> Parit
         raise ParityError("some embeddings are not finite: the weights are not usable, nothing is written")
     largest = float(np.abs(reference).max())
     if float(np.ptp(reference, axis=0).max()) <= LEAST_SPREAD * max(largest, 1e-3):
-        raise ParityError("embeddings are the same for every image: the weights say nothing, nothing is written")
+        raise ParityError("embeddings are the same for every image: the weights are not usable, nothing is written")
     difference = float(np.abs(found - reference).max())
     if difference > TOLERANCE * largest:
         raise ParityError(
-            f"ONNX and Keras differ by {difference:.2e} where {TOLERANCE * largest:.2e} is allowed: "
+            f"ONNX and Keras differ by {difference:.2e}, more than the allowed {TOLERANCE * largest:.2e}: "
             "nothing is written, please report it with the versions of tensorflow, keras and tf2onnx"
         )
     return Parity(difference, difference / largest)
 
 
 def compare_groups(found: NDArray[np.float32], reference: NDArray[np.float32], groups: Sequence[Group]) -> Parity:
-    """Compare each group of columns by itself, so that large values in one hide no fault in another.
+    """Compare each group of columns separately, so that large values in one hide no fault in another.
 
     Raises
     ------

@@ -24,18 +24,18 @@ from headstart.export.errors import QuantizationError
 from headstart.export.quantization.calibrate import OPERATORS, Ranges, convolutions, is_final, observe, outputs
 from headstart.files.graph import add_constant, constant, producer_of
 
-#: A cosine below these, on images that were held back, and the file is not written.
+#: If a cosine on the held-out images is below these, the file is not written.
 LEAST_COSINE: Final = {"mean": 0.98, "p5": 0.95, "min": 0.90}
 
-#: The same for untrained weights, whose activations are less like one another from channel to channel.
+#: The same for untrained weights, whose activations differ more from channel to channel.
 LEAST_COSINE_UNTRAINED: Final = {"mean": 0.96, "p5": 0.93, "min": 0.85}
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Cosine between int8 and fp32 embeddings of held-back images: mean, 5th percentile, least; and how many images.
+    """Cosine between the int8 and fp32 embeddings of held-out images: mean, 5th percentile, minimum; number of images.
 
-    Of an embedding of several layers, each figure is that of the layer where it is least.
+    For an embedding of several layers, each figure is that of the worst layer.
     """
 
     mean: float
@@ -44,7 +44,7 @@ class Agreement:
     images: int
 
     def metadata(self) -> dict[str, float]:
-        """Give the figures for the file, to 4 digits."""
+        """Return the figures for the file, to 4 digits."""
         return {
             "cosine_mean": round(self.mean, 4),
             "cosine_p5": round(self.p5, 4),
@@ -53,35 +53,44 @@ class Agreement:
         }
 
 
+def quantize_on(
+    model: onnx.ModelProto, images: NDArray[np.uint8], *, is_trained: bool, groups: Sequence[Group] = ()
+) -> tuple[onnx.ModelProto, Agreement]:
+    """Quantise a model on two thirds of the images, and compare it with fp32 on the rest; see `quantize`."""
+    is_held_out = np.arange(len(images)) % 3 == 0
+    least = LEAST_COSINE if is_trained else LEAST_COSINE_UNTRAINED
+    return quantize(model, images[~is_held_out], images[is_held_out], least, groups)
+
+
 def quantize(
     model: onnx.ModelProto,
     calibration: NDArray[np.uint8],
-    held_back: NDArray[np.uint8],
+    held_out: NDArray[np.uint8],
     least: Mapping[str, float] = LEAST_COSINE,
     groups: Sequence[Group] = (),
 ) -> tuple[onnx.ModelProto, Agreement]:
-    """Make the int8 twin of a cleaned fp32 backbone, and prove it on images that it was not calibrated on.
+    """Make the int8 twin of a cleaned fp32 backbone, and compare the two on images that it was not calibrated on.
 
     Parameters
     ----------
     model : onnx.ModelProto
-        As `headstart.export.conversion.convert.convert` gives it; not changed.
-    calibration, held_back : ndarray of uint8, (n, h, w, 3), RGB, 0-255
+        As `headstart.export.conversion.convert.convert` returns it; not changed.
+    calibration, held_out : ndarray of uint8, (n, h, w, 3), RGB, 0-255
         Different images of the kind that will be embedded, at the model's size.
     least : Mapping
-        The bars to pass: `LEAST_COSINE`, or `LEAST_COSINE_UNTRAINED`.
+        The thresholds: `LEAST_COSINE`, or `LEAST_COSINE_UNTRAINED`.
     groups : sequence of Group
-        The embedding's columns by layer, each of which has to agree by itself; by default all together.
+        The embedding's columns by layer, each of which has to agree by itself; by default they are compared together.
 
     Returns
     -------
     onnx.ModelProto, Agreement
-        The same input and output; QuantizeLinear and DequantizeLinear of the default operator set inside.
+        With the same input and output, and with QuantizeLinear and DequantizeLinear of the default operator set.
 
     Raises
     ------
     QuantizationError
-        The embeddings agree less than `least` with those of fp32.
+        If the cosines to the embeddings of fp32 are below `least`.
     """
     ranges, means = observe(model, calibration)
     twin = onnx.ModelProto.FromString(model.SerializeToString())
@@ -92,7 +101,7 @@ def quantize(
     quantized = _insert_quantizers(twin, ranges)
     _feed_bytes(quantized.graph, zero_point)
     onnx.checker.check_model(quantized, full_check=True)
-    agreement = compare_layers(embed(quantized, held_back), embed(model, held_back), groups)
+    agreement = compare_layers(embed(quantized, held_out), embed(model, held_out), groups)
     _gate(agreement, least)
     return quantized, agreement
 
@@ -103,17 +112,17 @@ def embed(model: onnx.ModelProto, images: NDArray[np.uint8]) -> NDArray[np.float
 
 
 def compare(found: NDArray[np.float32], reference: NDArray[np.float32]) -> Agreement:
-    """Give the cosines between two sets of embeddings, (n, d), of the same images."""
+    """Compare two sets of embeddings, (n, d), of the same images by their cosines."""
     lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(reference, axis=1)
     cosine = (found * reference).sum(axis=1) / np.maximum(lengths, np.finfo(np.float32).tiny)
     return Agreement(float(cosine.mean()), float(np.percentile(cosine, 5)), float(cosine.min()), len(cosine))
 
 
 def compare_layers(found: NDArray[np.float32], reference: NDArray[np.float32], groups: Sequence[Group]) -> Agreement:
-    """Compare what each layer gives by itself, so that large values hide no fault in small ones: the least of all.
+    """Compare each layer's columns by themselves, so that large values hide no fault in small ones: the worst of all.
 
-    A layer's means and deviations are one vector: means alone may lie near zero, where their direction says nothing.
-    Without groups the embedding is compared as a whole.
+    The means and deviations of a layer are one vector, because means alone may be near zero, where their direction is
+    noise. Without groups the embedding is compared as a whole.
     """
     layers = {name: [group for group in groups if group.name == name] for name in (group.name for group in groups)}
     parts = [slice(own[0].start, own[-1].start + own[-1].size) for own in layers.values()] or [slice(None)]
@@ -123,25 +132,25 @@ def compare_layers(found: NDArray[np.float32], reference: NDArray[np.float32], g
 
 
 def quantized_kernel(kernel: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Round a kernel, (outputs, ...), to int8 with one scale for each output channel, and give it back as floats."""
+    """Round a kernel, (outputs, ...), to int8 with one scale per output channel, and return it as floats."""
     scale = np.abs(kernel).reshape(len(kernel), -1).max(axis=1) / 127
     scale = np.where(scale > 0, scale, 1).reshape(-1, *[1] * (kernel.ndim - 1))
     rounded: NDArray[np.floating] = np.clip(np.round(kernel / scale), -127, 127) * scale
     return rounded
 
 
-def _gate(agreement: Agreement, bars: Mapping[str, float]) -> None:
-    for name, least in bars.items():
+def _gate(agreement: Agreement, thresholds: Mapping[str, float]) -> None:
+    for name, least in thresholds.items():
         found = getattr(agreement, name)
         if not found >= least:
             raise QuantizationError(
                 f"int8 embeddings agree too little with fp32: {name} cosine {found:.4f} on {agreement.images} images "
-                f"held back, expected at least {least}; nothing is written: calibrate on other images, or use fp32"
+                f"held out, expected at least {least}; nothing is written: calibrate on other images, or use fp32"
             )
 
 
 def _correct_bias(graph: onnx.GraphProto, conv: onnx.NodeProto, mean: NDArray[np.float64]) -> None:
-    """Add to the bias what rounding the kernel takes from the output's mean: sum over inputs of (W - Wq) E[x]."""
+    """Add to the bias what the output's mean loses to the rounding of the kernel: sum over inputs of (W - Wq) E[x]."""
     kernel = _constant(graph, conv.input[1])
     lost = (kernel - quantized_kernel(kernel)).sum(axis=tuple(range(2, kernel.ndim)))
     shift = lost[:, 0] * mean if kernel.shape[1] == 1 and len(mean) == len(kernel) else lost @ mean
@@ -149,7 +158,7 @@ def _correct_bias(graph: onnx.GraphProto, conv: onnx.NodeProto, mean: NDArray[np
 
 
 def _shift_input(graph: onnx.GraphProto) -> int:
-    """Make the pixels' offset a whole number, as a zero point must be; the first bias takes up the difference."""
+    """Round the pixels' offset, as a zero point is a whole number; the first bias compensates the difference."""
     conv = convolutions(graph)[0]
     subtract = producer_of(graph, conv.input[0])
     if subtract is None or subtract.op_type != "Sub":
@@ -192,7 +201,7 @@ def _insert_quantizers(model: onnx.ModelProto, ranges: Ranges) -> onnx.ModelProt
 
 
 def _feed_bytes(graph: onnx.GraphProto, zero_point: int) -> None:
-    """Take the image's bytes as the first convolution's quantised input: Cast, Sub and QuantizeLinear go."""
+    """Make the image's bytes the quantised input of the first convolution, without Cast, Sub and QuantizeLinear."""
     dequantize = producer_of(graph, convolutions(graph)[0].input[0])
     node = dequantize
     for expected in ("DequantizeLinear", "QuantizeLinear", "Sub", "Cast"):

@@ -59,13 +59,11 @@ def _quantized(
     path: str | os.PathLike[str], model: "onnx.ModelProto", metadata: dict[str, Any], calibration: "NDArray[np.uint8]"
 ) -> "onnx.ModelProto":
     """Make the int8 twin of a model, and say so in its metadata."""
-    from headstart.export.quantization.quantize import LEAST_COSINE, LEAST_COSINE_UNTRAINED, quantize
+    from headstart.export.quantization.quantize import quantize_on
 
     if metadata["precision"] != "fp32" or len(model.graph.output) > 1:
         raise WeightsError(f"{path}: expected a backbone in fp32 that is not cut, found another; export or tune one")
-    least = LEAST_COSINE if metadata["weights"]["trained"] else LEAST_COSINE_UNTRAINED
-    rest = [number for number in range(len(calibration)) if number % 3]
-    twin, agreement = quantize(model, calibration[rest], calibration[::3], least)
+    twin, agreement = quantize_on(model, calibration, is_trained=metadata["weights"]["trained"])
     metadata |= {"precision": "int8", "quantization": agreement.metadata()}
     for name in ("cut", "trunk_sha256"):  # its trunk is another now
         metadata.pop(name, None)

@@ -1,4 +1,4 @@
-"""Keras' published ImageNet weights: from Keras' cache, or fetched into it whole."""
+"""Keras' published ImageNet weights, from Keras' cache or downloaded into it."""
 
 import contextlib
 import importlib
@@ -18,12 +18,12 @@ STALLED_SECONDS: Final = 30.0
 
 
 def imagenet_file(plan: Plan, frameworks: Frameworks) -> Path:
-    """Give the path of the plan's ImageNet weights in Keras' cache, downloading them if they are not there.
+    """Return the path of the plan's ImageNet weights in Keras' cache, after downloading them if they are missing.
 
     Raises
     ------
     WeightsError
-        They could not be downloaded; the message lists the ways to go on without a network.
+        If they cannot be downloaded; the message lists the alternatives.
     """
     published = plan.backbone.imagenet_path(plan.width, plan.image_size)
     cached = cache_folder() / published.rpartition("/")[2]
@@ -39,13 +39,13 @@ def imagenet_file(plan: Plan, frameworks: Frameworks) -> Path:
 
 
 def cache_folder() -> Path:
-    """Give the folder where Keras keeps weights: ``models`` in ``$KERAS_HOME``, else in ``~/.keras``."""
+    """Return the folder of Keras' weights: ``models`` in ``$KERAS_HOME``, else in ``~/.keras``."""
     home = os.environ.get("KERAS_HOME") or "~/.keras"
     return Path(home).expanduser() / "models"
 
 
 def keras_address() -> str:
-    """Give the address under which Keras publishes its weights, as Keras itself knows it."""
+    """Return the URL under which Keras publishes its weights, from Keras itself."""
     family = "mobilenet_v2"
     module = importlib.import_module(f"keras.src.applications.{family}")
     return str(module.BASE_WEIGHT_PATH).removesuffix(f"{family}/")
@@ -53,7 +53,7 @@ def keras_address() -> str:
 
 def _download(url: str, target: Path, md5: str | None, frameworks: Frameworks) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Keras downloads straight to the final name, so a killed download would pass for a cached file the next time.
+    # Keras downloads directly to the final name, so that a killed download would count as cached the next time.
     with tempfile.TemporaryDirectory(prefix=".download-", dir=target.parent) as folder, _calm(frameworks.keras):
         fetched = frameworks.keras.utils.get_file(
             target.name, url, cache_subdir=folder, file_hash=md5, cache_dir=target.parent
@@ -63,14 +63,14 @@ def _download(url: str, target: Path, md5: str | None, frameworks: Frameworks) -
 
 @contextlib.contextmanager
 def _calm(keras: Any) -> Iterator[None]:
-    """Keep Keras' progress bar off stdout, which may carry JSON, and give up on a connection that says nothing."""
-    patience = socket.getdefaulttimeout()
-    talkative = keras.config.is_interactive_logging_enabled()
+    """Keep Keras' progress bar off stdout, which may carry JSON, and time out on a silent connection."""
+    timeout = socket.getdefaulttimeout()
+    is_interactive = keras.config.is_interactive_logging_enabled()
     socket.setdefaulttimeout(STALLED_SECONDS)
     keras.config.disable_interactive_logging()
     try:
         yield
     finally:
-        socket.setdefaulttimeout(patience)
-        if talkative:
+        socket.setdefaulttimeout(timeout)
+        if is_interactive:
             keras.config.enable_interactive_logging()

@@ -1,4 +1,4 @@
-"""Where a backbone's weights come from, and putting them into the network: all of them, or a clear error."""
+"""Finding a backbone's weights and loading them into the network: all of them, or a clear error."""
 
 import hashlib
 import os
@@ -19,7 +19,7 @@ HDF5_SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights that were found but not yet loaded.
+    """Weights that were found, but not loaded yet.
 
     Attributes
     ----------
@@ -39,31 +39,31 @@ class Weights:
     seed: int | None = None
 
     def metadata(self) -> dict[str, Any]:
-        """Give what the ONNX file says of its weights; the path is cut to its last part."""
+        """Return what the ONNX file states about its weights; of the path, only the name."""
         record = asdict(self) | {"file": self.path.name if self.path else None, "trained": self.source != "random"}
         del record["path"]
         return record
 
 
 def check_weights(weights: str | os.PathLike[str]) -> None:
-    """Check, before TensorFlow is imported, a weight file that the caller named.
+    """Check a weight file named by the caller, before TensorFlow is imported.
 
     Raises
     ------
     WeightsError
-        It is missing, or not an HDF5 file of a suffix that Keras reads.
+        If it is missing, or is not an HDF5 file with a suffix that Keras reads.
     """
     if weights not in ("imagenet", "random"):
         _check_file(local_path(weights))
 
 
 def find_weights(weights: str | os.PathLike[str], plan: Plan, seed: int, frameworks: Frameworks) -> Weights:
-    """Turn the caller's word into weights at hand: a checked file, perhaps downloaded, or a seed.
+    """Find the weights: a checked file, downloaded if necessary, or a seed.
 
     Raises
     ------
     WeightsError
-        The file is missing, is no weight file, or could not be downloaded.
+        If the file is missing, is not a weight file, or cannot be downloaded.
     """
     if weights == "random":
         return Weights("random", seed=seed)
@@ -75,12 +75,12 @@ def find_weights(weights: str | os.PathLike[str], plan: Plan, seed: int, framewo
 
 
 def load_weights(network: Any, weights: Weights, plan: Plan, frameworks: Frameworks) -> None:
-    """Put the weights into a Keras network of the plan, and see that every one arrived.
+    """Load the weights into a Keras network of the plan, and check that every one arrived.
 
     Raises
     ------
     WeightsError
-        The file holds another network's weights, only some of them, more than them, or a value that is not finite.
+        If the file holds another network's weights, too few, too many, or a value that is not finite.
     """
     if weights.path is None:
         initialise(network, plan, weights.seed or 0, frameworks)
@@ -103,7 +103,7 @@ def load_weights(network: Any, weights: Weights, plan: Plan, frameworks: Framewo
 def _check_file(path: Path) -> None:
     if not path.is_file():
         raise WeightsError(f"{path}: no such weight file: give imagenet, random, or the path of a .h5 file")
-    # Keras would run code that a .keras archive or a pickle brings along: weights alone are data.
+    # Keras would run code inside a .keras archive or a pickle; weights alone are only data.
     if path.suffix != ".h5":
         raise WeightsError(f"{path}: expected a weight file ending in .h5 or .weights.h5: save it with save_weights")
     try:
@@ -125,17 +125,17 @@ def _check_layout(path: Path) -> None:
             old = "layer_names" in file.attrs or "model_weights" in file
     except OSError as error:
         raise WeightsError(f"{path}: damaged or cut short ({one_line(error)}): fetch the file again") from error
-    # Keras picks its reader by the name, and the wrong one fails with a riddle.
+    # Keras chooses its reader by the name, and the wrong reader fails with an unclear message.
     if old == path.name.endswith(".weights.h5"):
         layout, suffix = ("older", ".h5") if old else ("Keras 3", ".weights.h5")
         stem = path.name.removesuffix(".h5").removesuffix(".weights")
         raise WeightsError(
-            f"{path}: its layout is the {layout} one, whose names end in {suffix}: call it {stem}{suffix}"
+            f"{path}: its layout is the {layout} one, whose names end in {suffix}: rename it to {stem}{suffix}"
         )
 
 
 def _check_self_contained(file: Any, path: Path) -> None:
-    """Refuse links and datasets that would have HDF5 read other files."""
+    """Refuse links and datasets that make HDF5 read other files."""
     import h5py
 
     found: list[str] = []
@@ -148,11 +148,13 @@ def _check_self_contained(file: Any, path: Path) -> None:
 
     file.visititems_links(collect)
     if found:
-        raise WeightsError(f"{path}: {found[0]!r} in it leads to another file, which is not read: fetch the file again")
+        raise WeightsError(
+            f"{path}: {found[0]!r} in it refers to another file, which is not read: fetch the file again"
+        )
 
 
 def _poison(network: Any) -> None:
-    """Fill the network with NaN, so that a weight which a loader silently skips is seen afterwards."""
+    """Fill the network with NaN, so that a weight that a loader skips silently is noticed afterwards."""
     import numpy as np
 
     network.set_weights([np.full(weight.shape, np.nan, np.float32) for weight in network.weights])
@@ -161,13 +163,13 @@ def _poison(network: Any) -> None:
 def _load_fault(network: Any, path: Path) -> str | None:
     try:
         network.load_weights(path)
-    except Exception as error:  # Keras and h5py raise what they like on a file of another shape.
+    except Exception as error:  # Keras and h5py raise many types for a file of another shape.
         return f"another network's ({one_line(error, limit=300)})"
     return None
 
 
 def _missing_top(path: Path, network: Any) -> str | None:
-    """Say so if the file has more arrays than the network: Keras 3's reader would drop the rest without a word."""
+    """Describe the fault if the file has more arrays than the network: Keras 3's reader would silently ignore them."""
     import h5py
 
     arrays: list[str] = []

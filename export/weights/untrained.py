@@ -1,4 +1,4 @@
-"""The untrained baseline: random weights under which every layer still says something."""
+"""The untrained baseline: random weights with which every layer still has a useful output."""
 
 from typing import Any, Final
 
@@ -13,22 +13,9 @@ CALIBRATION_FIELDS: Final = 8
 
 
 def initialise(network: Any, plan: Plan, seed: int, frameworks: Frameworks) -> None:
-    """Draw He-normal kernels and calibrate the batch norms, the same for the same seed.
+    """Draw He-normal kernels and calibrate the batch norms of a network of the plan, in place.
 
-    Parameters
-    ----------
-    network : keras.Model
-        A backbone of the plan, changed in place.
-    plan : Plan
-        Says the pixel scaling and the image size.
-    seed : int
-        Seed of the kernels.
-    frameworks : Frameworks
-        The imported modules.
-
-    Notes
-    -----
-    He normal: variance 2 / fan-in (He et al. 2015, arXiv:1502.01852).
+    The same seed gives the same weights. He normal: variance 2 / fan-in (He et al. 2015, arXiv:1502.01852).
     """
     rng = np.random.default_rng(seed)
     for weight in network.weights:
@@ -45,10 +32,10 @@ def _he_normal(rng: np.random.Generator, shape: tuple[int, ...], *, depthwise: b
 def _calibrate(network: Any, plan: Plan, frameworks: Frameworks) -> None:
     """Set each batch norm's mean and variance from one batch.
 
-    In training mode a batch norm hands on what it normalised by this batch's own statistics, so that with momentum 0
-    one pass leaves all of them set in order. Without it, signals shrink by orders of magnitude from layer to layer.
-    The extremes are in the batch because a deep random network amplifies what lies outside of it: calibrated on colour
-    fields alone, ResNet50 embeds a black image a hundred times larger than the rest.
+    In training mode a batch norm passes on what it normalised by the statistics of this batch, so that with momentum 0
+    one pass sets all of them in order. Without it, signals shrink by orders of magnitude from layer to layer. The batch
+    contains extremes because a deep random network amplifies values outside of it: calibrated on colour fields alone,
+    ResNet50 embeds a black image a hundred times larger than the rest.
     """
     kinds = frameworks.keras.layers
     momenta = [(layer, "momentum", layer.momentum) for layer in _layers(network, kinds.BatchNormalization)]

@@ -211,5 +211,5 @@ def test_a_keras_of_other_settings_is_refused(setting, value, frameworks, monkey
     from headstart.export import ExportError
 
     monkeypatch.setattr(frameworks.keras.config, setting, lambda: value)
-    with pytest.raises(ExportError, match=f"{setting} is '{value}' and an export needs"):
+    with pytest.raises(ExportError, match=f"{setting} is '{value}', and an export needs"):
         export_backbone(tmp_path / "b.onnx", weights="random")

@@ -140,7 +140,7 @@ def a_graph(*nodes):
 @pytest.mark.parametrize(
     ("nodes", "expected"),
     [
-        ([], "expected a node that gives 'embedding'"),
+        ([], "expected a node that computes 'embedding'"),
         ([("Relu", "x", "embedding"), ("Relu", "x", "block")], "expected block 'block' to end with a Transpose"),
         (
             [("Relu", "x", "embedding"), ("Transpose", "x", "block"), ("Relu", "block", "y")],

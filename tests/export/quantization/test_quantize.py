@@ -77,7 +77,7 @@ def test_kernels_are_rounded_as_onnxruntime_rounds_them(fp32, int8):
 def test_a_twin_that_agrees_too_little_is_refused(fp32, pictures, monkeypatch):
     monkeypatch.setattr("headstart.export.quantization.quantize._correct_bias", lambda graph, conv, mean: None)
     monkeypatch.setitem(LEAST_COSINE, "mean", 0.99999)
-    with pytest.raises(QuantizationError, match=r"mean cosine 0\.\d+ on 8 images held back, expected at least"):
+    with pytest.raises(QuantizationError, match=r"mean cosine 0\.\d+ on 8 images held out, expected at least"):
         quantize(fp32, pictures[:16], pictures[16:])
 
 

@@ -112,7 +112,7 @@ def test_what_leads_to_another_file_is_refused_unread(kind, load, new_layout, tm
             layout = h5py.VirtualLayout(shape, "f4")
             layout[:] = h5py.VirtualSource(str(tmp_path / "secret.h5"), "x", shape)
             file.create_virtual_dataset(name, layout)
-    refused(load, new_layout, "leads to another file, which is not read")
+    refused(load, new_layout, "refers to another file, which is not read")
 
 
 @pytest.mark.parametrize("layout", ["new_layout", "old_layout"])
