@@ -13,15 +13,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from torture.calls import full_disk, killed_at_calls, refused_at_calls
-from torture.damage import damage
-from torture.fuzz import fuzz
-from torture.images import images
-from torture.interrupts import COMMANDS, interrupts
-from torture.kills import kills
-from torture.long import long_run
-from torture.power import ext4_cuts, replayed_cuts
-from torture.races import races, reads_while_writing, refused_in_time
+from torture.disk.calls import full_disk, killed_at_calls, refused_at_calls
+from torture.disk.damage import damage
+from torture.disk.power import ext4_cuts, replayed_cuts
+from torture.pictures.folder import images
+from torture.pictures.fuzz import fuzz
+from torture.processes.interrupts import COMMANDS, interrupts
+from torture.processes.kills import kills
+from torture.processes.long import long_run
+from torture.processes.races import races, reads_while_writing, refused_in_time
 from torture.scene import Scene
 from torture.tally import Tally
 

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from headstart.files.seal import sealed
-from torture.process import Done, Zygote
+from torture.processes.process import Done, Zygote
 
 ROWS_A_SHARD = 4
 SMALL_SHARDS: dict[str, Any] = {"headstart.extract.store.writer.ROWS_A_SHARD": ROWS_A_SHARD}

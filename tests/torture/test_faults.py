@@ -4,13 +4,13 @@ import sys
 
 import pytest
 
-from torture.calls import full_disk, killed_at_calls, refused_at_calls
-from torture.damage import damage
-from torture.interrupts import interrupts
-from torture.kills import kills
-from torture.long import long_run
-from torture.power import ext4_cuts, replayed_cuts
-from torture.races import races, reads_while_writing, refused_in_time
+from torture.disk.calls import full_disk, killed_at_calls, refused_at_calls
+from torture.disk.damage import damage
+from torture.disk.power import ext4_cuts, replayed_cuts
+from torture.processes.interrupts import interrupts
+from torture.processes.kills import kills
+from torture.processes.long import long_run
+from torture.processes.races import races, reads_while_writing, refused_in_time
 from torture.tally import Tally
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork and signals")

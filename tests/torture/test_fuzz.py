@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import torture.fuzz
+import torture.pictures.fuzz
 from headstart.extract.decoding.decode import FORMATS, decode
 from headstart.extract.decoding.isolated import IsolatedDecoder, Limits
 from headstart.extract.errors import DecodeError
-from torture.fuzz import RULE, fuzz, mutant, seeds
+from torture.pictures.fuzz import RULE, fuzz, mutant, seeds
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="isolation needs a POSIX system")
 
@@ -40,12 +40,12 @@ def test_nothing_escapes_and_nothing_hangs():
 
 
 def test_what_dies_and_what_hangs_is_counted(monkeypatch):
-    monkeypatch.setattr(torture.fuzz, "mutant", lambda number: bytes(40 << 20))
-    monkeypatch.setattr(torture.fuzz, "LIMITS", Limits(memory=12 << 20))
+    monkeypatch.setattr(torture.pictures.fuzz, "mutant", lambda number: bytes(40 << 20))
+    monkeypatch.setattr(torture.pictures.fuzz, "LIMITS", Limits(memory=12 << 20))
     assert fuzz(2)["out_of_memory"] == 2
-    monkeypatch.setattr(torture.fuzz, "LIMITS", Limits(patience=1e-6))
+    monkeypatch.setattr(torture.pictures.fuzz, "LIMITS", Limits(patience=1e-6))
     assert len(fuzz(2)["hung"]) == 2
-    monkeypatch.setattr(torture.fuzz, "IsolatedDecoder", Crashing)
+    monkeypatch.setattr(torture.pictures.fuzz, "IsolatedDecoder", Crashing)
     assert [line.partition(":")[0] for line in fuzz(2, start=5)["escaped"]] == ["5", "6"]
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from headstart.extract.errors import StoreError
-from torture.process import Done, Zygote, session_members, wait_until
+from torture.disk.states import Reference, acknowledged, rows_so_far
+from torture.processes.process import Done, Zygote, session_members, wait_until
 from torture.scene import SMALL_SHARDS, Scene
-from torture.states import Reference, acknowledged, rows_so_far
 from torture.tally import Tally
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from headstart.extract.errors import StoreError
-from torture.process import Done, Zygote
+from torture.disk.states import Reference, acknowledged, rows_so_far
+from torture.processes.process import Done, Zygote
 from torture.scene import SMALL_SHARDS, Scene, leftovers
-from torture.states import Reference, acknowledged, rows_so_far
 from torture.tally import Tally
 
 KILLS = ("kill before", "kill after", "kill torn")

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from headstart.extract import EngineOptions, embed
-from torture.bombs import bombs
-from torture.case import Case
-from torture.contents import broken_blocks, cut_off, kinds, not_images, turned
-from torture.entries import names, special_files
+from torture.pictures.bombs import bombs
+from torture.pictures.case import Case
+from torture.pictures.contents import broken_blocks, cut_off, kinds, not_images, turned
+from torture.pictures.entries import names, special_files
 
 
 def cases() -> list[Case]:

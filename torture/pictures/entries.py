@@ -6,7 +6,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from torture.case import DAMAGED, Case, picture, saved
+from torture.pictures.case import DAMAGED, Case, picture, saved
 
 
 def special_files() -> Iterator[Case]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 ONE_CORE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
 PATIENCE = 120.0
 """Seconds until a process counts as hanging."""
@@ -41,7 +41,7 @@ class Done:
 
 
 class Zygote:
-    """A process that forks commands (see `torture.zygote`), one at a time; a context manager.
+    """A process that forks commands (see `torture.processes.zygote`), one at a time; a context manager.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Zygote:
         self._is_running = False
 
     def __enter__(self) -> "Zygote":
-        command = [sys.executable, "-m", "torture.zygote", *(["--training"] if self._training else [])]
+        command = [sys.executable, "-m", "torture.processes.zygote", *(["--training"] if self._training else [])]
         environment = os.environ | ONE_CORE
         self._zygote = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
@@ -90,7 +90,7 @@ class Zygote:
         settings
             Constants of modules to set in this process, by full name.
         seam
-            Options of `torture.seam.install`.
+            Options of `torture.disk.seam.install`.
         breakage
             One of `torture.breakages`.
         """

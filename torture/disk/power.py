@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from headstart.extract.errors import StoreError
-from torture.calls import mount
-from torture.process import Zygote
+from torture.disk.calls import mount
+from torture.disk.states import Reference, acknowledged, rows_so_far
+from torture.processes.process import Zygote
 from torture.scene import SMALL_SHARDS, Scene
-from torture.states import Reference, acknowledged, rows_so_far
 from torture.tally import Tally
 
 OUTPUTS = ("photos.h5", "photos.emb")
@@ -205,7 +205,7 @@ class Disk:
         self._live: dict[str, _File | _Folder] = {"": self.root}
 
     def apply(self, event: Event) -> None:
-        """Apply one call of a trace (see `torture.seam`)."""
+        """Apply one call of a trace (see `torture.disk.seam`)."""
         kind, path, *more = event
         if kind == "ack":
             self.acknowledged.update(more[0])

@@ -24,7 +24,7 @@ MODULES = (
     "rich.status",
     "headstart.extract.pipeline",
 )
-SCORING = ("headstart.classify.scoring.score", "onnx.reference", "torture.damage")
+SCORING = ("headstart.classify.scoring.score", "onnx.reference", "torture.disk.damage")
 """Without onnxruntime, which starts a thread at import that a fork would not have."""
 TRAINING = ("headstart.classify.training", "sklearn.linear_model", "sklearn.pipeline")
 
@@ -81,7 +81,7 @@ def work(request: dict[str, Any]) -> None:
 
         BREAKAGES[request["breakage"]]()
     if request["seam"]:
-        from torture.seam import install
+        from torture.disk.seam import install
 
         install(**request["seam"])
     if request["call"]:

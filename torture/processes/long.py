@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from torture.process import PATIENCE, Zygote
+from torture.processes.process import PATIENCE, Zygote
 from torture.scene import Scene, link_photos
 from torture.tally import Tally
 

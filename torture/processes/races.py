@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from torture.process import Zygote, wait_until
+from torture.disk.states import Reference, rows_of
+from torture.processes.process import Zygote, wait_until
 from torture.scene import SMALL_SHARDS, Scene
-from torture.states import Reference, rows_of
 from torture.tally import Tally
 
 SECONDS_TO_REFUSE = 1.0
@@ -101,7 +101,7 @@ def reads_while_writing(scene: Scene, count: int, *, breakage: str = "") -> Tall
                 log.unlink(missing_ok=True)
                 seam = {"watch": str(folder), "pause": SLOW_DISK}
                 output = folder / name
-                reader.start(str(output), str(log), count // 2 - len(found), call="torture.races.read_on")
+                reader.start(str(output), str(log), count // 2 - len(found), call="torture.processes.races.read_on")
                 wait_until(log.exists)
                 done = writer.run(
                     *scene.embed(output), cwd=scene.folder, settings=SMALL_SHARDS, seam=seam, breakage=breakage

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator
 from functools import cache
 
-from torture.case import DAMAGED, HEIGHT, WIDTH, Case, picture, saved
+from torture.pictures.case import DAMAGED, HEIGHT, WIDTH, Case, picture, saved
 
 TOO_MANY = "^(60000 x 60000 is more than 100,000,000|more than [0-9,]+) pixels"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from headstart.extract.errors import StoreError
-from torture.process import Zygote
+from torture.disk.states import Reference, acknowledged, rows_so_far
+from torture.processes.process import Zygote
 from torture.scene import CLASSES, SMALL_SHARDS, Scene, leftovers
-from torture.states import Reference, acknowledged, rows_so_far
 from torture.tally import Tally
 
 OUTPUTS = ("photos.h5", "photos.emb", "predictions.csv")

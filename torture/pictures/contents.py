@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from torture.case import DAMAGED, HEIGHT, UNKNOWN, WIDTH, Case, picture, saved
+from torture.pictures.case import DAMAGED, HEIGHT, UNKNOWN, WIDTH, Case, picture, saved
 
 CUTS = 20
 """Number of points at which each of `FORMATS` is truncated."""

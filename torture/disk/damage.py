@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from torture.process import HangError
+from torture.processes.process import HangError
 from torture.scene import SMALL_SHARDS, Scene
 from torture.tally import Tally
 
@@ -58,7 +58,7 @@ def _batch(
         verdicts.write_text("")
         with scene.zygote() as zygote:
             arguments = (subject, str(path), first, end - first, str(verdicts))
-            zygote.start(*arguments, call="torture.damage.judge_many", breakage=breakage)
+            zygote.start(*arguments, call="torture.disk.damage.judge_many", breakage=breakage)
             try:
                 done = zygote.wait(patience)
                 how = str(done)
@@ -184,7 +184,7 @@ def _verdict(read: Callable[[], Any], equal: Callable[[Any], bool], name: str) -
 
 def _judge_of_stores(original: Path, folder: Path) -> Judge:
     from headstart.extract.store.store import open_store
-    from torture.states import rows_of
+    from torture.disk.states import rows_of
 
     is_shard = original.name.startswith("part-")
     path = folder / "a.emb" / original.name if is_shard else folder / "a.h5"

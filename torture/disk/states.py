@@ -83,7 +83,7 @@ class Reference:
 
 
 def acknowledged(path: Path) -> set[str]:
-    """Read the paths whose commit had returned (see `torture.seam`); a truncated line does not count."""
+    """Read the paths whose commit had returned (see `torture.disk.seam`); a truncated line does not count."""
     if not path.exists():
         return set()
     found = set()

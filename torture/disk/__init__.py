@@ -1,0 +1,1 @@
+"""Faults of the disk: refused calls, power cuts and damaged bits."""

@@ -1,0 +1,1 @@
+"""Difficult files and entries of an image folder, and fuzzed images."""

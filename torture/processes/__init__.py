@@ -1,0 +1,1 @@
+"""Faults of processes: kills, interrupts, two writers, and long runs."""
