@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.artifact.classifier import check_classifier_output, write_classifier
+from headstart.classify.artifact.classifier import write_classifier
 from headstart.classify.confidence.calibrated_head import CalibratedHead
 from headstart.classify.errors import LabelError
 from headstart.classify.evaluation.baselines import align_store, baseline_of, head_baseline, majority_baseline
@@ -29,6 +29,7 @@ from headstart.classify.split.duplicates import Duplicates, find_duplicates
 from headstart.classify.split.holdout import Split, draws_of, split_rows
 from headstart.classify.stores import opened_embeddings, opened_untrained
 from headstart.extract.store.store import Store
+from headstart.files.atomic import check_model_output
 from headstart.files.cores import machine_memory
 from headstart.files.progress import ProgressCallback, announcer
 from headstart.files.urls import local_path
@@ -84,8 +85,8 @@ class TrainOptions:
         Raises
         ------
         ClassifyError
-            `LabelError` for a share out of range, `HeadError` for the head, `ReportError` for the report.
-        OutputError
+            `LabelError` for a share out of range, `HeadError` for the head.
+        OptionError, MissingExtraError, OutputError
             If the report cannot be written.
         """
         if self.head != AUTO:
@@ -133,7 +134,7 @@ def train(
     started = time.monotonic()
     options, output, announce = TrainOptions(**settings), local_path(output), announcer(progress)
     options.check()
-    check_classifier_output(output)
+    check_model_output(output, "classifier")
     import_ahead()
     stores = [opened_embeddings(each) for each in (store, *options.compare)]
     if options.untrained is not None:
@@ -154,12 +155,12 @@ def _train(
 ) -> TrainResult:
     """Train on the first store, and compare with heads on the others."""
     store, *others = stores
-    announce("looking for copies")
+    announce("looking for duplicates")
     duplicates, split, draws = _split(store, options)
     aligned = [align_store(store, other, split, draws) for other in others]
     announce("searching and fitting")
     fitted = fit(store, split, options.plan)
-    announce("judging")
+    announce("evaluating")
     test = store.embeddings(fitted.split.test)
     head, evaluation = _evaluate(store, fitted, test, options.false_alarms)
     baselines = [baseline_of(store, fitted, evaluation)]

@@ -11,10 +11,8 @@ from .inference.providers import (
 from .inference.providers import (
     open_session as open_session,
 )
+from .job import RunSummary as RunSummary
 from .options import EngineOptions as EngineOptions
-from .pipeline import (
-    RunSummary as RunSummary,
-)
 from .pipeline import (
     embed as embed,
 )

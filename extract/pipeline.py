@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.extract.engines.ray_engine import RayRunner
@@ -13,6 +12,7 @@ from headstart.extract.engines.tail import TailRunner, require_trunk, source_of
 from headstart.extract.errors import ModelError
 from headstart.extract.inference.model import CUT, Model, read_model
 from headstart.extract.inference.subgraph import uncut
+from headstart.extract.job import Job, RunSummary
 from headstart.extract.options import EngineOptions
 from headstart.extract.sources.find import find_images
 from headstart.extract.sources.items import Item, Source
@@ -27,74 +27,6 @@ from headstart.files.errors import OptionError, OutputError
 from headstart.files.progress import Progress, ProgressCallback
 
 RUNNERS: dict[str, Callable[[Model, str, EngineOptions], Runner]] = {"local": LocalRunner, "ray": RayRunner}
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """What a run did; ``inputs == embedded + failed`` and ``inputs == computed + reused``.
-
-    Attributes
-    ----------
-    inputs, embedded, failed
-        Numbers of images in the finished store.
-    computed, reused
-        How many rows this run computed (failures included), and how many were stored already.
-    removed
-        Rows dropped because their image is gone.
-    provider
-        The execution provider that ran, as its runtime calls it.
-    passed_over
-        What ``auto`` could not use, with reasons.
-    seconds
-        Wall time of the run.
-    stages
-        Seconds spent in each stage, summed over threads: read, decode, infer, store.
-    bottleneck
-        The stage that took longest; empty if nothing was computed.
-    """
-
-    inputs: int
-    embedded: int
-    failed: int
-    computed: int
-    reused: int
-    removed: int
-    provider: str
-    passed_over: list[str]
-    seconds: float
-    stages: dict[str, float]
-    bottleneck: str
-
-
-@dataclass(frozen=True)
-class Job:
-    """What one run computes, from what, and how.
-
-    Attributes
-    ----------
-    images
-        A folder, URL or manifest of images; or a store of tensors, which go through the model's tail.
-    model, output, dtype
-        The model, which of its outputs is stored, and in which precision.
-    share
-        The part of the images that this run handles; None for all.
-    options, progress
-        As `embed` takes them.
-    stage
-        What progress is reported as.
-    is_temporary
-        Whether the rows are deleted once they have been used.
-    """
-
-    images: str | os.PathLike[str] | Store
-    model: Model
-    output: str = "embedding"
-    dtype: str = "float16"
-    share: Share | None = None
-    options: EngineOptions | None = None
-    progress: ProgressCallback | None = None
-    stage: str = "embedding"
-    is_temporary: bool = False
 
 
 def embed(
@@ -203,9 +135,9 @@ def run(job: Job, path: Path) -> Iterator[tuple[Store, RunSummary]]:
         providers=runner.providers,
     )
     with StoreWriter(path, header, job.model) as writer:
-        writer.known.require_same_images(listing.items)
+        writer.reusable.require_same_images(listing.items)
         computed = _fill(writer, source, runner, job)
-        gone = [path for path in writer.known.gone(listing.items) if job.share is None or job.share.holds(path)]
+        gone = [path for path in writer.reusable.gone(listing.items) if job.share is None or job.share.holds(path)]
         del source, listing  # with many images the list is the largest thing in memory, and the store comes next
         store = writer.finish(gone)
         yield store, _summary(store, writer, runner, computed, time.monotonic() - started)
@@ -233,13 +165,13 @@ def _reuse(writer: StoreWriter, source: Source) -> tuple[list[Item], int]:
     todo: list[Item] = []
     failed = 0
     for item in source.items:
-        row = writer.known.find(item)
+        row = writer.reusable.find(item)
         if row is None:
             todo.append(item)
             continue
-        failed += writer.known.has_failed(row)
-        if not writer.known.has_same_place(row, item):
-            writer.add(writer.known.copied(row, item, item.size, item.mtime_ns))
+        failed += writer.reusable.has_failed(row)
+        if not writer.reusable.has_same_label_and_split(row, item):
+            writer.add(writer.reusable.copied(row, item, item.size, item.mtime_ns))
     todo.sort(key=lambda item: (item.container, item.start))
     return todo, failed
 

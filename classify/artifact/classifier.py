@@ -5,7 +5,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from headstart.classify.heads.loss import softmax
 from headstart.classify.heads.registry import to_layers
 from headstart.extract.inference.model import Model, parse_model, read_model
 from headstart.extract.store.store import Store
-from headstart.files.atomic import atomic_file, check_output, write_all
+from headstart.files.atomic import check_model_output, write_file
 from headstart.files.seal import sealed
 from headstart.files.urls import local_path
 
@@ -136,14 +135,14 @@ def write_classifier(
     Raises
     ------
     ClassifierError
-        If file and head differ by more than `TOLERANCE` or in a label, or `output` holds something else.
+        If file and head differ by more than `TOLERANCE` or in a label.
     HeadError
         If the head cannot be written as ONNX.
     OutputError
-        If `output` cannot be written.
+        If `output` cannot be written, or holds something other than a classifier.
     """
     output = local_path(output)
-    check_classifier_output(output)
+    check_model_output(output, "classifier")
     backbone = store.model()
     layers = to_layers(head)
     if len(layers[-1].bias) != len(store.classes):
@@ -158,24 +157,8 @@ def write_classifier(
     # Evenly spread, so that a store in order of class gives some of each.
     rows = rows[np.linspace(0, len(rows) - 1, min(CHECKED_ROWS, len(rows))).astype(np.int64)]
     _verify(classifier, head, temperature, store.embeddings(rows))
-    with atomic_file(output) as file:
-        write_all(file, data)
+    write_file(output, data)
     return classifier
-
-
-def check_classifier_output(output: Path) -> None:
-    """Refuse an output that cannot be written, or that holds something other than a classifier.
-
-    Raises
-    ------
-    OutputError, ClassifierError
-        If so.
-    """
-    check_output(output)
-    if output.suffix != ".onnx":
-        raise ClassifierError(f"{output}: expected a name that ends in .onnx for the classifier")
-    if output.exists() and FORMAT.encode() not in output.read_bytes():
-        raise ClassifierError(f"{output}: exists and is not a classifier of Headstart; choose another name with -o")
 
 
 def _metadata(backbone: Model, store: Store, head: Head, provenance: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

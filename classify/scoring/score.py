@@ -14,8 +14,9 @@ from headstart.classify.artifact.classifier import Classifier, read_classifier
 from headstart.classify.artifact.graph import PREDICTION
 from headstart.classify.errors import PredictionError
 from headstart.classify.scoring.predictions import Prediction, check_format, write_predictions
+from headstart.extract.job import Job, RunSummary
 from headstart.extract.options import EngineOptions
-from headstart.extract.pipeline import Job, RunSummary, run
+from headstart.extract.pipeline import run
 from headstart.extract.store.merging import Share
 from headstart.extract.store.remote_copy import working_copy
 from headstart.extract.store.schema import EMBEDDED

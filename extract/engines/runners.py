@@ -49,7 +49,7 @@ class OutcomeRunner(Runner):
 
     def run(self, root: Path | str, items: Sequence[Item], writer: StoreWriter) -> Iterator[Step]:
         """Store a row for each item, in the order of the items."""
-        for outcome in self.outcomes(root, items, writer.known):
+        for outcome in self.outcomes(root, items, writer.reusable):
             with self.clock.stage("store"):
                 stored = writer.add(outcome)
             yield Step(1, int(stored.vector is None), int(stored.computed))

@@ -47,7 +47,7 @@ class ReusableRows:
         """Tell whether a row is a failure."""
         return bool(self._stored.rows.status[row] != EMBEDDED)
 
-    def has_same_place(self, row: int, item: Item) -> bool:
+    def has_same_label_and_split(self, row: int, item: Item) -> bool:
         """Tell whether a row has the item's label and split."""
         code = int(self._stored.rows.label[row])
         label = self._stored.header.classes[code] if code >= 0 else None

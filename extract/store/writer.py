@@ -41,7 +41,7 @@ class StoreWriter:
     ----------
     output
         A single file, or a folder of shards (`is_folder`).
-    known
+    reusable
         The rows that are stored already.
     removed
         Rows that `finish` dropped.
@@ -51,7 +51,7 @@ class StoreWriter:
         self.output, self.header, self._model = output, header, model
         self.is_folder = is_folder_store(output)
         self.folder = output if self.is_folder else output.with_name(output.name + PARTS)
-        self.known = ReusableRows(None, header.root)
+        self.reusable = ReusableRows(None, header.root)
         self.removed = 0
         self._next = 0  # number of the next shard; 0: not known yet
         self._pending: list[Outcome] = []
@@ -68,7 +68,7 @@ class StoreWriter:
                 if files := self._files():
                     store = open_files(self.output, files)
                     self.header.require_same_origin(store.header, self.output)
-                    self.known = ReusableRows(store, self.header.root)
+                    self.reusable = ReusableRows(store, self.header.root)
                 self.folder.mkdir(exist_ok=True)
                 sync_folder(self.folder.parent)
             except OSError as error:

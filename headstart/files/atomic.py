@@ -3,7 +3,7 @@
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -118,12 +118,14 @@ def write_all(file: BinaryIO, data: bytes | memoryview) -> None:
 def write_file(path: Path, data: bytes) -> None:
     """Write a whole file or leave `path` unchanged, and delete leftovers of killed runs.
 
+    No lock is needed: of several processes that write one path, each writes its own file, and the last one stays.
+
     Raises
     ------
     OutputError
         If the system refuses.
     """
-    remove_unfinished_of(path)
+    remove_unfinished_of(path, keep=is_running)
     with atomic_file(path) as file:
         write_all(file, data)
 
@@ -145,8 +147,15 @@ def remove_unfinished(folder: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
-def remove_unfinished_of(output: Path) -> None:
-    """Delete the leftovers of a killed run beside a single output file.
+def remove_unfinished_of(output: Path, keep: Callable[[int], bool] = lambda _process: False) -> None:
+    """Delete the leftovers of killed runs beside a single output file.
+
+    Parameters
+    ----------
+    output
+        The file that the runs were to write.
+    keep
+        Says for each process number whether its file stays. By default none does: the caller holds the output's lock.
 
     Raises
     ------
@@ -155,8 +164,21 @@ def remove_unfinished_of(output: Path) -> None:
     """
     for leftover in output.parent.glob(f"{TEMPORARY}*"):
         process = leftover.name.removeprefix(TEMPORARY).removesuffix(f"-{output.name[-100:]}")
-        if process.isdigit():  # otherwise it belongs to another file
+        if process.isdigit() and not keep(int(process)):  # without a number it belongs to another file
             try:
                 leftover.unlink(missing_ok=True)
             except OSError as error:
                 raise OutputError(f"{leftover}: cannot be deleted: {error.strerror or error}") from None
+
+
+def is_running(process: int) -> bool:
+    """Tell whether a process of this machine is running; if that cannot be known, it counts as running."""
+    if os.name == "nt":  # there, signal 0 is Ctrl-C
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True

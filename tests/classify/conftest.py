@@ -47,7 +47,7 @@ def make_store(tiny_backbone, tmp_path) -> Callable[..., Store]:
             for row, (item, digest) in enumerate(zip(items, digests, strict=True)):
                 found = (None, "no image") if row in failed else (vectors[row], "")
                 writer.add(Outcome(item, digest, 1, 1, *found))
-            return writer.finish(writer.known.gone(items))
+            return writer.finish(writer.reusable.gone(items))
 
     return make
 

@@ -9,7 +9,7 @@ import pytest
 from scipy.special import softmax
 
 from headstart.classify.artifact.classifier import read_classifier
-from headstart.classify.errors import ClassifierError, ClassifyError, HeadError, LabelError
+from headstart.classify.errors import ClassifyError, HeadError, LabelError
 from headstart.classify.evaluation.evaluate import evaluate
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.registry import HEADS
@@ -135,7 +135,7 @@ def test_a_seed_decides_hold_out_and_head(clustered, tmp_path, head):
         ({"options": HeadOptions(seed=2**40)}, HeadError, "seed must lie between"),
         ({"output": "folder.onnx"}, OutputError, r"folder\.onnx: expected the name of a file to write, found a folder"),
         ({"output": "gone/c.onnx"}, OutputError, r"gone/c\.onnx: its folder .*gone does not exist"),
-        ({"output": "c.bin"}, ClassifierError, r"c\.bin: expected a name that ends in \.onnx"),
+        ({"output": "c.bin"}, OutputError, r"c\.bin: expected a name that ends in \.onnx"),
         ({"store": "gone.h5"}, StoreError, r"gone\.h5: no such store"),
     ],
 )
@@ -295,7 +295,8 @@ def test_warnings_are_of_this_store(clustered, tmp_path):
 def test_each_step_is_told(clustered, tmp_path):
     stages: list[Progress] = []
     train(clustered(60), tmp_path / "c.onnx", progress=stages.append)
-    assert [state.stage for state in stages] == ["looking for copies", "searching and fitting", "judging", "writing"]
+    expected = ["looking for duplicates", "searching and fitting", "evaluating", "writing"]
+    assert [state.stage for state in stages] == expected
 
 
 # Label mistakes, and the report.

@@ -11,7 +11,6 @@ from PIL import Image
 import headstart.classify.artifact.classifier
 from headstart.classify.artifact.classifier import (
     TOLERANCE,
-    check_classifier_output,
     read_classifier,
     write_classifier,
 )
@@ -22,6 +21,8 @@ from headstart.classify.heads.registry import HEADS, make_head, to_layers
 from headstart.classify.training import train
 from headstart.extract.errors import ModelError
 from headstart.extract.store.store import open_store
+from headstart.files.atomic import check_model_output
+from headstart.files.errors import OutputError
 from headstart.files.seal import sealed
 
 
@@ -183,14 +184,14 @@ def test_no_rows_to_compare_on_is_an_error(clustered, tmp_path):
 def test_another_file_is_not_overwritten(tmp_path, content):
     place = tmp_path / "other.onnx"
     place.write_bytes(content)
-    with pytest.raises(ClassifierError, match=r"other\.onnx: exists and is not a classifier"):
-        check_classifier_output(place)
+    with pytest.raises(OutputError, match=r"other\.onnx: exists and is not a classifier"):
+        check_model_output(place, "classifier")
 
 
 def test_a_backbone_is_not_overwritten_but_a_classifier_is(clustered, tiny_backbone, tmp_path):
     place = tmp_path / "backbone.onnx"
     place.write_bytes(tiny_backbone.read_bytes())
-    with pytest.raises(ClassifierError, match=r"backbone\.onnx: exists and is not a classifier"):
+    with pytest.raises(OutputError, match=r"backbone\.onnx: exists and is not a classifier"):
         train(clustered(), place)
     assert place.read_bytes() == tiny_backbone.read_bytes()
     first = train(clustered(), tmp_path / "classifier.onnx").path.read_bytes()

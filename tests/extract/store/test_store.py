@@ -39,7 +39,7 @@ def save(path: Path, model, vectors: np.ndarray, dtype: str = "float32") -> Stor
             writer.add(Outcome(items[i], i.to_bytes(32, "big"), i, i, vectors[i]))
             if i % 60 == 0:
                 writer.commit()
-        return writer.finish(writer.known.gone(items))
+        return writer.finish(writer.reusable.gone(items))
 
 
 @pytest.fixture

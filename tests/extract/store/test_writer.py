@@ -63,7 +63,7 @@ def write(writer: StoreWriter, *outcomes: Outcome):
     with writer:
         for one in outcomes:
             writer.add(one)
-        return writer.finish(writer.known.gone([one.item for one in outcomes]))
+        return writer.finish(writer.reusable.gone([one.item for one in outcomes]))
 
 
 def shards(folder: Path) -> list[str]:
@@ -110,45 +110,45 @@ def test_a_reason_in_any_script_comes_back(writer):
 def test_a_row_is_found_by_its_path_while_size_and_time_are_the_same(writer):
     write(writer(), outcome(0), outcome(1))
     with writer() as again:
-        assert again.known.find(item(1)) == 1
-        assert again.known.find(item(2)) is None
-        assert again.known.find(replace(item(1), size=99)) is None
-        assert again.known.find(replace(item(1), mtime_ns=99)) is None
+        assert again.reusable.find(item(1)) == 1
+        assert again.reusable.find(item(2)) is None
+        assert again.reusable.find(replace(item(1), size=99)) is None
+        assert again.reusable.find(replace(item(1), mtime_ns=99)) is None
 
 
 def test_a_row_is_found_by_its_content_whether_it_failed_or_not(writer):
     unread = replace(failure(2), sha256=NO_DIGEST)
     write(writer(), outcome(0), failure(1), unread)
     with writer() as again:
-        assert again.known.find_content(bytes([1]) * 32) == 0
-        assert again.known.find_content(bytes([2]) * 32) == 1
-        assert again.known.find_content(NO_DIGEST) is None
-        assert again.known.find(item(2)) is None
+        assert again.reusable.find_content(bytes([1]) * 32) == 0
+        assert again.reusable.find_content(bytes([2]) * 32) == 1
+        assert again.reusable.find_content(NO_DIGEST) is None
+        assert again.reusable.find(item(2)) is None
 
 
 def test_an_item_without_a_file_is_found_while_its_reason_is_the_same(writer):
     gone = Item(b"gone.jpg", -1, 0, "cat", "", "no such file")
     write(writer(), Outcome(gone, NO_DIGEST, -1, 0, None, gone.reason))
     with writer() as again:
-        assert again.known.find(gone) == 0
-        assert again.known.find(replace(gone, reason="link that leads out of the folder; not followed")) is None
+        assert again.reusable.find(gone) == 0
+        assert again.reusable.find(replace(gone, reason="link that leads out of the folder; not followed")) is None
 
 
 def test_a_row_says_whether_label_and_split_are_the_same(writer):
     write(writer(), outcome(0, "dog", "val"), outcome(1, None))
     with writer() as again:
-        assert again.known.has_same_place(0, item(0, "dog", "val"))
-        assert not again.known.has_same_place(0, item(0, "cat", "val"))
-        assert not again.known.has_same_place(0, item(0, "dog"))
-        assert again.known.has_same_place(1, item(1, None))
-        assert not again.known.has_same_place(1, item(1, "cat"))
+        assert again.reusable.has_same_label_and_split(0, item(0, "dog", "val"))
+        assert not again.reusable.has_same_label_and_split(0, item(0, "cat", "val"))
+        assert not again.reusable.has_same_label_and_split(0, item(0, "dog"))
+        assert again.reusable.has_same_label_and_split(1, item(1, None))
+        assert not again.reusable.has_same_label_and_split(1, item(1, "cat"))
 
 
 @pytest.mark.parametrize("source", [outcome(0), failure(0, "empty file")])
 def test_a_row_is_copied_with_its_vector_or_reason(writer, source):
     write(writer(), source)
     with writer() as again:
-        copied = again.known.copied(0, item(5, "dog"), 9, 8)
+        copied = again.reusable.copied(0, item(5, "dog"), 9, 8)
     assert (copied.item, copied.size, copied.mtime_ns) == (item(5, "dog"), 9, 8)
     assert (copied.sha256, copied.reason) == (source.sha256, source.reason)
     assert (copied.vector is None) == (source.vector is None)
@@ -228,7 +228,7 @@ def test_a_later_row_takes_the_place_of_an_earlier_one(writer):
 def test_rows_that_are_no_longer_wanted_go(writer):
     write(writer(), outcome(0), outcome(1), outcome(2))
     with writer() as again:
-        store = again.finish(again.known.gone([item(1)]))
+        store = again.finish(again.reusable.gone([item(1)]))
     assert again.removed == 2
     assert store.paths == ["001.jpg"]
     assert open_store(store.location).paths == ["001.jpg"]
@@ -253,7 +253,7 @@ def test_a_store_that_was_made_otherwise_is_refused_and_left_alone(writer, outpu
     assert sorted(path.name for path in output.parent.iterdir()) == before
     assert open_store(output).paths == ["000.jpg"]
     with writer() as unlocked:
-        assert len(unlocked.known)
+        assert len(unlocked.reusable)
 
 
 def test_the_store_carries_the_model_even_where_another_of_its_size_was_left(writer, model, backbone_bytes):
@@ -282,7 +282,7 @@ def test_what_an_interrupted_block_has_finished_is_committed(writer):
     with pytest.raises(KeyboardInterrupt):
         interrupted(writer())
     with writer() as again:
-        assert again.known.find(item(0)) == 0
+        assert again.reusable.find(item(0)) == 0
 
 
 def test_unfinished_files_of_killed_runs_are_removed(writer, output):
@@ -341,4 +341,4 @@ def test_a_folder_is_a_store_by_its_name_or_by_what_it_holds(tmp_path, writer):
 
 def test_a_store_of_no_rows_can_be_copied_from_in_no_way(writer):
     with writer() as one, pytest.raises(StoreError, match="there are no rows yet"):
-        one.known.copied(0, item(0), 1, 1)
+        one.reusable.copied(0, item(0), 1, 1)

@@ -1,6 +1,8 @@
 import errno
 import io
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -208,3 +210,16 @@ def test_a_disk_that_refuses_to_delete_too_is_one_clear_error(tmp_path, monkeypa
         atomic_file(tmp_path / "a.h5") as file,
     ):
         write_all(file, b"x")
+
+
+def test_a_whole_write_deletes_what_killed_runs_left_and_spares_what_others_are_writing(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        living, dead = (tmp_path / f".tmp-{process}-a.onnx" for process in (other.pid, 2**22 + 7))
+        for file in (living, dead):
+            file.write_bytes(b"unfinished")
+        write_file(tmp_path / "a.onnx", b"whole")
+        other.communicate(b"\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [living.name, "a.onnx"]
+    assert (tmp_path / "a.onnx").read_bytes() == b"whole"
+    write_file(tmp_path / "a.onnx", b"again")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
