@@ -23,7 +23,7 @@ from headstart.extract.store.store import Store
 from headstart.extract.store.writer import lock_of
 from headstart.files.atomic import check_model_output, remove_unfinished_of, write_file
 from headstart.files.progress import Progress, ProgressCallback, announcer
-from headstart.files.seal import sealed
+from headstart.files.seal import METADATA_KEY, sealed
 from headstart.files.urls import local_path
 from headstart.tune.checkpoint import Epoch
 from headstart.tune.fitting import Training
@@ -161,7 +161,7 @@ def _write(path: Path, trunk: Model, training: Training, start: Start) -> float:
     note_tuned_head(tuned, start.train.store.classes, *head)
     metadata = _metadata(trunk, training, start)
     entry = tuned.metadata_props.add()
-    entry.key, entry.value = "headstart", json.dumps(metadata, sort_keys=True)
+    entry.key, entry.value = METADATA_KEY, json.dumps(metadata, sort_keys=True)
     model = parse_model(tuned.SerializeToString(deterministic=True), str(path))
     tensors = next(start.held_out.all_views(COMPARED))
     tensors = tensors.reshape(-1, *tensors.shape[2:])

@@ -53,7 +53,7 @@ class CalibratedHead:
         return replace(calibrated, unknown=fit_novelty(search.rows, draws, probabilities, false_alarms, seed))
 
     def measured_on(self, test: NDArray[np.float32]) -> tuple[NDArray[np.float64], "CalibratedHead"]:
-        """Give calibrated probabilities of test images, (m, d) -> (m, k), and measure how many are marked unknown."""
+        """Return calibrated probabilities of test images, (m, d) -> (m, k), and measure how many are marked unknown."""
         probabilities = softmax(logits_of(self.head, test) / self.temperature)
         if self.unknown is None:
             return probabilities, self

@@ -50,7 +50,7 @@ class Novelty:
     measured: float = float("nan")
 
     def distances(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give the distances of embeddings, (n, d): float32, (n,)."""
+        """Return the distances of embeddings, (n, d): float32, (n,)."""
         on_axes: NDArray[np.float32] = unit_rows(embeddings) @ self.axes
         cosines: NDArray[np.float32] = on_axes @ self.references.T
         return _distances(cosines, self.neighbours)
@@ -106,7 +106,7 @@ def fit_novelty(
 
 
 def _thresholds(distances: NDArray[np.float32], probabilities: NDArray[np.float64], rate: float) -> tuple[float, float]:
-    """Give each threshold the same share of alarms, so that together they mark the share `rate`."""
+    """Return each threshold the same share of alarms, so that together they mark the share `rate`."""
     low, high = rate / 2, rate
     for _ in range(30):
         share = (low + high) / 2
@@ -117,7 +117,7 @@ def _thresholds(distances: NDArray[np.float32], probabilities: NDArray[np.float6
 
 
 def _leading_axes(units: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give the right singular vectors of the largest singular values, (d, q), from the m x m Gram matrix."""
+    """Return the right singular vectors of the largest singular values, (d, q), from the m x m Gram matrix."""
     squares, sides = np.linalg.eigh(units @ units.T)
     count = min(AXES, int((squares > 1e-6 * squares[-1]).sum()))
     axes: NDArray[np.float32] = units.T @ (sides[:, -count:] / np.sqrt(squares[-count:]))

@@ -61,7 +61,7 @@ class AlignedStore:
 
 
 def align_store(store: Store, other: Store, split: Split, draws: NDArray[np.float64]) -> AlignedStore:
-    """Give another store of the same images the rows, labels and split of a store, matched by path.
+    """Return another store of the same images the rows, labels and split of a store, matched by path.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def head_baseline(one: AlignedStore, fitted: Fitted, evaluation: Evaluation, pla
 
 
 def baseline_of(store: Store, fitted: Fitted, evaluation: Evaluation) -> Baseline:
-    """Give the metrics and the costs of a fitted head."""
+    """Return the metrics and the costs of a fitted head."""
     header = store.header
     return replace(
         _baseline(evaluation),

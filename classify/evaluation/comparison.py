@@ -92,7 +92,7 @@ def compare(
 
 
 def mcnemar(wins: int, losses: int) -> float:
-    """Give the exact two-sided p-value that wins and losses are equally likely.
+    """Return the exact two-sided p-value that wins and losses are equally likely.
 
     McNemar 1947, "Note on the sampling error of the difference between correlated proportions", with the binomial
     distribution in place of the chi-squared; for classifiers: Dietterich 1998.

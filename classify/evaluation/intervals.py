@@ -9,7 +9,7 @@ VALUES_PER_BATCH = 2_000_000
 
 
 def share_interval(right: int, n: int) -> tuple[float, float]:
-    """Give Wilson's score interval of the share `right` / `n` (Wilson 1927; Brown, Cai and DasGupta 2001).
+    """Return Wilson's score interval of the share `right` / `n` (Wilson 1927; Brown, Cai and DasGupta 2001).
 
     It is never empty: 20 of 20 give (0.84, 1), where resampling would give (1, 1).
     """
@@ -20,7 +20,7 @@ def share_interval(right: int, n: int) -> tuple[float, float]:
 
 
 def mean_interval(values: NDArray[np.floating] | NDArray[np.integer], seed: int = 0) -> tuple[float, float]:
-    """Give the percentile bootstrap interval of the mean of `values`, (n,) (Efron 1979, "Bootstrap methods")."""
+    """Return the percentile bootstrap interval of the mean of `values`, (n,) (Efron 1979, "Bootstrap methods")."""
     from scipy.stats import bootstrap
 
     if len(values) < 2:

@@ -84,7 +84,7 @@ class Evaluation:
     untrained: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Give plain JSON values, with None for NaN; without what exists per row."""
+        """Return plain JSON values, with None for NaN; without what exists per row."""
         plain = {name: value for name, value in vars(self).items() if name not in PER_ROW}
         return {
             **plain,

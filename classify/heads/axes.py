@@ -50,7 +50,7 @@ class Axes:
         return cls(mean, scale, rotation, variance.astype(np.float32))
 
     def project(self, embeddings: Floats) -> Floats:
-        """Give the rows on the axes: float32, (n, r)."""
+        """Return the rows on the axes: float32, (n, r)."""
         rows: Floats = embeddings - self.mean
         rows /= self.scale
         if self.rotation is not None:

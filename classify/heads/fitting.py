@@ -97,7 +97,7 @@ def _strategy(store: Store, split: Split, plan: FitPlan) -> Callable[[Store, Spl
 
 
 def bytes_needed(store: Store, split: Split) -> int:
-    """Give the memory that fitting and evaluating takes without streaming, besides the store's other columns."""
+    """Return the memory that fitting and evaluating takes without streaming, besides the store's other columns."""
     return COPIES * 4 * store.header.dim * (len(split.train) + len(split.test))
 
 
@@ -160,7 +160,7 @@ def _take_tuned(kind: HeadKind, head: Any, store: Store, split: Split, plan: Fit
 
 
 def _evaluated_sample(store: Store, split: Split, seed: int) -> tuple[Split, list[str]]:
-    """Give the split with at most `MOST_JUDGED` images to evaluate on, and a warning if it has fewer now."""
+    """Return the split with at most `MOST_JUDGED` images to evaluate on, and a warning if it has fewer now."""
     chosen = sample_rows(store.labels[split.test], MOST_JUDGED, seed)
     if len(chosen) == len(split.test):
         return split, []

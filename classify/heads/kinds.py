@@ -78,7 +78,7 @@ class Search:
     def of_one(
         cls, candidate: Candidate, rows: TrainingRows, logits: NDArray[np.float64], reason: str = ""
     ) -> "Search":
-        """Give the search over a single candidate, with its out-of-fold logits on the rows."""
+        """Return the search over a single candidate, with its out-of-fold logits on the rows."""
         return cls([candidate], candidate, rows.fold_count, reason, np.arange(len(rows)), rows, logits)
 
 
@@ -109,7 +109,7 @@ def fit_head(head: Any, embeddings: NDArray[np.float32], labels: NDArray[np.int3
 
 
 def logits_of(head: Any, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Give the logits of a fitted pipeline, float64 (n, k), for embeddings, (n, d): its log probabilities."""
+    """Return the logits of a fitted pipeline, float64 (n, k), for embeddings, (n, d): its log probabilities."""
     probabilities = np.concatenate([head.predict_proba(block) for block in blocks_of(embeddings)]).astype(np.float64)
     result: NDArray[np.float64] = np.log(np.clip(probabilities, np.finfo(np.float64).tiny, 1))
     return result

@@ -18,12 +18,12 @@ class Layer:
 
 
 def linear_layers(model: Any) -> list[Layer]:
-    """Give the one layer of a fitted linear classifier of scikit-learn."""
+    """Return the one layer of a fitted linear classifier of scikit-learn."""
     return [Layer(np.asarray(model.coef_, np.float64).T, np.asarray(model.intercept_, np.float64))]
 
 
 def network_layers(model: Any) -> list[Layer]:
-    """Give the layers of a fitted ``MLPClassifier``.
+    """Return the layers of a fitted ``MLPClassifier``.
 
     Raises
     ------

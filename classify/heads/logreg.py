@@ -28,7 +28,7 @@ STREAMED_GAIN = 2e-4
 
 
 def make_logreg(options: HeadOptions) -> Any:
-    """Give an unfitted logistic regression on standardised embeddings."""
+    """Return an unfitted logistic regression on standardised embeddings."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -89,7 +89,7 @@ def _solved(problem: Problem, axes: Axes, start: Fits | None, options: HeadOptio
 
 
 def from_weights(weights: NDArray[np.float32], bias: NDArray[np.float32], options: HeadOptions, images: int) -> Any:
-    """Give the fitted pipeline of weights, (d, k), and bias, (k,), on embeddings as they are."""
+    """Return the fitted pipeline of weights, (d, k), and bias, (k,), on embeddings as they are."""
     dim = len(weights)
     return _pipeline(np.zeros(dim, np.float32), np.ones(dim, np.float32), weights, bias, options, images)
 
@@ -102,7 +102,7 @@ def _pipeline(
     options: HeadOptions,
     images: int,
 ) -> Any:
-    """Give the fitted pipeline of a solution on embeddings that are standardised by mean and scale, both (d,)."""
+    """Return the fitted pipeline of a solution on embeddings that are standardised by mean and scale, both (d,)."""
     head = make_logreg(options)
     scaler, model = head[0], head[-1]
     scaler.mean_, scaler.scale_ = mean.astype(np.float64), scale.astype(np.float64)
@@ -118,7 +118,7 @@ def _pipeline(
 
 
 def fold_sets(rows: TrainingRows, options: HeadOptions) -> NDArray[np.float32]:
-    """Give the weight of each row in each fold's training set, then in the set of all rows: float32, (f + 1, n)."""
+    """Return the weight of each row in each fold's training set, then in the set of all rows: float32, (f + 1, n)."""
     sets = np.stack([rows.folds != fold for fold in range(rows.fold_count + 1)])
     weighted: NDArray[np.float32] = (sets * options.row_weights(rows.labels, rows.classes)).astype(np.float32)
     return weighted

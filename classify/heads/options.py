@@ -51,7 +51,7 @@ class HeadOptions:
             raise HeadError("hidden layers need at least one unit each, for example --hidden 256 or 1024,1024,512")
 
     def row_weights(self, labels: NDArray[np.integer], classes: int) -> NDArray[np.float64]:
-        """Give the weight of each row, float64 (n,), under `class_weight`."""
+        """Return the weight of each row, float64 (n,), under `class_weight`."""
         if self.class_weight == "none":
             return np.ones(len(labels))
         counts = np.bincount(labels, minlength=classes)

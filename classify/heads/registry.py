@@ -73,7 +73,7 @@ def find_kind(name: str) -> HeadKind:
 
 
 def make_head(name: str, options: HeadOptions) -> Any:
-    """Give an unfitted pipeline (a scaler, then a classifier).
+    """Return an unfitted pipeline (a scaler, then a classifier).
 
     Raises
     ------
@@ -86,7 +86,7 @@ def make_head(name: str, options: HeadOptions) -> Any:
 
 
 def to_layers(head: Any) -> list[Layer]:
-    """Give the affine layers that compute the same as a fitted pipeline.
+    """Return the affine layers that compute the same as a fitted pipeline.
 
     ReLU belongs between them, softmax after the last. Standardisation goes into the first. The arithmetic is float64.
 

@@ -47,11 +47,11 @@ class TrainingRows:
         return int(self.folds.max(initial=-1)) + 1
 
     def take(self, which: NDArray[Any]) -> "TrainingRows":
-        """Give some of the images, by number or by a mask."""
+        """Return some of the images, by number or by a mask."""
         return TrainingRows(self.embeddings[which], self.labels[which], self.folds[which], self.classes)
 
     def judge(self, logits: NDArray[np.floating]) -> tuple[float, float]:
-        """Give log loss (nats) and accuracy of out-of-fold logits, (n, k), over the images that were held out."""
+        """Return log loss (nats) and accuracy of out-of-fold logits, (n, k), over the images that were held out."""
         held_out = self.folds >= 0
         labels = self.labels[held_out]
         right = logits[held_out].argmax(axis=1) == labels

@@ -34,11 +34,11 @@ class Fits:
     bias: Floats
 
     def repeated(self, number: int, times: int = 1) -> "Fits":
-        """Give one of the models several times over."""
+        """Return one of the models several times over."""
         return Fits(self.weights[:, [number] * times], self.bias[[number] * times])
 
     def logits(self, projected: Floats) -> Floats:
-        """Give float32, (n, m, k)."""
+        """Return float32, (n, m, k)."""
         r, m, k = self.weights.shape
         result: Floats = (projected @ self.weights.reshape(r, m * k)).reshape(-1, m, k) + self.bias
         return result
@@ -81,7 +81,7 @@ class Problem:
         return shares
 
     def loss(self, point: Floats, penalty: Floats, which: NDArray[np.int64]) -> tuple[NDArray[np.float64], Floats]:
-        """Give the loss, float64 (a,), and the gradient, float32 (r + 1, a, k), of the sets `which`."""
+        """Return the loss, float64 (a,), and the gradient, float32 (r + 1, a, k), of the sets `which`."""
         gradient = penalty * point
         loss = 0.5 * _dot(gradient, point)
         for part, rows in self.rows() if callable(self.rows) else [(slice(None), self.rows)]:
@@ -91,7 +91,7 @@ class Problem:
     def _add_block(
         self, rows: Floats, labels: NDArray[np.integer], shares: Floats, point: Floats, gradient: Floats
     ) -> NDArray[np.float64]:
-        """Give the loss of some rows, (a,), and add their part of the gradient."""
+        """Return the loss of some rows, (a,), and add their part of the gradient."""
         n, r, a, k = len(rows), rows.shape[1], shares.shape[1], self.classes
         logits = (rows @ point[:-1].reshape(r, a * k)).reshape(n, a, k) + point[-1]
         logits -= logits.max(axis=2, keepdims=True)
@@ -189,7 +189,7 @@ def _minimise(problem: Problem, start: Floats, penalty: Floats, inverse: Product
 
 
 def _direction(gradient: Floats, history: list[tuple[Floats, Floats, Floats]], inverse: Product) -> Floats:
-    """Give minus the inverse Hessian times the gradient for every set: the two loops of L-BFGS."""
+    """Return minus the inverse Hessian times the gradient for every set: the two loops of L-BFGS."""
     direction, factors = -gradient, []
     for s, y, rho in reversed(history):
         factor = (rho * _dot(s, direction)).astype(np.float32)
@@ -227,6 +227,6 @@ def _step(
 
 
 def _dot(a: Floats, b: Floats) -> NDArray[np.float64]:
-    """Give the inner product per set, float64 (m,), of two points (r, m, k)."""
+    """Return the inner product per set, float64 (m,), of two points (r, m, k)."""
     result: NDArray[np.float64] = np.einsum("rmk,rmk->m", a, b).astype(np.float64)
     return result

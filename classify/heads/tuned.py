@@ -37,7 +37,7 @@ def note_tuned_head(proto: Any, classes: list[str], weights: NDArray[np.float32]
 
 
 def tuned_head(store: Store, kind: HeadKind, options: HeadOptions) -> Any | None:
-    """Give the head that was tuned with the tail of a store's backbone, as a fitted pipeline of a linear kind.
+    """Return the head that was tuned with the tail of a store's backbone, as a fitted pipeline of a linear kind.
 
     A head fitted anew to embeddings that the tail was tuned on is worse: on flowers its log loss was a quarter higher.
 
@@ -75,7 +75,7 @@ def is_tuned_on(store: Store) -> NDArray[np.bool_]:
 
 
 def without_tuned(store: Store, split: Split, draws: NDArray[np.float64]) -> Split:
-    """Give a split that neither searches nor evaluates on images that the backbone was tuned on.
+    """Return a split that neither searches nor evaluates on images that the backbone was tuned on.
 
     Images to evaluate on that it was tuned on are trained on instead, with their copies. In the search, heads are
     fitted on the images that it was tuned on and compared on the rest.
@@ -105,7 +105,7 @@ def without_tuned(store: Store, split: Split, draws: NDArray[np.float64]) -> Spl
 
 
 def with_own_folds(store: Store, split: Split, draws: NDArray[np.float64]) -> Split:
-    """Give a split that was drawn for another backbone to this one: the same images, its own folds.
+    """Return a split that was drawn for another backbone to this one: the same images, its own folds.
 
     If its backbone was tuned on some of the images to train on, heads are compared on the others, as in
     `without_tuned`; if not, the folds are ordinary ones.

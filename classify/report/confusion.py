@@ -16,7 +16,7 @@ MOST_PAIRS = 8
 
 
 def confusion_matrix(evaluation: Evaluation, album: Album) -> dict[str, Any]:
-    """Give the counts, and photos of the cells.
+    """Return the counts, and photos of the cells.
 
     Returns
     -------

@@ -18,7 +18,7 @@ MOST_CLASSES = 500
 
 
 def reliability_charts(calibration: Calibration | None, held_out: Reliability) -> list[dict[str, Any]]:
-    """Give a chart of the training photos before and after calibration, and one of the photos held out."""
+    """Return a chart of the training photos before and after calibration, and one of the photos held out."""
     charts = [{"title": "Held-out photos", "series": [_series("as written to the file", "after", held_out)]}]
     if calibration is not None:
         before = _series("before calibration", "before", calibration.before)
@@ -33,7 +33,7 @@ def _series(name: str, kind: str, found: Reliability) -> dict[str, Any]:
 
 
 def search_table(search: Search) -> dict[str, Any]:
-    """Give the candidates in the order tried, with the chosen one marked."""
+    """Return the candidates in the order tried, with the chosen one marked."""
     tried = [
         {
             **asdict(one),
@@ -46,14 +46,14 @@ def search_table(search: Search) -> dict[str, Any]:
 
 
 def baseline_table(baselines: list[Baseline]) -> list[dict[str, Any]] | None:
-    """Give the heads that were compared, this one first; None if the majority class is the only baseline."""
+    """Return the heads that were compared, this one first; None if the majority class is the only baseline."""
     if len(baselines) <= 2:
         return None
     return [asdict(one) | {"what": printable(one.what, 80), "store": printable(one.store, 80)} for one in baselines]
 
 
 def tuning_curves(model: dict[str, Any]) -> dict[str, Any] | None:
-    """Give the epochs of a tuned tail from the metadata of its backbone; None if it was not tuned."""
+    """Return the epochs of a tuned tail from the metadata of its backbone; None if it was not tuned."""
     tuned = model.get("tuned")
     if tuned is None:
         return None
@@ -66,7 +66,7 @@ def tuning_curves(model: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def class_table(store: Store, figures: list[ClassFigures]) -> dict[str, Any]:
-    """Give [code, photos embedded, photos evaluated, precision, recall] per class, the lowest recall first."""
+    """Return [code, photos embedded, photos evaluated, precision, recall] per class, the lowest recall first."""
     labels = store.labels[store.is_embedded & (store.labels >= 0)]
     embedded = np.bincount(labels, minlength=len(figures)).tolist()
     rows = [[code, embedded[code], one.images, one.precision, one.recall] for code, one in enumerate(figures)]

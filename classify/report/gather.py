@@ -26,7 +26,7 @@ MOST_FAILURES = 200
 
 
 def gather(store: Store, result: TrainResult) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Give everything that a report shows.
+    """Return everything that a report shows.
 
     Returns
     -------

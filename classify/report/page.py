@@ -26,7 +26,7 @@ _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u20
 
 
 def render(head: dict[str, Any], data: dict[str, Any]) -> str:
-    """Give the HTML of a report from the two values of `headstart.classify.report.gather.gather`."""
+    """Return the HTML of a report from the two values of `headstart.classify.report.gather.gather`."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -39,7 +39,7 @@ def render(head: dict[str, Any], data: dict[str, Any]) -> str:
 
 
 def policy(style: str, script: str) -> str:
-    """Give a Content-Security-Policy that runs this style and this script, and fetches and runs nothing else."""
+    """Return a Content-Security-Policy that runs this style and this script, and fetches and runs nothing else."""
     return "; ".join(
         [
             "default-src 'none'",
@@ -53,7 +53,7 @@ def policy(style: str, script: str) -> str:
 
 
 def to_json(data: Any) -> str:
-    """Give JSON that can stand within a script element; floats to six places, NaN as null."""
+    """Return JSON that can stand within a script element; floats to six places, NaN as null."""
     text = json.dumps(_plain(data), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.translate(_ESCAPES)
 

@@ -38,15 +38,15 @@ class Album:
         self._numbers: dict[int, int] = {}
 
     def add(self, row: int) -> int:
-        """Give the number of a photo in the album."""
+        """Return the number of a photo in the album."""
         return self._numbers.setdefault(row, len(self._numbers))
 
     def label(self, row: int) -> int:
-        """Give the code of a photo's class; -1 without one."""
+        """Return the code of a photo's class; -1 without one."""
         return int(self._labels[row])
 
     def prediction(self, row: int) -> int:
-        """Give the code of the class that was predicted for an evaluated photo."""
+        """Return the code of the class that was predicted for an evaluated photo."""
         return int(self._predictions[self._evaluated[row]])
 
     def is_wrong(self, row: int) -> bool:
@@ -58,7 +58,7 @@ class Album:
         return sorted(rows, key=lambda row: -self._confidence[self._evaluated[row]])
 
     def to_json(self) -> dict[str, Any]:
-        """Give the photos in order of their numbers, and the thumbnails that they point into, as base64 of JPEGs."""
+        """Return the photos in order of their numbers, and the thumbnails that they point into, as base64 of JPEGs."""
         thumbnails = self._thumbnails()
         number = {content: number for number, content in enumerate(thumbnails)}
         photos = [{**self._photo(row), "thumb": number.get(self._content(row))} for row in self._numbers]
@@ -78,7 +78,7 @@ class Album:
         return digest
 
     def _thumbnails(self) -> dict[bytes, str]:
-        """Give a thumbnail for the content of each photo, as long as what is read and what is written is bounded."""
+        """Return a thumbnail for the content of each photo, as long as what is read and what is written is bounded."""
         first = {self._content(row): row for row in reversed(self._numbers)}
         rows = sorted(first.values(), key=self._numbers.__getitem__)[:MAX_THUMBNAILS]
         read = np.cumsum(self._store.rows.size[rows])

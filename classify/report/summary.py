@@ -14,7 +14,7 @@ FEW = 100
 
 
 def summary(store: Store, result: TrainResult) -> dict[str, Any]:
-    """Give the values for the head of the page."""
+    """Return the values for the head of the page."""
     evaluation = result.evaluation
     return {
         "name": printable(result.path.name),
@@ -33,7 +33,7 @@ def summary(store: Store, result: TrainResult) -> dict[str, Any]:
 
 
 def _bars(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Give the accuracy beside the baselines it has to beat, each in percent of the width."""
+    """Return the accuracy beside the baselines it has to beat, each in percent of the width."""
     bars = [_bar("this classifier", "own", evaluation.accuracy, *evaluation.accuracy_interval)]
     if evaluation.untrained is not None:
         bars.append(_bar("with an untrained backbone", "base", evaluation.untrained))
@@ -46,7 +46,7 @@ def _bar(name: str, kind: str, share: float, *interval: float) -> dict[str, Any]
 
 
 def _facts(store: Store, result: TrainResult) -> list[tuple[str, str, str]]:
-    """Give a name, a value and a note each."""
+    """Return a name, a value and a note each."""
     evaluation = result.evaluation
     failed = len(store.failures)
     return [

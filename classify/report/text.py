@@ -25,7 +25,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def percent(share: float, places: int = 1) -> str:
-    """Give a share of 0..1 in percent; only a share that is exactly 0 or 1 is written as 0% or 100%."""
+    """Return a share of 0..1 in percent; only a share that is exactly 0 or 1 is written as 0% or 100%."""
     text, least = f"{100 * share:.{places}f}", 10.0**-places
     if share in (0, 1):
         return f"{100 * share:.0f}%"
@@ -35,5 +35,5 @@ def percent(share: float, places: int = 1) -> str:
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:
-    """Give a number with its noun: ``1 photo``, ``1,200 photos``."""
+    """Return a number with its noun: ``1 photo``, ``1,200 photos``."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"

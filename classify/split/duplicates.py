@@ -66,7 +66,7 @@ class Duplicates:
 
 
 def group_numbers(groups: Iterable[Sequence[int]], n: int) -> NDArray[np.int64]:
-    """Give each of n rows the first row of its group, or its own number if it is in none; int64 (n,)."""
+    """Return each of n rows the first row of its group, or its own number if it is in none; int64 (n,)."""
     numbers = np.arange(n, dtype=np.int64)
     for rows in groups:
         numbers[list(rows)] = rows[0]
@@ -121,7 +121,7 @@ def _groups(
 
 
 def stars(n: int, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Give each of n photos the centre of its group, from pairs that are alike; int64 (n,), its own number if alone.
+    """Return each of n photos the centre of its group, from pairs that are alike; int64 (n,), its own number if alone.
 
     The photo with the most partners takes them all, then the next one those that are left, and so on.
     """
@@ -157,7 +157,7 @@ def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _whitened(store: Store, rows: NDArray[np.int64]) -> tuple[NDArray[np.float16], float]:
-    """Give vectors of length 1, float16 (m, d), and the cosine of near duplicates.
+    """Return vectors of length 1, float16 (m, d), and the cosine of near duplicates.
 
     For more than `FULL_ROWS` photos, the dimensions are in order of their variance. Any square root of the inverse
     covariance gives the same cosines, and Cholesky's is the fastest to find.
@@ -185,7 +185,7 @@ def _whitened(store: Store, rows: NDArray[np.int64]) -> tuple[NDArray[np.float16
 
 
 def _chance(vectors: NDArray[np.float32], n: int) -> float:
-    """Give the cosine that some pair among n photos reaches by chance in one store of a hundred.
+    """Return the cosine that some pair among n photos reaches by chance in one store of a hundred.
 
     For random directions in D dimensions, cosine^2 is Beta(1/2, (D - 1)/2) with mean 1/D; the mean over all pairs gives
     D. So a backbone that distinguishes little, or has few dimensions, gets a high threshold.
@@ -199,7 +199,7 @@ def _chance(vectors: NDArray[np.float32], n: int) -> float:
 
 
 def _candidates(vectors: NDArray[np.float16]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Give pairs whose leading dimensions agree, a block of rows against all later ones; the best few per row."""
+    """Return pairs whose leading dimensions agree, a block of rows against all later ones; the best few per row."""
     leading = vectors if len(vectors) <= FULL_ROWS else vectors[:, :COARSE_DIM]
     coarse = unit_rows(leading.astype(np.float32))
     for start in range(0, len(coarse), BLOCK):
@@ -215,7 +215,7 @@ def _candidates(vectors: NDArray[np.float16]) -> Iterator[tuple[NDArray[np.int64
 def _alike(
     vectors: NDArray[np.float16], one: NDArray[np.int64], other: NDArray[np.int64], threshold: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Give the pairs that are alike in all dimensions."""
+    """Return the pairs that are alike in all dimensions."""
     is_alike = np.zeros(len(one), bool)
     for start in range(0, len(one), BLOCK):
         block = slice(start, start + BLOCK)

@@ -56,7 +56,7 @@ def spread_over_classes(labels: NDArray[np.int32], count: int, seed: int) -> NDA
 
 
 def rank_within_class(labels: NDArray[np.int32], order: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Give the images of each class the numbers 0, 1, ... in the given order; int64, (n,)."""
+    """Return the images of each class the numbers 0, 1, ... in the given order; int64, (n,)."""
     rank = np.empty(len(labels), np.int64)
     for code in np.unique(labels):
         members = order[labels[order] == code]

@@ -88,5 +88,5 @@ def is_final(node: onnx.NodeProto) -> bool:
 
 
 def convolutions(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """Give the convolutions of a graph, in its order."""
+    """Return the convolutions of a graph, in its order."""
     return [node for node in graph.node if node.op_type == "Conv"]

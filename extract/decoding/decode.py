@@ -99,7 +99,7 @@ def _check_size(width: int, height: int) -> None:
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    """Give width and height from a WebP header (RFC 9649); 0, 0 for another format."""
+    """Return width and height from a WebP header (RFC 9649); 0, 0 for another format."""
     if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
         return 0, 0
     if data[12:16] == b"VP8X":
@@ -171,7 +171,7 @@ def _grey16(image: Image.Image) -> Image.Image:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """Give the EXIF orientation, 1-8; 1 (upright) if there is none."""
+    """Return the EXIF orientation, 1-8; 1 (upright) if there is none."""
     try:
         return int(image.getexif().get(0x0112, 1))
     except Exception:  # a broken EXIF block is no reason to lose the picture

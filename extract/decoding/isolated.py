@@ -199,7 +199,7 @@ class _Process:
 
 
 def _shared_memory(size: int) -> int:
-    """Give the descriptor of anonymous memory."""
+    """Return the descriptor of anonymous memory."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("headstart-pixels")
     else:

@@ -185,7 +185,7 @@ class _Embedder:
         return outcomes
 
     def _load(self, item: Item, read: Pending, pixels: NDArray[np.uint8]) -> tuple[Outcome, bool]:
-        """Fill `pixels`, (H, W, 3), from an item; tell whether it did, and its outcome lacks but the vector."""
+        """Fill `pixels`, (H, W, 3), from an item. Return its outcome, and whether pixels were filled."""
         clock = self._engine.clock
         failure = Outcome(item, NO_DIGEST, item.size, item.mtime_ns, None)
         if item.reason:

@@ -103,12 +103,12 @@ def leads_below(root: Path, path: bytes) -> bool:
 
 
 def plain(error: Exception) -> str:
-    """Give a system error as lower-case words."""
+    """Return a system error as lower-case words."""
     return (getattr(error, "strerror", None) or str(error)).lower()
 
 
 def shown(path: bytes) -> str:
-    """Give a path as text for a message."""
+    """Return a path as text for a message."""
     return path.decode("utf-8", "backslashreplace")
 
 

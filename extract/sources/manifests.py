@@ -70,7 +70,7 @@ def _item(root: Path, row: Row, where: str) -> Item:
 
 
 def label_and_split_in(row: Row, where: str) -> tuple[str | None, str]:
-    """Give the label and split of a row of a table; raises `SourceError` if the values are not allowed."""
+    """Return the label and split of a row of a table; raises `SourceError` if the values are not allowed."""
     label, split = row.get("label"), str(row.get("split") or "").lower()
     if split and split not in SPLIT_NAMES:
         raise SourceError(f"{where}: unknown split {split!r}; expected one of {', '.join(SPLIT_NAMES)}")

@@ -34,7 +34,7 @@ def has_splits_at(where: str, paths: Sequence[bytes]) -> bool:
 
 
 def label_and_split_of(path: bytes, has_splits: bool) -> tuple[str | None, str]:
-    """Give the label and split of a path."""
+    """Return the label and split of a path."""
     parts = path.split(b"/")
     split = ""
     if has_splits and len(parts) > 1:

@@ -79,7 +79,7 @@ def _inside(root: str, container: Item) -> dict[bytes, Item]:
 
 
 def _with_labels(source: Source, items: list[Item]) -> list[Item]:
-    """Give images in archives the split of their folders, and the label, unless a `.cls` file gave one."""
+    """Return images in archives the split of their folders, and the label, unless a `.cls` file gave one."""
     unpacked_paths = {item.path: _unpacked_path(item) for item in items if item.container.lower().endswith(TAR)}
     top = _common_top(list(unpacked_paths.values()))
     inner = {path: unpacked[len(top) :] for path, unpacked in unpacked_paths.items()}
@@ -94,13 +94,13 @@ def _with_labels(source: Source, items: list[Item]) -> list[Item]:
 
 
 def _unpacked_path(item: Item) -> bytes:
-    """Give the path that an image would have if its archive were unpacked in its folder."""
+    """Return the path that an image would have if its archive were unpacked in its folder."""
     folder, slash, _ = item.container.rpartition(b"/")
     return folder + slash + item.path[len(item.container) + 1 :]
 
 
 def _common_top(paths: Sequence[bytes]) -> bytes:
-    """Give the one folder that everything lies in, if it holds only folders: `tar cf photos.tar photos/`."""
+    """Return the one folder that everything lies in, if it holds only folders: `tar cf photos.tar photos/`."""
     tops = {path.partition(b"/")[0] for path in paths}
     if len(tops) != 1 or any(path.count(b"/") < 2 for path in paths):
         return b""

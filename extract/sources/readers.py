@@ -25,7 +25,7 @@ class Reader(Protocol):
     """Reads the bytes of items."""
 
     def fetch(self, items: Iterable[Item]) -> Iterator[Pending]:
-        """Give a `Pending` per item, in order; a slow source starts to read each item when it is given."""
+        """Yield a `Pending` per item, in order; a slow source starts to read each item when it is given."""
 
     def read(self, item: Item) -> File:
         """Read an item now, or raise `DecodeError`."""

@@ -52,7 +52,7 @@ def open_table(fetch: Fetch, size: int) -> Any:
 
 
 def image_column(schema: Any, table: str) -> str:
-    """Give Parquet's name of the image column: `image`, or the only one of bytes; `SourceError` if there is none."""
+    """Return Parquet's name of the image column: `image`, or the only one of bytes; `SourceError` if there is none."""
     columns = {column.name: name for column in schema if (name := _bytes_in(column))}
     if COLUMN in columns:
         return columns[COLUMN]
@@ -100,7 +100,7 @@ def _labels_and_splits(table: Any, name: str) -> Iterator[tuple[str | None, str]
 
 
 def _class_names(metadata: dict[bytes, bytes]) -> list[str]:
-    """Give the class names that Hugging Face's `datasets` writes, if there are any."""
+    """Return the class names that Hugging Face's `datasets` writes, if there are any."""
     try:
         names = json.loads(metadata[b"huggingface"])["info"]["features"]["label"]["names"]
     except (KeyError, TypeError, ValueError, RecursionError):

@@ -47,7 +47,7 @@ class _Damage(Exception):
 
 
 def compressed_archive(name: str) -> SourceError:
-    """Give the error for a compressed archive."""
+    """Return the error for a compressed archive."""
     return SourceError(
         f"{name}: expected an uncompressed .tar archive, found a compressed one; unpack it with gunzip or the like "
         "(photos hardly compress)"

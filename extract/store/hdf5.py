@@ -99,7 +99,7 @@ def verify(path: Path) -> str:
 
 
 def own_dataset(file: h5py.File, name: str) -> h5py.Dataset:
-    """Give a dataset whose values are bytes of this file, laid out as by `write_hdf5`; raises `StoreError` otherwise.
+    """Return a dataset whose values are bytes of this file, laid out as by `write_hdf5`; raises `StoreError` otherwise.
 
     HDF5 can also keep values in other files, behind links, or in filters that load plug-ins or unpack a hundred bytes
     into a hundred gigabytes. A digest, which anybody can compute, does not prevent that.
@@ -133,7 +133,7 @@ def _user_block(digest: str) -> bytes:
 
 
 def _pieces(attributes: Mapping[str, Any], columns: Mapping[str, Column]) -> Iterator[tuple[int, Any]]:
-    """Give the content after the user block as (offset, bytes), in order of offset."""
+    """Return the content after the user block as (offset, bytes), in order of offset."""
     layout = _Recorder()
     starts: dict[int, Column] = {}
     with _empty_file(layout) as file:

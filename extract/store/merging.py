@@ -43,11 +43,11 @@ class Share:
         return zlib.crc32(path) % self.of == self.number - 1
 
     def of_source(self, source: Source) -> Source:
-        """Give the images of this run."""
+        """Return the images of this run."""
         return Source(source.root, [item for item in source.items if self.holds(item.path)])
 
     def of_store(self, store: Store) -> NDArray[np.int64]:
-        """Give the row numbers of this run."""
+        """Return the row numbers of this run."""
         return np.array([row for row, path in enumerate(store.rows.path.tolist()) if self.holds(path)], np.int64)
 
 

@@ -23,7 +23,7 @@ Note = dict[str, list[object]]
 
 
 def cache_folder() -> Path:
-    """Give the folder of all copies: ``HEADSTART_CACHE``, or ``headstart`` in the user's cache."""
+    """Return the folder of all copies: ``HEADSTART_CACHE``, or ``headstart`` in the user's cache."""
     chosen = os.environ.get("HEADSTART_CACHE")
     return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headstart"
 
@@ -55,7 +55,7 @@ class Mirror:
         self._update_lock = folder / ".fetch.lock"
 
     def updating(self) -> FileLock:
-        """Give the lock of the process that updates the copy; others wait for it."""
+        """Return the lock of the process that updates the copy; others wait for it."""
         return FileLock(self._update_lock, fallback_to_soft=False)
 
     def update(self) -> dict[str, RemoteFile]:

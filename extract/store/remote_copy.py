@@ -21,7 +21,7 @@ SECONDS_PER_UPLOAD = 30.0
 
 
 def local_copy(store: str | os.PathLike[str]) -> Path:
-    """Give the path at which a store can be read: its own, or for a URL that of an up-to-date copy.
+    """Return the path at which a store can be read: its own, or for a URL that of an up-to-date copy.
 
     Raises `StoreError` if there is no store, and `LocationError` if it cannot be downloaded.
     """

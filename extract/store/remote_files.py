@@ -46,7 +46,7 @@ class RemoteFiles:
         self._is_atomic = not ATOMIC.isdisjoint([protocol] if isinstance(protocol, str) else protocol)
 
     def list(self) -> dict[str, RemoteFile]:
-        """Give the files by name; none if nothing is there; raises `LocationError` if they cannot be listed."""
+        """Return the files by name; none if nothing is there; raises `LocationError` if they cannot be listed."""
         try:
             self._files.invalidate_cache()
             entries = self._entries()

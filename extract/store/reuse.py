@@ -27,7 +27,7 @@ class ReusableRows:
         return len(self._by_path)
 
     def find(self, item: Item) -> int | None:
-        """Give the row of an item that has not changed since it was stored, or None.
+        """Return the row of an item that has not changed since it was stored, or None.
 
         Below another root the same path is another file: there, only content counts.
         """
@@ -40,7 +40,7 @@ class ReusableRows:
         return row if is_same_file and was_read else None
 
     def find_content(self, sha256: bytes) -> int | None:
-        """Give a row of the same content, embedded or failed, or None."""
+        """Return a row of the same content, embedded or failed, or None."""
         return self._by_content.get(sha256)
 
     def has_failed(self, row: int) -> bool:
@@ -79,7 +79,7 @@ class ReusableRows:
             )
 
     def gone(self, items: Sequence[Item]) -> list[bytes]:
-        """Give the stored paths that are no longer among the items, except below folders that could not be listed."""
+        """Return the stored paths that are no longer among the items, except below folders that could not be listed."""
         if not self._by_path:
             return []
         paths = {item.path for item in items}

@@ -47,7 +47,7 @@ class Outcome:
 
 
 def columns_of(rows: Rows) -> dict[str, Column]:
-    """Give the datasets of a file that holds these rows."""
+    """Return the datasets of a file that holds these rows."""
     meanings = {"status": STATUS, "split": SPLIT}
     return {name: Column.of(getattr(rows, name), meanings.get(name)) for name in ROW_DTYPES}
 
@@ -68,7 +68,7 @@ def to_rows(outcomes: Sequence[Outcome], classes: Sequence[str]) -> Rows:
 
 
 def to_vectors(outcomes: Sequence[Outcome], header: Header) -> NDArray[np.float32]:
-    """Give float32, (n, *shape): the vectors of outcomes; NaN for a failure."""
+    """Return float32, (n, *shape): the vectors of outcomes; NaN for a failure."""
     vectors = np.full((len(outcomes), *header.shape), np.nan, np.float32)
     for vector, outcome in zip(vectors, outcomes, strict=True):
         if outcome.vector is not None:
@@ -77,7 +77,7 @@ def to_vectors(outcomes: Sequence[Outcome], header: Header) -> NDArray[np.float3
 
 
 def removed_rows(paths: Sequence[bytes]) -> Rows:
-    """Give rows that mark these paths as removed."""
+    """Return rows that mark these paths as removed."""
     rows = to_rows([Outcome(Item(path, 0, 0), NO_DIGEST, 0, 0, None) for path in paths], ())
     rows.status[:] = REMOVED
     return rows

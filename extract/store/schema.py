@@ -59,7 +59,7 @@ class Rows:
         return len(self.path)
 
     def take(self, which: NDArray[Any]) -> "Rows":
-        """Give the chosen rows, in the order asked for."""
+        """Return the chosen rows, in the order asked for."""
         return Rows(*(getattr(self, field.name)[which] for field in fields(self)))
 
 
@@ -107,7 +107,7 @@ class Header:
         return math.prod(self.shape)
 
     def to_attributes(self) -> dict[str, Any]:
-        """Give the HDF5 attributes of a file."""
+        """Return the HDF5 attributes of a file."""
         return {
             "format": FORMAT,
             "schema": SCHEMA,
@@ -163,7 +163,7 @@ class Header:
                 )
 
     def merged(self, other: "Header") -> "Header":
-        """Give one header for the rows of both files; `other` is the later."""
+        """Return one header for the rows of both files; `other` is the later."""
         return replace(
             self,
             root=other.root,

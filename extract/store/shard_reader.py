@@ -142,7 +142,7 @@ def _parse(file: BinaryIO) -> _Layout:
 
 
 def _gaps(spans: tuple[Span, ...], size: int) -> Iterator[tuple[int, int]]:
-    """Give the pieces of a file of this size, as (start, end), in which no values lie."""
+    """Return the pieces of a file of this size, as (start, end), in which no values lie."""
     at = USER_BLOCK
     for span in sorted(spans, key=lambda span: span.offset):
         if span.end > span.offset:

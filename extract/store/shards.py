@@ -28,7 +28,7 @@ def shard_name(number: int, digest: str) -> str:
 
 
 def next_number(folder: Path) -> int:
-    """Give the number after those of all shards in a folder; the first is 1."""
+    """Return the number after those of all shards in a folder; the first is 1."""
     last = [SHARD.fullmatch(path.name) for path in shards_of(folder)[-1:]]
     return max((int(match["number"]) + 1 for match in last if match), default=1)
 
@@ -50,7 +50,7 @@ def is_store(path: str | os.PathLike[str]) -> bool:
 
 
 def files_of(path: Path) -> list[Path]:
-    """Give the files of a store: itself, or a folder's shards.
+    """Return the files of a store: itself, or a folder's shards.
 
     Raises `StoreError` if there are no shards, or the run that writes the store has not finished.
     """
@@ -97,7 +97,7 @@ def joined(parts: Sequence[tuple[Header, Rows]], location: object) -> tuple[Head
 
 
 def in_order(parts: list[tuple[Header, Rows]], location: object) -> tuple[Header, Rows, NDArray[np.int64]]:
-    """Give the latest row per path, in order of path, under one header with the classes that these rows have.
+    """Return the latest row per path, in order of path, under one header with the classes that these rows have.
 
     To hold few copies of the rows, `parts` is emptied and each column is freed once it is in order. The third result is
     the position of each row in the concatenated parts. Raises as `joined`.
@@ -137,7 +137,7 @@ def _by_rank(parts: list[NDArray[Any]], rank: NDArray[np.int64], n: int) -> NDAr
 
 
 def latest_rows(path: NDArray[np.bytes_], status: NDArray[np.int8]) -> NDArray[np.int64]:
-    """Give the positions, in order of path, of the last row per path, unless that row is `REMOVED`."""
+    """Return the positions, in order of path, of the last row per path, unless that row is `REMOVED`."""
     if bool((path[1:] > path[:-1]).all()):  # true of a finished single file
         return np.flatnonzero(status != REMOVED)
     order = np.argsort(path, kind="stable")

@@ -89,7 +89,7 @@ class Store:
         return {os.fsdecode(self.rows.path[i]): self.rows.reason[i].decode("utf-8", "replace") for i in failed}
 
     def root_of(self, row: int) -> str:
-        """Give the root that a row was written for; after an interrupted run it may differ from the header's."""
+        """Return the root that a row was written for; after an interrupted run it may differ from the header's."""
         return self.roots[int(self._file[row])]
 
     def embeddings(self, which: NDArray[Any] | None = None) -> NDArray[np.float32]:
@@ -124,14 +124,14 @@ class Store:
     def batches(
         self, which: NDArray[np.int64] | None = None, size: int = 4096
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Give (row numbers, vectors) of these rows, by default all, at most `size` at a time."""
+        """Return (row numbers, vectors) of these rows, by default all, at most `size` at a time."""
         rows = np.arange(len(self)) if which is None else which
         for start in range(0, len(rows), size):
             chosen = rows[start : start + size]
             yield chosen, self.embeddings(chosen)
 
     def blocks(self, which: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
-        """Give the vectors of rows in blocks that fit in memory.
+        """Return the vectors of rows in blocks that fit in memory.
 
         A block has `BLOCK_ROWS`, fewer if rows are long; or `SCATTERED_BYTES` if adjacent rows lie in many files, each
         of which is opened per block.
@@ -148,7 +148,7 @@ class Store:
         return replace(self, header=header, rows=rows, _file=self._file[which], _position=self._position[which])
 
     def model(self) -> Model:
-        """Give the model that made the rows, which the store contains.
+        """Return the model that made the rows, which the store contains.
 
         Raises
         ------

@@ -157,7 +157,7 @@ class StoreWriter:
 
 
 def fitting(outcome: Outcome, header: Header) -> Outcome:
-    """Give the outcome as it will be stored: a failure if its vector does not fit the store's dtype."""
+    """Return the outcome as it will be stored: a failure if its vector does not fit the store's dtype."""
     if outcome.vector is None or np.abs(outcome.vector).max() <= np.finfo(DTYPES[header.dtype]).max:
         return outcome
     reason = f"its {header.output} does not fit {header.dtype} (infinite, or too large)"

@@ -73,7 +73,7 @@ def check_model_output(path: Path, kind: str) -> None:
     """
     check_output(path)
     if path.suffix != ".onnx":
-        raise OutputError(f"{path}: expected a name that ends in .onnx")
+        raise OutputError(f"{path}: expected a name that ends in .onnx, for example -o {path.stem}.onnx")
     if path.exists() and f"headstart-{kind}".encode() not in path.read_bytes():
         raise OutputError(f"{path}: exists and is not a {kind}; choose another output with -o")
 

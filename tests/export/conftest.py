@@ -80,7 +80,7 @@ def exported(tmp_path_factory, frameworks, give_back_memory) -> Callable[..., Ex
 
 @pytest.fixture
 def python() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run a program in a fresh interpreter that sees the rooms."""
+    """Run a program in a fresh interpreter that imports our package."""
 
     def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
