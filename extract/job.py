@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 
 from headstart.extract.inference.model import Model
+from headstart.extract.notes import Note
 from headstart.extract.options import EngineOptions
 from headstart.extract.store.merging import Share
 from headstart.extract.store.store import Store
@@ -26,6 +27,8 @@ class RunSummary:
         The execution provider that ran, as its runtime calls it.
     passed_over
         What ``auto`` could not use, with reasons.
+    notes
+        What was odd about images that this run embedded all the same, counted per kind.
     seconds
         Wall time of the run.
     stages
@@ -42,6 +45,7 @@ class RunSummary:
     removed: int
     provider: str
     passed_over: list[str]
+    notes: list[Note]
     seconds: float
     stages: dict[str, float]
     bottleneck: str

@@ -187,6 +187,7 @@ def _summary(store: Store, writer: StoreWriter, runner: Runner, computed: int, s
         removed=writer.removed,
         provider=", ".join(runner.providers or store.header.providers),
         passed_over=runner.passed_over,
+        notes=runner.notes.notes(),
         seconds=seconds,
         stages=stages,
         bottleneck=max(stages, key=lambda stage: stages[stage]) if computed else "",

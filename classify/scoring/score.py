@@ -15,6 +15,7 @@ from headstart.classify.artifact.graph import PREDICTION
 from headstart.classify.errors import PredictionError
 from headstart.classify.scoring.predictions import Prediction, check_format, write_predictions
 from headstart.extract.job import Job, RunSummary
+from headstart.extract.notes import Note
 from headstart.extract.options import EngineOptions
 from headstart.extract.pipeline import run
 from headstart.extract.store.merging import Share
@@ -47,6 +48,8 @@ class ScoreSummary:
         The execution provider that ran, as its runtime calls it; None if stored embeddings were scored.
     passed_over
         What ``auto`` could not use, with reasons.
+    notes
+        What was odd about images that were scored all the same, counted per kind.
     seconds
         Wall time.
     stages
@@ -63,6 +66,7 @@ class ScoreSummary:
     unknown: int | None
     provider: str | None
     passed_over: list[str]
+    notes: list[Note]
     seconds: float
     stages: dict[str, float]
 
@@ -189,6 +193,7 @@ class _Tally:
             unknown=self._unknown if self.knows_unknown else None,
             provider=finished.provider if finished else None,
             passed_over=finished.passed_over if finished else [],
+            notes=finished.notes if finished else [],
             seconds=seconds,
             stages=finished.stages if finished else {},
         )

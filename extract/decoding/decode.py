@@ -34,13 +34,15 @@ a quarter of the time, with a mean cosine of 0.999 to the embedding of the full 
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def decode(data: bytes, rule: ResizeRule) -> "NDArray[np.uint8]":
+def decode(data: bytes, rule: ResizeRule, notes: list[str] | None = None) -> "NDArray[np.uint8]":
     """Decode one image and resize it by the rule.
 
     Parameters
     ----------
     data
         The bytes of an image file of one of `FORMATS`; of several frames the first is taken.
+    notes
+        Receives what is odd about an image that is decoded all the same (see `headstart.extract.notes`).
 
     Returns
     -------
@@ -53,10 +55,10 @@ def decode(data: bytes, rule: ResizeRule) -> "NDArray[np.uint8]":
     """
     import numpy as np
 
-    return np.frombuffer(decode_bytes(data, rule), np.uint8).reshape(rule.shape)
+    return np.frombuffer(decode_bytes(data, rule, [] if notes is None else notes), np.uint8).reshape(rule.shape)
 
 
-def decode_bytes(data: bytes, rule: ResizeRule) -> bytes:
+def decode_bytes(data: bytes, rule: ResizeRule, notes: list[str]) -> bytes:
     """Decode one image, as `decode` does, to the H x W x 3 bytes of its pixels."""
     if not data:
         raise DecodeError("empty file")
@@ -64,7 +66,7 @@ def decode_bytes(data: bytes, rule: ResizeRule) -> bytes:
     try:
         _check_size(*_webp_size(data))  # its decoder takes memory for all pixels when it opens the file
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return _fit(image, rule).tobytes()
+            return _fit(image, rule, notes).tobytes()
     except DecodeError:
         raise
     except UnidentifiedImageError:
@@ -79,7 +81,7 @@ def decode_bytes(data: bytes, rule: ResizeRule) -> bytes:
         raise DecodeError(f"damaged image: {one_line(error, 200)}") from None
 
 
-def _fit(image: ImageFile.ImageFile, rule: ResizeRule) -> Image.Image:
+def _fit(image: ImageFile.ImageFile, rule: ResizeRule, notes: list[str]) -> Image.Image:
     if image.format not in _REDUCED_WHILE_DECODED:
         _check_size(*image.size)  # before anything may load its pixels
         image.load()  # a TIFF turns itself upright here, and loses its orientation

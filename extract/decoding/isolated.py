@@ -73,8 +73,8 @@ class IsolatedDecoder:
         """Number of the process, if one is running."""
         return self._process.pid if self._process else None
 
-    def decode(self, data: bytes) -> NDArray[np.uint8]:
-        """Decode one image.
+    def decode(self, data: bytes, notes: list[str] | None = None) -> NDArray[np.uint8]:
+        """Decode one image; `notes` receives what is odd about it.
 
         Returns
         -------
@@ -87,13 +87,14 @@ class IsolatedDecoder:
         IsolationError
             If no process can be started.
         """
+        notes = [] if notes is None else notes
         try:
-            return self._decode_once(data)
+            return self._decode_once(data, notes)
         except _WorkerDied as death:
             if death.is_certain:
                 raise death.fault from None
         try:  # the kernel may have killed it for the memory of others
-            return self._decode_once(data)
+            return self._decode_once(data, notes)
         except _WorkerDied as death:
             raise death.fault from None
 
@@ -104,20 +105,21 @@ class IsolatedDecoder:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _decode_once(self, data: bytes) -> NDArray[np.uint8]:
+    def _decode_once(self, data: bytes, notes: list[str]) -> NDArray[np.uint8]:
         if not self._process:
             if self._descriptor < 0:  # a thread that outlives its run starts nothing
                 raise IsolationError("the decoder is closed")
             self._process = _Process(self._descriptor, self._rule, self._limits)
         try:
-            kind, reason = self._process.decode(data)
+            kind, text = self._process.decode(data)
         except _WorkerDied:
             self._end()
             raise
         if kind == NO_MEMORY:
-            raise OutOfMemoryError(f"{reason} ({self._limits.memory >> 20:,} MB were allowed)")
+            raise OutOfMemoryError(f"{text} ({self._limits.memory >> 20:,} MB were allowed)")
         if kind == FAILED:
-            raise DecodeError(reason)
+            raise DecodeError(text)
+        notes += text.splitlines()
         return self._pixels
 
     def _end(self) -> None:
@@ -163,7 +165,7 @@ class _Process:
         self._connection.settimeout(self._limits.patience)
 
     def decode(self, data: bytes) -> tuple[int, str]:
-        """Have one image decoded; give the kind of the reply, and a reason."""
+        """Have one image decoded; give the kind of the reply, and a reason or notes."""
         try:
             _send(self._connection, REQUEST.pack(len(data)), data)
             return _read_reply(self._connection)

@@ -1,7 +1,8 @@
 """The worker process of `isolated`, started as ``python -m headstart.extract.decoding.worker``.
 
-On standard input, a socket, it receives a length and the bytes of an image file; it replies with a kind, a length and a
-reason in UTF-8. The pixels are written to shared memory. It opens no files, and its resources are limited.
+On standard input, a socket, it receives a length and the bytes of an image file; it replies with a kind, a length and
+UTF-8 text: the reason of a failure, or notes, one per line. The pixels are written to shared memory. It opens no files,
+and its resources are limited.
 """
 
 import math
@@ -21,7 +22,7 @@ from headstart.files.resize import ResizeRule
 REQUEST = struct.Struct("<Q")
 REPLY = struct.Struct("<BH")
 KINDS = READY, PIXELS, FAILED, NO_MEMORY = range(82, 86)
-LONGEST_REASON = 2000
+LONGEST_TEXT = 2000
 OPEN_FILES = 16
 _DIES_WITH_PARENT = 1
 """PR_SET_PDEATHSIG of Linux' prctl(2)."""
@@ -47,18 +48,19 @@ def main() -> None:
 
 
 def _answer(data: bytes, rule: ResizeRule, block: mmap.mmap) -> tuple[int, str]:
+    notes: list[str] = []
     try:
-        block[:] = decode_bytes(data, rule)
+        block[:] = decode_bytes(data, rule, notes)
     except OutOfMemoryError as error:
         return NO_MEMORY, str(error)
     except DecodeError as error:
         return FAILED, str(error)
-    return PIXELS, ""
+    return PIXELS, "\n".join(notes)
 
 
-def _reply(kind: int, reason: str = "") -> None:
-    text = reason.encode("utf-8", "replace")[:LONGEST_REASON]
-    os.write(0, REPLY.pack(kind, len(text)) + text)
+def _reply(kind: int, text: str = "") -> None:
+    data = text.encode("utf-8", "replace")[:LONGEST_TEXT]
+    os.write(0, REPLY.pack(kind, len(data)) + data)
 
 
 def _limit(memory: int) -> None:

@@ -73,9 +73,9 @@ class InProcessDecoder:
 
     rule: ResizeRule
 
-    def decode(self, data: bytes) -> NDArray[np.uint8]:
-        """Decode one image, or raise `DecodeError`."""
-        return decode(data, self.rule)
+    def decode(self, data: bytes, notes: list[str] | None = None) -> NDArray[np.uint8]:
+        """Decode one image, or raise `DecodeError`; `notes` receives what is odd about it."""
+        return decode(data, self.rule, notes)
 
     def close(self) -> None:
         """Do nothing: there is no process to release."""
@@ -200,10 +200,11 @@ class _Embedder:
         reused = self._engine.reuse(digest, item, size, mtime_ns)
         if reused is not None:
             return reused, False
+        notes: list[str] = []
         try:
             with clock.stage("decode"):
-                pixels[:] = self._own.decoder.decode(data)
+                pixels[:] = self._own.decoder.decode(data, notes)
         except DecodeError as error:
             digest = NO_DIGEST if isinstance(error, TryAgainError) else digest
             return Outcome(item, digest, size, mtime_ns, None, str(error)), False
-        return Outcome(item, digest, size, mtime_ns, None), True
+        return Outcome(item, digest, size, mtime_ns, None, notes=tuple(notes)), True

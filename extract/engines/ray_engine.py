@@ -72,7 +72,7 @@ class RayRunner(Runner):
         stored = 0
         for receipt in self._receipts(blocks, workers, actor_arguments):
             shards.add(receipt["shard"])
-            self._note(receipt)
+            self._add(receipt)
             rows = int(receipt["rows"])
             stored += rows
             yield Step(rows, int(receipt["failed"]), rows)
@@ -109,10 +109,12 @@ class RayRunner(Runner):
         )
         yield from dataset.iter_rows()
 
-    def _note(self, receipt: dict[str, Any]) -> None:
+    def _add(self, receipt: dict[str, Any]) -> None:
         for stage, seconds in zip(STAGES, receipt["seconds"], strict=True):
             self.clock.add(stage, float(seconds))
         self.passed_over += [str(reason) for reason in receipt["passed_over"] if reason not in self.passed_over]
+        for text, path in zip(receipt["notes"], receipt["noted"], strict=True):
+            self.notes.add([str(text)], bytes(path))
 
 
 def _blocks(items: Sequence[Item], workers: int, first: int) -> list[dict[str, Any]]:
@@ -163,11 +165,14 @@ class EmbeddingActor:
         with clock.stage("store"):
             rows, vectors = to_rows(outcomes, self._header.classes), to_vectors(outcomes, self._header)
             shard = write_shard(self._folder, self._header, int(batch["sequence"][0]), rows, vectors)
+        notes = [(text, outcome.item.path) for outcome in outcomes for text in outcome.notes]
         return {
             "shard": [shard.name],
             "rows": [len(outcomes)],
             "failed": [sum(outcome.vector is None for outcome in outcomes)],
             "passed_over": [self._session.passed_over],
+            "notes": [[text for text, _ in notes]],
+            "noted": [[path for _, path in notes]],
             "seconds": [[seconds - before[stage] for stage, seconds in clock.seconds().items()]],
         }
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from headstart.extract.engines.local import Engine, StageClock
 from headstart.extract.inference.model import Model
 from headstart.extract.inference.providers import open_session
+from headstart.extract.notes import NoteCounter
 from headstart.extract.options import EngineOptions
 from headstart.extract.sources.items import Item
 from headstart.extract.store.reuse import ReusableRows
@@ -34,10 +35,13 @@ class Runner(ABC):
         What ``auto`` could not use, with reasons.
     clock
         The seconds spent in each stage, over all workers.
+    notes
+        Counts the notes of the outcomes.
     """
 
     def __init__(self, providers: tuple[str, ...], passed_over: list[str], clock: StageClock) -> None:
         self.providers, self.passed_over, self.clock = providers, passed_over, clock
+        self.notes = NoteCounter()
 
     @abstractmethod
     def run(self, root: Path | str, items: Sequence[Item], writer: StoreWriter) -> Iterator[Step]:
@@ -52,6 +56,7 @@ class OutcomeRunner(Runner):
         for outcome in self.outcomes(root, items, writer.reusable):
             with self.clock.stage("store"):
                 stored = writer.add(outcome)
+            self.notes.add(stored.notes, stored.item.path)
             yield Step(1, int(stored.vector is None), int(stored.computed))
 
     @abstractmethod

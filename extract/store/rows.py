@@ -35,6 +35,8 @@ class Outcome:
         Why it failed.
     computed
         Whether this run computed it, rather than copied a stored row of the same content.
+    notes
+        What was odd about an image that was embedded all the same; not stored.
     """
 
     item: Item
@@ -44,6 +46,7 @@ class Outcome:
     vector: NDArray[np.floating] | None
     reason: str = ""
     computed: bool = True
+    notes: tuple[str, ...] = ()
 
 
 def columns_of(rows: Rows) -> dict[str, Column]:

@@ -1,6 +1,7 @@
 """`headstart embed`: images -> embedding store."""
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
@@ -63,7 +64,7 @@ def run(
             progress=callback,
         )
     if json:
-        print_json({**vars(summary), "output": output, "failures": store.failures, "classes": store.classes})
+        print_json({**asdict(summary), "output": output, "failures": store.failures, "classes": store.classes})
     else:
         show(store, summary, output)
         _say_next(store, output)
@@ -83,6 +84,8 @@ def show(store: "Store", summary: "RunSummary", output: Path | str) -> None:
         total = sum(summary.stages.values())
         shares = ", ".join(f"{stage} {seconds / total:.0%}" for stage, seconds in summary.stages.items())
         say(f"  time: {shares}")
+    for note in summary.notes:
+        say(f"  note: {short_path(str(note))}")
     for path, reason in list(store.failures.items())[:SHOWN_FAILURES]:
         say(f"  failed: {short_path(path)}: {reason}")
     if summary.failed > SHOWN_FAILURES:

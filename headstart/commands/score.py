@@ -54,6 +54,8 @@ def run(
             f"{summary.output}: {summary.scored} scored, {summary.failed} failed, of {summary.inputs} images; "
             f"{summary.provider or 'from stored embeddings'}, {summary.seconds:.1f} s"
         )
+        for note in summary.notes:
+            say(f"  note: {short_path(str(note))}")
         say("  " + ", ".join(f"{short_path(name)} {count}" for name, count in summary.counts.items()))
         if summary.unknown is not None:
             say(f"  {summary.unknown} flagged unknown: probably none of these classes")
