@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from headstart.extract.decoding.decode import FORMATS, TURNS_SIDEWAYS, decode, orientation_of
+from headstart.extract.decoding.decode import TURNS_SIDEWAYS, decode, open_image, orientation_of
 from headstart.extract.errors import DecodeError
 from headstart.extract.sources.items import leads_below
 from headstart.extract.sources.packed import read_packed
@@ -58,7 +58,7 @@ def thumbnail(
 
 def _upright_size(data: bytes) -> tuple[int, int]:
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with open_image(data) as image:
             turned = image.format != "TIFF" and orientation_of(image) in TURNS_SIDEWAYS
             return (image.height, image.width) if turned else (image.width, image.height)
     except Exception as error:  # as in `decode`: on hostile bytes a decoder may raise anything

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from headstart.extract.decoding import jpeg, png
+from headstart.extract.decoding.formats import FORMATS, TRUNCATED, explain
+from headstart.extract.decoding.jpeg import decode_jpeg, open_jpeg
 from headstart.extract.errors import DecodeError, OutOfMemoryError
 from headstart.files.errors import one_line
 from headstart.files.resize import ResizeRule
@@ -17,9 +20,6 @@ from headstart.files.resize import ResizeRule
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO")
-"""Accepted formats, recognised by content. Formats that need another program (EPS) or hold no photos are left out."""
 
 MAX_PIXELS = 100_000_000
 """Of a decoded image: about 400 MB, and twice that while it is converted."""
@@ -62,15 +62,27 @@ def decode_bytes(data: bytes, rule: ResizeRule, notes: list[str]) -> bytes:
     """Decode one image, as `decode` does, to the H x W x 3 bytes of its pixels."""
     if not data:
         raise DecodeError("empty file")
+    try:
+        return _decode(data, rule, notes)
+    except OutOfMemoryError:
+        raise
+    except DecodeError:
+        if not data.startswith(png.SIGNATURE):
+            raise
+    notes.clear()
+    return _decode(png.without_metadata(data, notes), rule, notes)
+
+
+def _decode(data: bytes, rule: ResizeRule, notes: list[str]) -> bytes:
     image = None
     try:
+        if data.startswith(jpeg.SIGNATURE):
+            return decode_jpeg(data, lambda image, notes: _fit(image, rule, notes).tobytes(), notes)
         _check_size(*_webp_size(data))  # its decoder takes memory for all pixels when it opens the file
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with open_image(data) as image:
             return _fit(image, rule, notes).tobytes()
     except DecodeError:
         raise
-    except UnidentifiedImageError:
-        raise DecodeError(f"not an image of a known format (begins with {data[:12]!r})") from None
     except Image.DecompressionBombError:
         raise DecodeError(f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels") from None
     except MemoryError:
@@ -78,7 +90,25 @@ def decode_bytes(data: bytes, rule: ResizeRule, notes: list[str]) -> bytes:
     except Exception as error:  # on hostile bytes a decoder may raise anything
         if "out of memory" in str(error).lower() or _lacks_memory(data, image):
             raise OutOfMemoryError(NO_MEMORY) from None
-        raise DecodeError(f"damaged image: {one_line(error, 200)}") from None
+        if "truncated" in str(error).lower():
+            raise DecodeError(TRUNCATED.format(image.format if image else "image")) from None
+        raise DecodeError(explain(data, one_line(error, 150))) from None
+
+
+def open_image(data: bytes) -> ImageFile.ImageFile:
+    """Open an image file without decoding it.
+
+    Raises
+    ------
+    DecodeError
+        With what the file is, if its format is not one of `FORMATS`.
+    """
+    if data.startswith(jpeg.SIGNATURE):
+        return open_jpeg(data)
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise DecodeError(explain(data)) from None
 
 
 def _fit(image: ImageFile.ImageFile, rule: ResizeRule, notes: list[str]) -> Image.Image:

@@ -100,7 +100,7 @@ def test_every_command_that_reports_can_do_so_in_json(cli, command):
 def test_from_photos_to_predictions(cli, tmp_path):
     embedded = cli(EMBED)
     assert "photos.h5: 60 embedded, 1 failed, of 61 images; 61 computed" in embedded.stdout
-    assert "failed: ash/broken.png: not an image of a known format" in embedded.stdout
+    assert "failed: ash/broken.png: not an image but a text file" in embedded.stdout
     assert "classes: ash, birch, cedar" in embedded.stdout
     trained = cli("train photos.h5 -o c.onnx --holdout 0.5")
     assert "evaluated on 30 unseen images" in trained.stdout

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import torture.pictures.fuzz
-from headstart.extract.decoding.decode import FORMATS, decode
+from headstart.extract.decoding.decode import decode
+from headstart.extract.decoding.formats import FORMATS
 from headstart.extract.decoding.isolated import IsolatedDecoder, Limits
 from headstart.extract.errors import DecodeError
 from torture.pictures.fuzz import RULE, fuzz, mutant, seeds

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 WIDTH, HEIGHT = 48, 36
-DAMAGED = "^(damaged image: .|not an image of a known format|empty file)"
-UNKNOWN = "^not an image of a known format"
+DAMAGED = "^(damaged PNG|truncated|this .+ (damaged|not supported)|not an image|empty)"
+UNKNOWN = "^not (an image|a photo)"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from headstart.extract.decoding.decode import FORMATS
+from headstart.extract.decoding.formats import FORMATS
 from headstart.extract.decoding.isolated import IsolatedDecoder, Limits
 from headstart.extract.errors import DecodeError, OutOfMemoryError, TryAgainError
 from headstart.files.cores import cores

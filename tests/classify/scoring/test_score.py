@@ -65,7 +65,7 @@ def test_a_folder_is_scored_and_counted(scored, tiny_photos):
 def test_an_image_that_fails_is_a_row_with_its_reason(scored):
     (failed,) = [row for row in rows(scored.output) if row["status"] == "failed"]
     assert failed["path"] == "ash/broken.png"
-    assert failed["reason"].startswith("not an image of a known format")
+    assert failed["reason"].startswith("not an image but a text file")
     assert failed["label"] == failed["probability"] == failed["label_3"] == ""
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from headstart.extract import EngineOptions, Share, embed, find_images
-from headstart.extract.decoding.decode import FORMATS
+from headstart.extract.decoding.formats import FORMATS
 from headstart.extract.errors import SourceError, TryAgainError
 from headstart.extract.sources.items import Item
 from headstart.extract.sources.readers import LocalReader
