@@ -12,6 +12,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from headstart.extract.decoding import jpeg, png
 from headstart.extract.decoding.formats import FORMATS, TRUNCATED, explain
+from headstart.extract.decoding.heif import is_heif, open_heif
 from headstart.extract.decoding.jpeg import decode_jpeg, open_jpeg
 from headstart.extract.errors import DecodeError, OutOfMemoryError
 from headstart.files.errors import one_line
@@ -101,10 +102,12 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
     Raises
     ------
     DecodeError
-        With what the file is, if its format is not one of `FORMATS`.
+        With what the file is, if its format is not one of `FORMATS` or HEIF.
     """
     if data.startswith(jpeg.SIGNATURE):
         return open_jpeg(data)
+    if is_heif(data):
+        return open_heif(data)
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
@@ -210,7 +213,7 @@ def orientation_of(image: Image.Image) -> int:
         return 1
 
 
-_BYTES = {"WEBP": 8, "JPEG2000": 12, "AVIF": 6}
+_BYTES = {"WEBP": 8, "JPEG2000": 12, "AVIF": 6, "HEIF": 8}
 """Bytes per pixel that a decoder allocates at once, for the formats whose decoders do not report lack of memory."""
 _REDUCED_WHILE_DECODED = frozenset({"JPEG", "MPO"})
 _T = Image.Transpose

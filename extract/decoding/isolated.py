@@ -20,7 +20,7 @@ from typing import IO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.extract.decoding.worker import FAILED, KINDS, NO_MEMORY, REPLY, REQUEST
+from headstart.extract.decoding.worker import FAILED, KINDS, NO_MEMORY, REPLY, REQUEST, TRY_AGAIN
 from headstart.extract.errors import DecodeError, IsolationError, OutOfMemoryError, TryAgainError
 from headstart.files.resize import ResizeRule
 
@@ -117,8 +117,8 @@ class IsolatedDecoder:
             raise
         if kind == NO_MEMORY:
             raise OutOfMemoryError(f"{text} ({self._limits.memory >> 20:,} MB were allowed)")
-        if kind == FAILED:
-            raise DecodeError(text)
+        if kind in (FAILED, TRY_AGAIN):
+            raise (DecodeError if kind == FAILED else TryAgainError)(text)
         notes += text.splitlines()
         return self._pixels
 

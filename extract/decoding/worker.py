@@ -1,8 +1,8 @@
 """The worker process of `isolated`, started as ``python -m headstart.extract.decoding.worker``.
 
 On standard input, a socket, it receives a length and the bytes of an image file; it replies with a kind, a length and
-UTF-8 text: the reason of a failure, or notes, one per line. The pixels are written to shared memory. It opens no files,
-and its resources are limited.
+UTF-8 text: the reason of a failure, or notes, one per line. The pixels are written to shared memory. It opens no files
+but those of decoders that it imports when it needs them, and its resources are limited.
 """
 
 import math
@@ -16,12 +16,12 @@ import time
 from contextlib import suppress
 
 from headstart.extract.decoding.decode import decode_bytes
-from headstart.extract.errors import DecodeError, OutOfMemoryError
+from headstart.extract.errors import DecodeError, OutOfMemoryError, TryAgainError
 from headstart.files.resize import ResizeRule
 
 REQUEST = struct.Struct("<Q")
 REPLY = struct.Struct("<BH")
-KINDS = READY, PIXELS, FAILED, NO_MEMORY = range(82, 86)
+KINDS = READY, PIXELS, FAILED, TRY_AGAIN, NO_MEMORY = range(82, 87)
 LONGEST_TEXT = 2000
 OPEN_FILES = 16
 _DIES_WITH_PARENT = 1
@@ -53,6 +53,8 @@ def _answer(data: bytes, rule: ResizeRule, block: mmap.mmap) -> tuple[int, str]:
         block[:] = decode_bytes(data, rule, notes)
     except OutOfMemoryError as error:
         return NO_MEMORY, str(error)
+    except TryAgainError as error:
+        return TRY_AGAIN, str(error)
     except DecodeError as error:
         return FAILED, str(error)
     return PIXELS, "\n".join(notes)
