@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import shutil
@@ -112,6 +113,21 @@ def test_from_photos_to_predictions(cli, tmp_path):
     assert {embedded.exit_code, trained.exit_code, scored.exit_code} == {0}
     assert {embedded.stderr, trained.stderr, scored.stderr} == {""}
     assert visible(tmp_path) == ["c.onnx", "p.csv", "photos.h5"]
+
+
+def test_photos_that_are_odd_are_counted_in_one_line(cli, tmp_path):
+    for number in range(3):
+        held = io.BytesIO()
+        Image.new("RGB", (40, 30), (90 * number, 60, 30)).save(held, "JPEG")
+        (tmp_path / "odd").mkdir(exist_ok=True)
+        (tmp_path / "odd" / f"{number}.jpg").write_bytes(held.getvalue()[: None if number == 1 else -2])
+    line = "  note: JPEG without its end marker, embedded as it is (2 images, for example 0.jpg)"
+    assert line in cli("embed odd --model {backbone} -o odd.h5").stdout.splitlines()
+    assert "note:" not in cli("embed odd --model {backbone} -o odd.h5").stdout
+    assert line in cli("score odd --classifier {classifier} -o p.csv").stdout.splitlines()
+    note = {"text": "JPEG without its end marker, embedded as it is", "count": 2, "example": "0.jpg"}
+    assert strict(cli("embed odd --model {backbone} -o other.h5 --json").stdout)["notes"] == [note]
+    assert strict(cli("score odd --classifier {classifier} -o p.csv --json").stdout)["notes"] == [note]
 
 
 def test_a_second_run_reuses_every_row(cli):

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from headstart.extract import EngineOptions, Share, embed, merge, open_store
+from headstart.extract.decoding.jpeg import NO_END
+from headstart.extract.decoding.png import BAD_METADATA
 from headstart.extract.errors import ProviderError
 from headstart.extract.store.schema import ROW_DTYPES
 from headstart.files.errors import MissingExtraError, OptionError
@@ -61,6 +63,18 @@ def test_rows_are_those_of_the_local_engine(folder, backbone, whole, cluster, tm
     assert summary.stages["infer"] > 0 < summary.stages["decode"]
     _, again = embed(folder, backbone, tmp_path / f"a{suffix}", options=options)
     assert (again.computed, again.reused) == (0, 151)
+
+
+def test_notes_come_back_from_the_workers(backbone, picture, cluster, tmp_path):
+    (tmp_path / "photos").mkdir()
+    for number in range(40):
+        (tmp_path / "photos" / f"{number:02}.jpg").write_bytes(
+            picture(number, "JPEG")[: -2 if number in (5, 36) else None]
+        )
+    (tmp_path / "photos" / "a.png").write_bytes(picture(1)[:33] + bytes(4) + b"tEXtbad!" + picture(1)[33:])
+    _, summary = embed(tmp_path / "photos", backbone, tmp_path / "a.h5", options=EngineOptions(engine="ray"))
+    assert {(note.text, note.count) for note in summary.notes} == {(NO_END, 2), (BAD_METADATA, 1)}
+    assert {note.example for note in summary.notes} <= {"05.jpg", "36.jpg", "a.png"}
 
 
 def test_workers_read_archives_and_tables(folder, backbone, cluster, tmp_path):
