@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from headstart.extract.decoding import jpeg, png
-from headstart.extract.decoding.formats import FORMATS, TRUNCATED, explain
+from headstart.extract.decoding.formats import FORMATS, explain, explain_failure
 from headstart.extract.decoding.heif import is_heif, open_heif
 from headstart.extract.decoding.jpeg import decode_jpeg, open_jpeg
 from headstart.extract.errors import DecodeError, OutOfMemoryError
-from headstart.files.errors import one_line
 from headstart.files.resize import ResizeRule
 
 if TYPE_CHECKING:
@@ -91,9 +90,7 @@ def _decode(data: bytes, rule: ResizeRule, notes: list[str]) -> bytes:
     except Exception as error:  # on hostile bytes a decoder may raise anything
         if "out of memory" in str(error).lower() or _lacks_memory(data, image):
             raise OutOfMemoryError(NO_MEMORY) from None
-        if "truncated" in str(error).lower():
-            raise DecodeError(TRUNCATED.format(image.format if image else "image")) from None
-        raise DecodeError(explain(data, one_line(error, 150))) from None
+        raise DecodeError(explain_failure(data, error)) from None
 
 
 def open_image(data: bytes) -> ImageFile.ImageFile:

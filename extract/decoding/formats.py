@@ -8,6 +8,8 @@ from typing import Any
 
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from headstart.files.errors import one_line
+
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO")
 """Accepted formats, recognised by content. Formats that need another program (EPS) or hold no photos are left out."""
 
@@ -80,6 +82,7 @@ KINDS: dict[str, dict[str, bytes]] = {
         "PPM": rb"P[1-6]\s",
         "AVIF": rb"....ftypavi",
         "ICO": rb"\0\0\x01\0",
+        "HEIC": rb"....ftyp(?:he|mi)",
         "TIFF": rb"II[*+]\0|MM\0[*+]",
     },
     LEAVE_OUT: {
@@ -94,23 +97,27 @@ _MAKE, _BITS, _PHOTOMETRIC, _SAMPLES, _FORMAT, _DNG = 271, 258, 262, 277, 339, 5
 _NUMBERS = {2: "signed integers", 3: "floating point", 5: "complex integers", 6: "complex numbers"}
 
 
-def explain(data: bytes, error: str = "") -> str:
-    """Say what a file is, and what to do about it.
-
-    Parameters
-    ----------
-    error
-        Why its decoder failed; empty if Pillow has none for it.
-    """
+def explain(data: bytes) -> str:
+    """Say what a file is that Pillow does not recognise, and what to do about it."""
     sample = data[:1024] + data[1024:][-18:]
-    layout = "" if error else _tiff_layout(data)
-    if layout:
+    if layout := _tiff_layout(data):
         return f"this TIFF's pixels ({layout}) are not supported; save it as RGB or grey with 8 or 16 bits"
     for message, kinds in KINDS.items():
-        for name, pattern in kinds.items():
-            if re.match(pattern, sample, re.DOTALL):
-                return message.format(name).replace("; ", f" ({error}); " if error else "; ")
+        if name := _matching(kinds, sample):
+            return message.format(name)
     return f"not an image of a known format (begins with {data[:12]!r})"
+
+
+def explain_failure(data: bytes, error: Exception) -> str:
+    """Say which image a decoder failed on, why, and what to do about it."""
+    name = _matching(KINDS[SAVE_AGAIN], data[:1024]) or "image"
+    if "truncated" in str(error).lower():
+        return TRUNCATED.format(name)
+    return SAVE_AGAIN.format(name).replace("; ", f" ({one_line(error, 150)}); ")
+
+
+def _matching(kinds: Mapping[str, bytes], sample: bytes) -> str:
+    return next((name for name, pattern in kinds.items() if re.match(pattern, sample, re.DOTALL)), "")
 
 
 def raw_name(tags: Mapping[int, Any]) -> str:

@@ -4,8 +4,8 @@ import io
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from headstart.extract.decoding.formats import explain_failure
 from headstart.extract.errors import DecodeError, TryAgainError
-from headstart.files.errors import one_line
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -48,5 +48,5 @@ def open_heif(data: bytes) -> "ImageFile":
     try:
         image: ImageFile = plugin.HeifImageFile(io.BytesIO(data))  # without `Image.open`'s own limit of the size
     except SyntaxError as error:
-        raise DecodeError(f"damaged HEIC photo: {one_line(error, 200)}") from None
+        raise DecodeError(explain_failure(data, error)) from None
     return image
