@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from headstart.extract.decoding import jpeg, png
-from headstart.extract.decoding.formats import FORMATS, explain, explain_failure
+from headstart.extract.decoding.formats import FORMATS, explain, explain_failure, missing_codec
 from headstart.extract.decoding.heif import is_heif, open_heif
 from headstart.extract.decoding.jpeg import decode_jpeg, open_jpeg
-from headstart.extract.errors import DecodeError, OutOfMemoryError
+from headstart.extract.errors import DecodeError, OutOfMemoryError, TryAgainError
 from headstart.files.resize import ResizeRule
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
     Raises
     ------
     DecodeError
-        With what the file is, if its format is not one of `FORMATS` or HEIF.
+        With what the file is, if its format is not one of `FORMATS` or HEIF; `TryAgainError` if a package is missing.
     """
     if data.startswith(jpeg.SIGNATURE):
         return open_jpeg(data)
@@ -108,6 +108,8 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
+        if missing := missing_codec(data):
+            raise TryAgainError(missing) from None
         raise DecodeError(explain(data)) from None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from PIL import features
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from headstart.files.errors import one_line
@@ -92,6 +93,8 @@ KINDS: dict[str, dict[str, bytes]] = {
 }
 """What to say -> kind of file -> what its beginning, followed by its end, matches; the first match counts."""
 
+CODECS = {"AVIF": "avif", "WebP": "webp", "JPEG 2000": "jpg_2000"}
+"""Formats that Pillow can be built without, and its names for their codecs."""
 MAKERS = {"NIKON": "Nikon NEF", "SONY": "Sony ARW", "PENTAX": "Pentax PEF", "SAMSUNG": "Samsung SRW"}
 _MAKE, _BITS, _PHOTOMETRIC, _SAMPLES, _FORMAT, _DNG = 271, 258, 262, 277, 339, 50706
 _NUMBERS = {2: "signed integers", 3: "floating point", 5: "complex integers", 6: "complex numbers"}
@@ -114,6 +117,14 @@ def explain_failure(data: bytes, error: Exception) -> str:
     if "truncated" in str(error).lower():
         return TRUNCATED.format(name)
     return SAVE_AGAIN.format(name).replace("; ", f" ({one_line(error, 150)}); ")
+
+
+def missing_codec(data: bytes) -> str:
+    """Say which codec this build of Pillow lacks for a file; empty if it lacks none."""
+    name = _matching(KINDS[SAVE_AGAIN], data[:1024])
+    if name not in CODECS or features.check(CODECS[name]):
+        return ""
+    return f"{name} is not supported by this build of Pillow; install another: pip install --force-reinstall pillow"
 
 
 def _matching(kinds: Mapping[str, bytes], sample: bytes) -> str:

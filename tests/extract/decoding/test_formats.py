@@ -16,7 +16,7 @@ from PIL import Image
 from headstart.extract.decoding.decode import decode
 from headstart.extract.decoding.formats import KINDS, raw_name
 from headstart.extract.decoding.isolated import IsolatedDecoder
-from headstart.extract.errors import DecodeError
+from headstart.extract.errors import DecodeError, TryAgainError
 from headstart.files.resize import ResizeRule
 
 RULE = ResizeRule(16, 24)
@@ -152,6 +152,15 @@ def test_only_a_damaged_file_is_called_damaged():
     assert {name for name, examples in EXAMPLES.items() if "damaged" in refusal(examples[0])} == {
         "JPEG", "GIF", "WebP", "JPEG 2000", "BMP", "PPM", "AVIF", "ICO", "TIFF",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("form", "name"), [("AVIF", "AVIF"), ("WEBP", "WebP"), ("JPEG2000", "JPEG 2000")])
+def test_a_build_of_pillow_without_a_codec_is_named(monkeypatch, form, name):
+    data = saved(form)
+    monkeypatch.setattr("PIL.features.check", lambda feature: False)
+    monkeypatch.setattr("headstart.extract.decoding.decode.FORMATS", ("PNG",))
+    with pytest.raises(TryAgainError, match=f"{name} is not supported by this build of Pillow; install another"):
+        decode(data, RULE)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
