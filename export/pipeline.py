@@ -6,10 +6,9 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from headstart.export.backbones import Plan, make_plan
-from headstart.export.errors import QuantizationError
 from headstart.export.metadata import describe
 from headstart.files.atomic import check_model_output, write_file
 from headstart.files.errors import OptionError
@@ -20,8 +19,6 @@ from headstart.files.urls import local_path
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-LEAST_CALIBRATION: Final = 30
 
 
 @dataclass(frozen=True)
@@ -96,8 +93,8 @@ def export_backbone(
     seed : int
         Seed of random weights.
     calibration : ndarray of uint8, (n, h, w, 3), RGB, 0-255, or None
-        At least `LEAST_CALIBRATION` images of the input's size. The file becomes int8, calibrated on two thirds of them
-        and compared with fp32 on the rest.
+        At least 30 different images of the input's size. The file becomes int8, calibrated on two thirds of them and
+        compared with fp32 on the rest. Copies and images without detail are left out.
     progress : callable or None
         Called as each stage begins (see `headstart.files.progress`).
 
@@ -114,7 +111,7 @@ def export_backbone(
     ConversionError, ParityError
         If the ONNX model cannot be made, or its embeddings differ from those of Keras.
     QuantizationError
-        If there are too few images to calibrate on, or int8 agrees too little with fp32.
+        If there are too few different images to calibrate on, or int8 agrees too little with fp32.
 
     Examples
     --------
@@ -130,10 +127,10 @@ def export_backbone(
     check_views(views)
     if calibration is not None and cut is not None:
         raise OptionError("a backbone with a cut stays in fp32: tune it, then convert the tuned backbone to int8")
-    if calibration is not None and len(calibration) < LEAST_CALIBRATION:
-        raise QuantizationError(
-            f"int8 needs at least {LEAST_CALIBRATION} images to calibrate on, found {len(calibration)}: give more"
-        )
+    if calibration is not None:
+        from headstart.export.quantization.images import varied
+
+        calibration = varied(calibration)
     if os.fspath(weights).endswith(".onnx"):
         from headstart.export.quantization.requantize import derived_file
 

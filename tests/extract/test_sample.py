@@ -26,17 +26,27 @@ def seen(pixels: np.ndarray) -> list[int]:
     return (pixels[:, 0, 0, 0] // 10).tolist()
 
 
-@pytest.mark.parametrize(
-    ("count", "numbers"),
-    [(1, [0]), (2, [0, 10]), (4, [0, 5, 10, 15]), (3, [0, 6, 13]), (20, [*range(20)]), (99, [*range(20)])],
-)
-def test_a_sample_is_spread_over_the_whole(greys, count, numbers):
+@pytest.mark.parametrize("count", [1, 4, 20, 99])
+def test_a_sample_is_drawn_from_the_whole(greys, count):
+    numbers = seen(decode_sample(greys, RULE, count))
+    assert numbers == sorted(set(numbers))
+    assert len(numbers) == min(count, 20)
     assert seen(decode_sample(greys, RULE, count)) == numbers
+    if count == 4:
+        assert min(numbers) < 10 <= max(numbers)
+
+
+def test_files_that_repeat_at_a_fixed_distance_leave_no_gap(greys):
+    """Every second file is a sidecar: each that is drawn is replaced by an image."""
+    for path in sorted(greys.rglob("*.png")):
+        path.with_name(f"{path.stem}.png.json").write_text("{}")
+    assert len(seen(decode_sample(greys, RULE, 10))) == 10
+    assert len(seen(decode_sample(greys, RULE, 40))) == 20
 
 
 def test_an_image_is_decoded_as_for_embedding(photos):
-    (pixels,) = decode_sample(photos, RULE, 1)
-    np.testing.assert_array_equal(pixels, decode((photos / "cat/00.png").read_bytes(), RULE))
+    pixels = decode_sample(photos / "cat", RULE, 99)
+    np.testing.assert_array_equal(pixels[0], decode((photos / "cat/00.png").read_bytes(), RULE))
 
 
 def test_what_cannot_be_decoded_or_read_is_passed_over(greys):

@@ -82,8 +82,9 @@ def test_a_twin_that_agrees_too_little_is_refused(fp32, pictures, monkeypatch):
 
 
 def test_too_few_images_are_refused_before_any_work(tmp_path):
-    with pytest.raises(QuantizationError, match="at least 30 images to calibrate on, found 3"):
-        export_backbone(tmp_path / "int8.onnx", weights="random", calibration=np.zeros((3, 224, 224, 3), np.uint8))
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3)).astype(np.uint8)
+    with pytest.raises(QuantizationError, match="at least 30 different images to calibrate on, found 3"):
+        export_backbone(tmp_path / "int8.onnx", weights="random", calibration=pixels)
     assert not list(tmp_path.iterdir())
 
 

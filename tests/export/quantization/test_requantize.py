@@ -11,7 +11,7 @@ from headstart.extract.inference.providers import open_session
 from headstart.files.errors import DamagedError
 from headstart.files.seal import SEAL_BYTES
 
-PIXELS = np.zeros((30, 32, 32, 3), np.uint8)
+PIXELS = np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3)).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +53,7 @@ def test_a_whole_backbone_is_taken(backbone, tmp_path, monkeypatch):
     )  # so small a network is hard on int8
     place = tmp_path / "x.onnx"
     place.write_bytes(backbone)
-    pixels = np.random.default_rng(0).integers(0, 256, PIXELS.shape).astype(np.uint8)
-    made = export_backbone(tmp_path / "int8.onnx", weights=place, calibration=pixels)
+    made = export_backbone(tmp_path / "int8.onnx", weights=place, calibration=PIXELS)
     assert read_model(made.path).metadata["precision"] == "int8"
 
 
@@ -62,14 +61,13 @@ def test_a_backbone_of_several_views_becomes_int8_with_its_views(backbone, tmp_p
     monkeypatch.setattr("headstart.export.quantization.quantize.LEAST_COSINE_UNTRAINED", {"mean": 0.5})
     (tmp_path / "x.onnx").write_bytes(backbone)
     views = export_backbone(tmp_path / "views.onnx", weights=tmp_path / "x.onnx", views=4).path
-    pixels = np.random.default_rng(0).integers(0, 256, PIXELS.shape).astype(np.uint8)
-    made = export_backbone(tmp_path / "int8.onnx", weights=views, calibration=pixels)
+    made = export_backbone(tmp_path / "int8.onnx", weights=views, calibration=PIXELS)
     assert (made.metadata["precision"], made.metadata["views"]) == ("int8", ["full", "flip", "zoom", "zoom-flip"])
     quantized = {node.op_type for node in onnx.load_model(made.path).graph.node if node.name.startswith("views_")}
     assert not quantized & {"QuantizeLinear", "DequantizeLinear"}
-    whole = export_backbone(tmp_path / "both.onnx", weights=tmp_path / "x.onnx", calibration=pixels, views=4)
+    whole = export_backbone(tmp_path / "both.onnx", weights=tmp_path / "x.onnx", calibration=PIXELS, views=4)
     assert whole.metadata["views"] == made.metadata["views"]
-    one, other = (open_session(read_model(path), "cpu").run(pixels[:4]) for path in (made.path, whole.path))
+    one, other = (open_session(read_model(path), "cpu").run(PIXELS[:4]) for path in (made.path, whole.path))
     cosine = (one * other).sum(axis=1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
     assert cosine.min() > 0.9
 
