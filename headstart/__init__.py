@@ -9,6 +9,11 @@
 Names are loaded when they are first used; `__init__.pyi` lists them.
 """
 
+import os
+
 import lazy_loader
+
+# Nothing leaves the machine: onnxruntime reads this when it is imported, and child processes inherit it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
