@@ -25,8 +25,9 @@ P = ParamSpec("P")
 DONE, ERROR, TOO_MANY_FAILURES, INTERRUPTED, TERMINATED = 0, 1, 3, 130, 143
 SECONDS_PER_LINE = 10.0
 
+is_terminal = sys.stdout is not None and sys.stdout.isatty()
 # Markup and emoji codes are off because a file may be called "[bold].jpg" or ":cat:.jpg".
-out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=None if is_terminal else 200)
 err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 

@@ -97,7 +97,7 @@ def write_predictions(output: Path, predictions: Iterable[Prediction], top: int,
 
 def _printable(text: str) -> str:
     r"""Return valid Unicode: bytes of a name that are not UTF-8 become ``\xNN``."""
-    return os.fsencode(text).decode("utf-8", "backslashreplace")
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _csv(file: BinaryIO, rows: Iterator[Row], names: list[str]) -> None:

@@ -19,6 +19,10 @@ TRIES, FIRST_WAIT, LONGEST_WAIT = 4, 0.2, 10.0
 retried a few times themselves by then.)"""
 
 
+LATEST_TIME = 9.2e18
+"""In ns since the epoch, just below what int64 holds: the year 2261."""
+
+
 def list_files(files: Any, root: str) -> dict[str, dict[str, Any]]:
     """List all files below a folder; a folder that cannot be listed raises and never counts as empty."""
     from fsspec import AbstractFileSystem
@@ -118,8 +122,8 @@ def version_of(entry: dict[str, Any]) -> int:
     for name in ("LastModified", "last_modified", "mtime", "updated"):
         value = entry.get(name)
         if isinstance(value, datetime):
-            return int(value.timestamp() * 1e9)
+            value = value.timestamp()
         if isinstance(value, int | float):
-            return int(value * 1e9)
+            return int(max(-LATEST_TIME, min(value * 1e9, LATEST_TIME)))
     metadata = repr(sorted((name, repr(value)) for name, value in entry.items() if "access" not in name.lower()))
     return int.from_bytes(hashlib.sha256(metadata.encode("utf-8", "surrogatepass")).digest()[:7], "big")

@@ -1,0 +1,65 @@
+"""The command line in the processes that people have: streams, locales, limits and homes."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from headstart.extract import open_store
+
+HEADSTART = [sys.executable, "-m", "headstart"]
+NOT_UTF8 = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def shell(line: str, **more: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["sh", "-c", line], env=os.environ | more, capture_output=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize("what", ["--version", "inspect --help", 'inspect "$FILE"', 'inspect --json "$FILE"'])
+@pytest.mark.parametrize(("stream", "code"), [(">/dev/full", 1), (">&-", 0), ("2>/dev/full", 0), (">&- 2>&- <&-", 0)])
+def test_streams_that_take_nothing(tiny_backbone, what, stream, code):
+    if not Path("/dev/full").exists():
+        stream, code = stream.replace("/dev/full", "/dev/null"), 0
+    done = shell(f'"$PYTHON" -m headstart {what} {stream}', PYTHON=sys.executable, FILE=str(tiny_backbone))
+    assert done.returncode == code
+    said = b"error: standard output: cannot be written: no space left on device\n"
+    assert done.stderr == (said if code else b"")
+
+
+def test_a_reader_that_has_seen_enough_gets_no_message(tiny_backbone):
+    with subprocess.Popen(
+        [*HEADSTART, "inspect", tiny_backbone], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as run:
+        run.stdout.close()
+        assert run.stderr.read() == b""
+
+
+def test_a_closed_stream_costs_no_store_its_bytes(tiny_photos, tiny_backbone, tmp_path):
+    line = '"$PYTHON" -m headstart embed "$PHOTOS" --model "$MODEL" -o "$STORE" >&- 2>&- <&-'
+    store = tmp_path / "photos.h5"
+    where = {"PYTHON": sys.executable, "PHOTOS": tiny_photos, "MODEL": tiny_backbone, "STORE": store}
+    assert shell(line, **{name: str(path) for name, path in where.items()}).returncode == 0
+    assert open_store(store).is_embedded.sum() == 60
+
+
+# bvanheu/pytoutv#73, Textualize/rich#212, AnswerDotAI/fastprogress#21
+def test_a_locale_without_utf8_changes_no_name(draw_photos, tiny_backbone, tmp_path):
+    draw_photos(tmp_path / "photos", {"röse": 6, "tülip": 6})
+    (tmp_path / "list.csv").write_text("path,label\nphotos/röse/000.png,röse\n", encoding="utf-8")
+    run = [*HEADSTART, "embed", "--model", tiny_backbone]
+    for images in ("photos", "list.csv"):
+        command = [*run, images, "-o", f"{images}.h5"]
+        done = subprocess.run(command, cwd=tmp_path, env=os.environ | NOT_UTF8, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert open_store(tmp_path / "photos.h5").classes == ["röse", "tülip"]
+    assert open_store(tmp_path / "list.csv.h5").paths == ["photos/röse/000.png"]
+    for command in ("train photos.h5 -o c.onnx", "score photos --classifier c.onnx"):
+        done = subprocess.run(
+            [*HEADSTART, *command.split()], cwd=tmp_path, env=os.environ | NOT_UTF8, capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    with open(tmp_path / "predictions.csv", encoding="utf-8") as file:
+        assert {row["label"] for row in csv.DictReader(file)} == {"röse", "tülip"}
