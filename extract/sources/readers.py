@@ -9,7 +9,7 @@ from functools import partial
 from typing import Protocol
 
 from headstart.extract.errors import DecodeError, TryAgainError
-from headstart.extract.sources.items import Item
+from headstart.extract.sources.items import Item, time_ns
 
 MAX_FILE_BYTES = 256 << 20
 """Larger files are not read: no photo is that large, and a film would fill the memory."""
@@ -51,10 +51,10 @@ class LocalReader:
         """Read a file, or an image in an archive."""
         if not item.container:
             data, status = read_file(os.path.join(self._root, item.path))
-            return data, status.st_size, status.st_mtime_ns
+            return data, status.st_size, time_ns(status)
         check_size(item.size)
         data, status = read_file(os.path.join(self._root, item.container), item.start, item.size)
-        if status.st_mtime_ns != item.mtime_ns or len(data) != item.size:
+        if time_ns(status) != item.mtime_ns or len(data) != item.size:
             raise TryAgainError("the archive was changed meanwhile")
         return data, item.size, item.mtime_ns
 

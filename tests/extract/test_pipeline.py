@@ -3,12 +3,14 @@ import shutil
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+import tarfile
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import h5py
 import numpy as np
 import onnx
+import pyarrow.parquet
 import pytest
 from onnx import numpy_helper
 
@@ -706,3 +708,22 @@ def test_a_vector_beyond_the_dtype_is_a_failure_with_its_reason(photos, tmp_path
     assert summary.embedded == 0
     assert any("does not fit float16" in reason for reason in store.failures.values())
     assert embed(photos, huge, tmp_path / "wide.h5", dtype="float32")[1].embedded > 0
+
+
+# mherrmann/fman#668, python/cpython#154328: a broken clock, or an archive that a hostile program made.
+@pytest.mark.parametrize("seconds", [9.3e9, 1.5e10, -1e10, -1, 0])
+def test_a_file_of_any_time_is_embedded_and_reused(draw_photos, tiny_backbone, tmp_path, seconds):
+    folder = draw_photos(tmp_path / "photos", {"ash": 2, "birch": 2})
+    (folder / "list.csv").write_text("path\nash/000.png\n")
+    with tarfile.open(tmp_path / "photos.tar", "w") as tar:
+        tar.add(folder, "photos")
+    table = pyarrow.table({"image": [(folder / "ash" / "000.png").read_bytes()]})
+    pyarrow.parquet.write_table(table, tmp_path / "photos.parquet")
+    wanted = round(seconds * 1e9)
+    for path in (folder / "ash" / "000.png", tmp_path / "photos.tar", tmp_path / "photos.parquet"):
+        with suppress(OSError, OverflowError):  # not every file system stores every time
+            os.utime(path, ns=(wanted, wanted))
+    for images in (folder, folder / "list.csv", tmp_path / "photos.tar", tmp_path / "photos.parquet"):
+        store = tmp_path / f"{images.name}.h5"
+        assert embed(images, tiny_backbone, store)[1].embedded > 0
+        assert embed(images, tiny_backbone, store)[1].computed == 0
