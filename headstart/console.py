@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
@@ -107,6 +108,14 @@ def check_failures(failed: int, limit: int | None) -> None:
     """Exit with code 3 if more images failed than the user accepts."""
     if limit is not None and failed > limit:
         fail(f"too many images failed: {failed}, and --max-failures allows {limit}", TOO_MANY_FAILURES)
+
+
+def require_some(done: int, verb: str, reasons: Counter[str]) -> None:
+    """Exit with code 1 if there were images and every one of them failed, naming the most common reason."""
+    if not done and reasons:
+        reason, count = reasons.most_common(1)[0]
+        total = reasons.total()
+        fail(f"none of the {total} images could be {verb}; most common reason ({count} of {total}): {reason}")
 
 
 def short_path(path: str) -> str:

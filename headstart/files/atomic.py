@@ -3,7 +3,7 @@
 import errno
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -15,7 +15,9 @@ TEMPORARY = ".tmp-"
 """Prefix of unfinished files; the holder of their folder's lock may delete them."""
 
 
-def check_outside(path: str | os.PathLike[str], images: str | os.PathLike[str]) -> None:
+def check_outside(
+    path: str | os.PathLike[str], images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+) -> None:
     """Refuse an output inside the image folder, where the next run would treat it as an image.
 
     Raises
@@ -23,6 +25,8 @@ def check_outside(path: str | os.PathLike[str], images: str | os.PathLike[str]) 
     OutputError
         Naming an output that is allowed.
     """
+    if not isinstance(images, str | os.PathLike):  # image files, of which none is a folder
+        return
     output, source = without_scheme(os.fspath(path)), without_scheme(os.fspath(images))
     root, target = source.rstrip("/"), output
     if not is_url(output):
