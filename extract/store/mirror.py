@@ -5,13 +5,12 @@ import json
 import os
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-
-from filelock import FileLock
 
 from headstart.extract.errors import StoreError
 from headstart.extract.store.hdf5 import verify
+from headstart.extract.store.lock import acquired
 from headstart.extract.store.remote_files import RemoteFile, RemoteFiles
 from headstart.extract.store.shards import MODEL_FILE, PARTS, SHARD, next_number, shard_name, shards_of
 from headstart.files.atomic import atomic_file, write_all
@@ -23,9 +22,18 @@ Note = dict[str, list[object]]
 
 
 def cache_folder() -> Path:
-    """Return the folder of all copies: ``HEADSTART_CACHE``, or ``headstart`` in the user's cache."""
-    chosen = os.environ.get("HEADSTART_CACHE")
-    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headstart"
+    """Return the folder of all copies: ``HEADSTART_CACHE``, or ``headstart`` in the user's cache.
+
+    Raises `OutputError` if there is neither.
+    """
+    if chosen := os.environ.get("HEADSTART_CACHE"):
+        return Path(chosen)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headstart"
+    except RuntimeError:  # no HOME, and a user without an entry in the system's list, as in containers
+        raise OutputError(
+            "files at URLs are copied to a cache, and this user has no home folder; set HEADSTART_CACHE to a folder"
+        ) from None
 
 
 class Mirror:
@@ -54,9 +62,9 @@ class Mirror:
         self.path, self.lock, self._note_file = folder / remote.name, folder / ".lock", folder / ".note"
         self._update_lock = folder / ".fetch.lock"
 
-    def updating(self) -> FileLock:
-        """Return the lock of the process that updates the copy; others wait for it."""
-        return FileLock(self._update_lock, fallback_to_soft=False)
+    def updating(self) -> AbstractContextManager[object]:
+        """Hold the lock of the process that updates the copy until the end of a `with` statement; others wait."""
+        return acquired(self._update_lock)
 
     def update(self) -> dict[str, RemoteFile]:
         """Download what differs, and give what is at the URL."""

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import stat
 import time
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack, suppress
@@ -70,6 +71,9 @@ class StoreWriter:
                     self.header.require_same_origin(store.header, self.output)
                     self.reusable = ReusableRows(store, self.header.root)
                 self.folder.mkdir(exist_ok=True)
+                if not self.is_folder and self.output.exists():  # who may not read the store may not read its shards
+                    mode = stat.S_IMODE(self.output.stat().st_mode)
+                    self.folder.chmod(mode | (mode & 0o444) >> 2)
                 sync_folder(self.folder.parent)
             except OSError as error:
                 raise OutputError(f"{self.folder}: cannot be written: {error.strerror or error}") from None
