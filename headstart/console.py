@@ -1,7 +1,9 @@
 """Shared by all commands: exit codes for errors and interrupts, progress, and output for people or programs."""
 
+import errno
 import json
 import math
+import os
 import signal
 import sys
 import time
@@ -63,9 +65,24 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
                 fail(f"{stopped.event}; {_advice(function)}", stopped.code)
             if isinstance(error, HeadstartError):
                 fail(str(error))
+            if advice := _system_fault(error):
+                fail(advice)
             raise
 
     return run
+
+
+def _system_fault(error: BaseException) -> str:
+    """Say what to do about a fault that any call of the system may answer; empty for all others."""
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"{os.fsdecode(error.filename or '')[:80]}...: file name too long; choose a shorter one"
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return "the system allows no more threads; raise `ulimit -u` or the container's limit, or use --workers 1"
+    if isinstance(error, MemoryError):
+        return (
+            f"the memory does not suffice ({' '.join(str(error).split()) or 'no more was given'}); use fewer --workers"
+        )
+    return ""
 
 
 def _advice(function: Callable[..., None]) -> str:

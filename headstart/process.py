@@ -4,9 +4,12 @@ import errno
 import io
 import os
 import sys
+import threading
 from typing import Any, NoReturn
 
 import typer
+
+from headstart.files.cores import cores
 
 
 def prepare() -> None:
@@ -19,8 +22,25 @@ def prepare() -> None:
     sys.stdout = _Stdout.over(sys.stdout, 1)
     sys.stderr = _Stderr.over(sys.stderr, 2)
     os.environ.setdefault("KERAS_HOME", os.devnull)  # Keras writes ~/.keras/keras.json, and reads settings from it
+    _limit_threads()
     if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
         _restart_in_utf8()
+
+
+def _limit_threads() -> None:
+    """Where the system allows no thread per core, ask for one: OpenBLAS would interrupt the process (SIGINT)."""
+    started, end = [], threading.Event()
+    try:
+        for _ in range(cores()):
+            thread = threading.Thread(target=end.wait)
+            thread.start()
+            started.append(thread)
+    except RuntimeError:
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    finally:
+        end.set()
+        for thread in started:
+            thread.join()
 
 
 def _restart_in_utf8() -> NoReturn:

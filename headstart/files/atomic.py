@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -94,6 +95,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     temporary = path.parent / f"{TEMPORARY}{os.getpid()}-{path.name[-100:]}"
     try:
         with open(temporary, "wb", buffering=0) as file:
+            _keep_mode(path, file)
             yield file
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -104,6 +106,13 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         _discard(temporary)
         raise
+
+
+def _keep_mode(path: Path, file: BinaryIO) -> None:
+    """Give a new file the permissions of the file that it replaces, before anything is in it."""
+    if hasattr(os, "fchmod"):
+        with suppress(FileNotFoundError, PermissionError):
+            os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
 
 
 def _discard(temporary: Path) -> None:
@@ -141,6 +150,9 @@ def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS):  # network and user space
+            raise
     finally:
         os.close(descriptor)
 

@@ -554,3 +554,44 @@ def test_excel_reads_predictions_that_begin_with_a_byte_order_mark(cli, tmp_path
     cli(f"{SCORE} --bom")
     assert (tmp_path / "p.csv").read_bytes() == b"\xef\xbb\xbf" + plain
     assert "leave --bom out" in cli("score {photos} --classifier {classifier} -o p.jsonl --bom").stderr
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"embed {LONG} --model {{backbone}} -o x.h5",
+        f"embed {{photos}} --model {LONG}.onnx -o x.h5",
+        f"embed {{photos}} --model {{backbone}} -o {LONG}.h5",
+        f"embed {{photos}} --model {{backbone}} -o {LONG}.emb",
+        f"embed {{photos}} --model {{backbone}} -o {LONG[:250]}.h5",
+        f"merge {LONG}.h5 -o x.h5",
+        f"merge {{store}} -o {LONG}.h5",
+        f"train {LONG}.h5 -o x.onnx",
+        f"train {{store}} -o {LONG}.onnx",
+        f"train {{store}} -o x.onnx --report {LONG}.html",
+        f"evaluate {{store}} --classifier {LONG}.onnx",
+        f"score {LONG} --classifier {{classifier}}",
+        f"score {{photos}} --classifier {{classifier}} -o {LONG}.csv",
+        f"score {{photos}} --classifier {{classifier}} -o {LONG[:250]}.csv",
+        f"inspect {LONG}",
+        f"inspect {LONG}.h5",
+        f"inspect {LONG}.onnx",
+        f"tune {LONG}.h5 -o x.onnx",
+        f"tune {{tensors}} -o {LONG}.onnx",
+        f"export --weights {LONG}.h5 -o x.onnx",
+        f"export --weights random -o {LONG}.onnx",
+        f"demo -o {LONG}",
+    ],
+)
+def test_a_name_that_is_too_long_is_one_line(cli, line):
+    result = cli(line)
+    assert result.exit_code == 1
+    assert is_one_error(result)
+
+
+def test_a_batch_is_never_larger_than_what_there_is(cli):
+    assert "60 embedded" in cli(f"{EMBED} --batch-size 100000000").stdout
+    assert "60 scored" in cli(f"{SCORE} --batch-size 100000000").stdout

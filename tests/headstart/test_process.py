@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from headstart.extract import open_store
+from headstart.extract import merge, open_store
+from headstart.files.cores import cores
+from headstart.files.errors import OutputError
 
 HEADSTART = [sys.executable, "-m", "headstart"]
 NOT_UTF8 = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -63,3 +65,46 @@ def test_a_locale_without_utf8_changes_no_name(draw_photos, tiny_backbone, tmp_p
         assert done.returncode == 0, done.stderr
     with open(tmp_path / "predictions.csv", encoding="utf-8") as file:
         assert {row["label"] for row in csv.DictReader(file)} == {"röse", "tülip"}
+
+
+FEW_THREADS = """
+import sys, threading
+left, start = int(sys.argv.pop(1)), threading._start_new_thread
+
+def few(*arguments):
+    global left
+    if left == 0:
+        raise RuntimeError("can't start new thread")
+    left -= 1
+    return start(*arguments)
+
+threading._start_new_thread = few
+from headstart.cli import main
+main()
+"""
+
+
+# Medical-Event-Data-Standard/MIMIC_IV_MEDS#20, willsheffler/worms#2
+@pytest.mark.parametrize("threads", [0, 1, cores()])
+def test_too_few_threads_are_one_line(tiny_photos, tiny_backbone, tmp_path, threads):
+    command = ["embed", tiny_photos, "--model", tiny_backbone, "-o", tmp_path / "photos.h5"]
+    done = subprocess.run(
+        [sys.executable, "-c", FEW_THREADS, str(threads), *command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the system allows no more threads; raise `ulimit -u`")
+    assert done.stderr.count("\n") == 1
+
+
+# matplotlib/matplotlib#17707, vectorize-io/hindsight#3934
+def test_no_home_and_an_unknown_user_are_told_of_the_cache(tiny_store, monkeypatch):
+    pytest.importorskip("fsspec")
+
+    def unknown(uid):
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    for name in ("HOME", "XDG_CACHE_HOME", "HEADSTART_CACHE", "USERPROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    with pytest.raises(OutputError, match="set HEADSTART_CACHE to a folder"):
+        merge([tiny_store], "memory://home/merged.h5")
