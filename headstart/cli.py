@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
+from headstart import console
 from headstart.commands import demo, embed, evaluate, export, inspect, merge, score, train, tune
-from headstart.process import prepare
+from headstart.process import leave, prepare
 
 app = typer.Typer(
     help="Train an image classifier on your own photos in seconds.",
@@ -38,4 +39,8 @@ def _options(
 def main() -> None:
     """Run the command line."""
     prepare()
-    app()
+    try:
+        app()
+    finally:
+        if stopped := console.StoppedError.latest:
+            leave(stopped.code)

@@ -34,14 +34,14 @@ out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=
 err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
-class _StoppedError(KeyboardInterrupt):
+class StoppedError(KeyboardInterrupt):
     """Ctrl-C or SIGTERM arrived.
 
     This is a class of its own because an interpreter in which a plain ``KeyboardInterrupt`` once left code run from a
     string (libraries run such code during imports) dies of the signal at exit, whatever exit code was requested.
     """
 
-    latest: "_StoppedError | None" = None
+    latest: "StoppedError | None" = None
     """Also set if a library replaces this error with one of its own."""
 
     def __init__(self, number: int) -> None:
@@ -61,7 +61,7 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         try:
             function(*args, **kwargs)
         except BaseException as error:
-            if stopped := _StoppedError.latest:
+            if stopped := StoppedError.latest:
                 fail(f"{stopped.event}; {_advice(function)}", stopped.code)
             if isinstance(error, HeadstartError):
                 fail(str(error))
@@ -212,8 +212,8 @@ def _lines(what: str) -> Iterator["ProgressCallback"]:
 
 
 def _stop(number: int, _frame: object) -> None:
-    _StoppedError.latest = _StoppedError(number)
-    raise _StoppedError.latest
+    StoppedError.latest = StoppedError(number)
+    raise StoppedError.latest
 
 
 def _valid(text: str) -> str:

@@ -5,11 +5,14 @@ import io
 import os
 import sys
 import threading
+import time
 from typing import Any, NoReturn
 
 import typer
 
 from headstart.files.cores import cores
+
+SECONDS_TO_LEAVE = 1.0
 
 
 def prepare() -> None:
@@ -25,6 +28,18 @@ def prepare() -> None:
     _limit_threads()
     if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
         _restart_in_utf8()
+
+
+def leave(code: int) -> None:
+    """After a signal, end the process even if threads wait for an object store that does not answer."""
+    end = time.monotonic() + SECONDS_TO_LEAVE
+    threads = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+    for thread in threads:
+        if not thread.daemon:
+            thread.join(max(0.0, end - time.monotonic()))
+    if any(thread.is_alive() and not thread.daemon for thread in threads):
+        sys.stdout.flush()
+        os._exit(code)
 
 
 def _limit_threads() -> None:

@@ -13,7 +13,7 @@ from headstart.extract.store.hdf5 import verify
 from headstart.extract.store.lock import acquired
 from headstart.extract.store.remote_files import RemoteFile, RemoteFiles
 from headstart.extract.store.shards import MODEL_FILE, PARTS, SHARD, next_number, shard_name, shards_of
-from headstart.files.atomic import atomic_file, write_all
+from headstart.files.atomic import atomic_file, remove_unfinished, write_all
 from headstart.files.errors import OutputError
 from headstart.files.filesystems import REQUESTS_AT_ONCE
 
@@ -77,7 +77,11 @@ class Mirror:
             self._at(name).parent.mkdir(exist_ok=True)
             if not self._is_as_noted(name, note):
                 self._set_aside(name)
-        _at_once(lambda name: self.remote.download(name, self._at(name), there[name].size), wanted)
+        try:
+            _at_once(lambda name: self.remote.download(name, self._at(name), there[name].size), wanted)
+        except KeyboardInterrupt:
+            remove_unfinished(self._at(MODEL_FILE).parent)
+            raise
         self._write_note(there, note, wanted)
         return there
 
@@ -173,6 +177,12 @@ class Mirror:
 
 
 def _at_once(work: Callable[[str], None], names: Sequence[str]) -> None:
-    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+    pool, is_stopped = ThreadPoolExecutor(REQUESTS_AT_ONCE), False
+    try:
         for _ in pool.map(work, names):
             pass
+    except KeyboardInterrupt:
+        is_stopped = True  # the store may never answer
+        raise
+    finally:
+        pool.shutdown(wait=not is_stopped, cancel_futures=True)

@@ -5,6 +5,7 @@ import os
 import random
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -83,14 +84,30 @@ def with_retries(request: Callable[[], Any], ended: threading.Event | None = Non
     ended = ended or threading.Event()
     for number in range(1, TRIES):
         try:
-            return request()
+            return _interruptible(request)
         except (FileNotFoundError, PermissionError, NotADirectoryError, ImportError):
             raise
         except Exception:
             wait = min(FIRST_WAIT * 2**number, LONGEST_WAIT)
             if ended.wait(wait * random.uniform(0.5, 1.5)):  # noqa: S311  not a secret
                 raise
-    return request()
+    return _interruptible(request)
+
+
+def _interruptible(request: Callable[[], Any]) -> Any:
+    """Make a request in another thread than the main one: a client written in C would keep signals waiting."""
+    if threading.current_thread() is not threading.main_thread():
+        return request()
+    result: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(request())
+        except BaseException as error:
+            result.set_exception(error)
+
+    threading.Thread(target=run, name="request", daemon=True).start()
+    return result.result()
 
 
 def open_filesystem(url: str) -> tuple[Any, str]:

@@ -2,8 +2,14 @@
 
 import csv
 import os
+import re
+import shutil
+import signal
 import subprocess
 import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -108,3 +114,66 @@ def test_no_home_and_an_unknown_user_are_told_of_the_cache(tiny_store, monkeypat
     monkeypatch.setattr("pwd.getpwuid", unknown)
     with pytest.raises(OutputError, match="set HEADSTART_CACHE to a folder"):
         merge([tiny_store], "memory://home/merged.h5")
+
+
+class SilentStore:
+    """An object store that answers nothing from some request on: it takes the connection, and then is silent."""
+
+    def __init__(self, folder: Path, silent: str) -> None:
+        store = self
+        self.was_asked, self._end = threading.Event(), threading.Event()
+
+        class Handler(SimpleHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if re.search(silent, self.path):
+                    store.was_asked.set()
+                    store._end.wait(60)
+                    return
+                super().do_GET()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+        self.url = f"http://127.0.0.1:{self._server.server_port}/photos/"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._end.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("silent", "number"),
+    [
+        ("/photos/$", signal.SIGINT),
+        (r"\.png$", signal.SIGINT),
+        (r"\.png$", signal.SIGTERM),
+        (r"\.onnx$", signal.SIGTERM),
+        (r"\.h5$", signal.SIGINT),
+    ],
+)
+def test_a_signal_ends_a_run_that_waits_for_an_object_store(
+    draw_photos, tiny_backbone, tiny_store, tmp_path, silent, number
+):
+    pytest.importorskip("aiohttp")
+    draw_photos(tmp_path / "there" / "photos", {"ash": 3, "birch": 3})
+    shutil.copy(tiny_store, tmp_path / "there" / "photos" / "tiny.h5")
+    shutil.copy(tiny_backbone, tmp_path / "there" / "photos" / "model.onnx")
+    store = SilentStore(tmp_path / "there", silent)
+    model = f"{store.url}model.onnx" if "onnx" in silent else tiny_backbone
+    command = [*HEADSTART, "embed", store.url, "--model", model, "-o", tmp_path / "photos.h5"]
+    if "h5" in silent:
+        command = [*HEADSTART, "train", f"{store.url}tiny.h5", "-o", tmp_path / "photos.onnx"]
+    cache = {"HEADSTART_CACHE": str(tmp_path / "cache")}
+    try:
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | cache) as run:
+            assert store.was_asked.wait(60)
+            run.send_signal(number)
+            _, said = run.communicate(timeout=5)
+    finally:
+        store.close()
+    assert run.returncode == 128 + number
+    assert "run the same command again" in said
+    assert not [path for path in tmp_path.rglob("*") if path.name.startswith((".tmp", "photos."))]
