@@ -67,8 +67,10 @@ def run(
         print_json({**vars(summary), "output": output, "failures": store.failures, "classes": store.classes})
     else:
         show(store, summary, output)
-        if summary.embedded or not summary.inputs:
+        if summary.embedded:
             _say_next(store, output)
+        elif not summary.inputs:
+            say("this shard has no images; merge it with the others")
     check_failures(summary.failed, max_failures)
     require_some(summary.embedded, "embedded", Counter(store.failures.values()))
 
