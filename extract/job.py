@@ -1,11 +1,11 @@
 """What a run is asked for, and what it did."""
 
-import os
 from dataclasses import dataclass
 
 from headstart.extract.inference.model import Model
 from headstart.extract.notes import Note
 from headstart.extract.options import EngineOptions
+from headstart.extract.sources.find import Images
 from headstart.extract.store.merging import Share
 from headstart.extract.store.store import Store
 from headstart.files.progress import ProgressCallback
@@ -58,7 +58,7 @@ class Job:
     Attributes
     ----------
     images
-        A folder, URL or manifest of images; or a store of tensors, which go through the model's tail.
+        As `find_images` takes them; or a store of tensors, which go through the model's tail.
     model, output, dtype
         The model, which of its outputs is stored, and in which precision.
     share
@@ -71,7 +71,7 @@ class Job:
         Whether the rows are deleted once they have been used.
     """
 
-    images: str | os.PathLike[str] | Store
+    images: Images | Store
     model: Model
     output: str = "embedding"
     dtype: str = "float16"

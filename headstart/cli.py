@@ -1,12 +1,12 @@
 """The `headstart` command. Each file of `headstart.commands` is one command: it parses, makes one call and prints."""
 
-import io
-import sys
 from typing import Annotated
 
 import typer
 
+from headstart import console
 from headstart.commands import demo, embed, evaluate, export, inspect, merge, score, train, tune
+from headstart.process import leave, prepare
 
 app = typer.Typer(
     help="Train an image classifier on your own photos in seconds.",
@@ -37,8 +37,10 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; characters that the terminal cannot show are printed as escapes."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    app()
+    """Run the command line."""
+    prepare()
+    try:
+        app()
+    finally:
+        if stopped := console.StoppedError.latest:
+            leave(stopped.code)

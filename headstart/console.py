@@ -1,11 +1,14 @@
 """Shared by all commands: exit codes for errors and interrupts, progress, and output for people or programs."""
 
+import errno
 import json
 import math
+import os
 import signal
 import sys
 import time
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
@@ -25,19 +28,20 @@ P = ParamSpec("P")
 DONE, ERROR, TOO_MANY_FAILURES, INTERRUPTED, TERMINATED = 0, 1, 3, 130, 143
 SECONDS_PER_LINE = 10.0
 
+is_terminal = sys.stdout is not None and sys.stdout.isatty()
 # Markup and emoji codes are off because a file may be called "[bold].jpg" or ":cat:.jpg".
-out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=None if is_terminal else 200)
 err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
-class _StoppedError(KeyboardInterrupt):
+class StoppedError(KeyboardInterrupt):
     """Ctrl-C or SIGTERM arrived.
 
     This is a class of its own because an interpreter in which a plain ``KeyboardInterrupt`` once left code run from a
     string (libraries run such code during imports) dies of the signal at exit, whatever exit code was requested.
     """
 
-    latest: "_StoppedError | None" = None
+    latest: "StoppedError | None" = None
     """Also set if a library replaces this error with one of its own."""
 
     def __init__(self, number: int) -> None:
@@ -57,13 +61,28 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         try:
             function(*args, **kwargs)
         except BaseException as error:
-            if stopped := _StoppedError.latest:
+            if stopped := StoppedError.latest:
                 fail(f"{stopped.event}; {_advice(function)}", stopped.code)
             if isinstance(error, HeadstartError):
                 fail(str(error))
+            if advice := _system_fault(error):
+                fail(advice)
             raise
 
     return run
+
+
+def _system_fault(error: BaseException) -> str:
+    """Say what to do about a fault that any call of the system may answer; empty for all others."""
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"{os.fsdecode(error.filename or '')[:80]}...: file name too long; choose a shorter one"
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return "the system allows no more threads; raise `ulimit -u` or the container's limit, or use --workers 1"
+    if isinstance(error, MemoryError):
+        return (
+            f"the memory does not suffice ({' '.join(str(error).split()) or 'no more was given'}); use fewer --workers"
+        )
+    return ""
 
 
 def _advice(function: Callable[..., None]) -> str:
@@ -106,6 +125,14 @@ def check_failures(failed: int, limit: int | None) -> None:
     """Exit with code 3 if more images failed than the user accepts."""
     if limit is not None and failed > limit:
         fail(f"too many images failed: {failed}, and --max-failures allows {limit}", TOO_MANY_FAILURES)
+
+
+def require_some(done: int, verb: str, reasons: Counter[str]) -> None:
+    """Exit with code 1 if there were images and every one of them failed, naming the most common reason."""
+    if not done and reasons:
+        reason, count = reasons.most_common(1)[0]
+        total = reasons.total()
+        fail(f"none of the {total} images could be {verb}; most common reason ({count} of {total}): {reason}")
 
 
 def short_path(path: str) -> str:
@@ -185,8 +212,8 @@ def _lines(what: str) -> Iterator["ProgressCallback"]:
 
 
 def _stop(number: int, _frame: object) -> None:
-    _StoppedError.latest = _StoppedError(number)
-    raise _StoppedError.latest
+    StoppedError.latest = StoppedError(number)
+    raise StoppedError.latest
 
 
 def _valid(text: str) -> str:

@@ -1,5 +1,6 @@
 """Files of predictions: one row per input, as CSV, JSON lines or Parquet, chosen by the file's suffix."""
 
+import codecs
 import csv
 import io
 import json
@@ -14,7 +15,7 @@ from headstart.classify.errors import PredictionError
 from headstart.files.atomic import atomic_file
 
 Row = dict[str, Any]
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 """First characters of text that spreadsheets calculate; and the apostrophe, so that removing one restores any text."""
 
 
@@ -56,19 +57,23 @@ class Prediction:
         return row
 
 
-def check_format(output: str | os.PathLike[str]) -> None:
-    """Refuse a file whose suffix names no format.
+def check_format(output: str | os.PathLike[str], bom: bool = False) -> None:
+    """Refuse a file whose suffix names no format, or one that is not text with a byte order mark.
 
     Raises
     ------
     PredictionError
         Listing the formats.
     """
+    if bom and Path(output).suffix.lower() != ".csv":
+        raise PredictionError(f"{output}: only a .csv file begins with a byte order mark; leave --bom out")
     if Path(output).suffix.lower() not in SINKS:
         raise PredictionError(f"{output}: expected a name that ends in one of {', '.join(SINKS)}")
 
 
-def write_predictions(output: Path, predictions: Iterable[Prediction], top: int, *, with_unknown: bool = False) -> None:
+def write_predictions(
+    output: Path, predictions: Iterable[Prediction], top: int, *, with_unknown: bool = False, bom: bool = False
+) -> None:
     """Write predictions, all of them or nothing, with few of them in memory at a time.
 
     Parameters
@@ -77,6 +82,9 @@ def write_predictions(output: Path, predictions: Iterable[Prediction], top: int,
         How many of the likeliest classes have columns.
     with_unknown
         Whether the columns ``unknown`` and ``distance`` are written.
+    bom
+        Whether a CSV file begins with a byte order mark. Excel needs it to read UTF-8; other programs take it for a
+        part of the first column's name.
 
     Raises
     ------
@@ -85,11 +93,12 @@ def write_predictions(output: Path, predictions: Iterable[Prediction], top: int,
     OutputError
         If the file cannot be written.
     """
-    check_format(output)
+    check_format(output, bom)
     rows = (prediction.to_row(top, with_unknown) for prediction in predictions)
     names = list(Prediction("", []).to_row(top, with_unknown))
     with atomic_file(output) as file:
         buffered = io.BufferedWriter(file)
+        buffered.write(codecs.BOM_UTF8 if bom else b"")
         SINKS[output.suffix.lower()](buffered, rows, names)
         buffered.flush()
         buffered.detach()
@@ -97,7 +106,7 @@ def write_predictions(output: Path, predictions: Iterable[Prediction], top: int,
 
 def _printable(text: str) -> str:
     r"""Return valid Unicode: bytes of a name that are not UTF-8 become ``\xNN``."""
-    return os.fsencode(text).decode("utf-8", "backslashreplace")
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _csv(file: BinaryIO, rows: Iterator[Row], names: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from headstart.extract.job import Job, RunSummary
 from headstart.extract.notes import Note
 from headstart.extract.options import EngineOptions
 from headstart.extract.pipeline import run
+from headstart.extract.sources.find import Images
 from headstart.extract.store.merging import Share
 from headstart.extract.store.remote_copy import working_copy
 from headstart.extract.store.schema import EMBEDDED
@@ -39,6 +41,8 @@ class ScoreSummary:
         The file of predictions, as text if it is at a URL.
     counts
         Class name -> number of images for which it is the likeliest class.
+    reasons
+        Reason -> number of images that failed for it.
     labelled, agreeing
         How many scored images have a label (or a class folder) that the classifier knows, and for how many of these
         that is the likeliest class.
@@ -61,6 +65,7 @@ class ScoreSummary:
     scored: int
     failed: int
     counts: dict[str, int]
+    reasons: dict[str, int]
     labelled: int
     agreeing: int
     unknown: int | None
@@ -72,7 +77,7 @@ class ScoreSummary:
 
 
 def score(
-    images: str | os.PathLike[str],
+    images: Images,
     classifier: str | os.PathLike[str],
     output: str | os.PathLike[str] = "predictions.csv",
     *,
@@ -80,15 +85,17 @@ def score(
     share: Share | None = None,
     options: EngineOptions | None = None,
     progress: ProgressCallback | None = None,
+    bom: bool = False,
 ) -> ScoreSummary:
-    """Score every image of a folder, manifest or store.
+    """Score every image of a folder, manifest or store, or image files.
 
     Images go through the same engine as in `headstart.extract.embed`, and an interrupted run resumes.
 
     Parameters
     ----------
     images
-        A folder, URL or manifest of images, or an embedding store, whose images are not read again.
+        A folder, URL or manifest of images, an image, or several; or an embedding store, whose images are not read
+        again.
     classifier
         A file made by ``headstart train``.
     output
@@ -97,6 +104,8 @@ def score(
         How many of the likeliest classes to write per image.
     share
         The part of the images to score, if several runs share them; each writes a file of its own.
+    bom
+        Whether a CSV file begins with a byte order mark, by which Excel knows UTF-8.
 
     Raises
     ------
@@ -106,20 +115,21 @@ def score(
         If the classifier, the images or the output cannot be used; an image that fails is a row with its reason.
     """
     started = time.monotonic()
-    check_format(output)
+    check_format(output, bom)
     if top < 1:
         raise OptionError(f"the number of classes to write must be at least 1, found {top}")
     check_outside(output, images)
     with working_copy(output, is_store=False) as path:
         check_output(path)
         model = read_classifier(classifier)
-        if any(path.exists() and os.path.exists(source) and path.samefile(source) for source in (images, classifier)):
+        inputs = [images] if isinstance(images, str | os.PathLike) else images
+        if any(path.exists() and os.path.exists(source) and path.samefile(source) for source in (*inputs, classifier)):
             raise PredictionError(f"{path}: is also an input; write the predictions to another file with -o")
         tally = _Tally(model, min(top, len(model.classes)))
         job = Job(images, model.model, model.prediction, "float32", share, options, progress, "scoring", True)
         with _scored_store(model, images, share) if is_store(images) else _scored(job, path) as (batches, finished):
             predictions = (prediction for batch in batches for prediction in tally.predictions(batch))
-            write_predictions(path, predictions, tally.top, with_unknown=tally.knows_unknown)
+            write_predictions(path, predictions, tally.top, with_unknown=tally.knows_unknown, bom=bom)
     return tally.summary(os.fspath(output) if is_url(output) else path, finished, time.monotonic() - started)
 
 
@@ -159,6 +169,7 @@ class _Tally:
     def __init__(self, classifier: Classifier, top: int) -> None:
         self.top, self.knows_unknown = top, classifier.prediction == PREDICTION
         self._counts = dict.fromkeys(classifier.classes, 0)
+        self._reasons: Counter[str] = Counter()
         self._failed = self._labelled = self._agreeing = self._unknown = 0
 
     def predictions(self, batch: _Batch) -> Iterator[Prediction]:
@@ -168,7 +179,8 @@ class _Tally:
             path = os.fsdecode(store.rows.path[row])
             if store.rows.status[row] != EMBEDDED:
                 self._failed += 1
-                yield Prediction(path, [], store.rows.reason[row].decode("utf-8", "replace"))
+                self._reasons[reason := store.rows.reason[row].decode("utf-8", "replace")] += 1
+                yield Prediction(path, [], reason)
                 continue
             top = [(names[number], float(values[number])) for number in best]
             distance, unknown = (float(values[-2]), bool(values[-1])) if self.knows_unknown else (None, None)
@@ -188,6 +200,7 @@ class _Tally:
             scored=scored,
             failed=self._failed,
             counts=self._counts,
+            reasons=dict(self._reasons.most_common()),
             labelled=self._labelled,
             agreeing=self._agreeing,
             unknown=self._unknown if self.knows_unknown else None,

@@ -48,7 +48,8 @@ class Limits:
     seconds
         Of processor time, plus one second per megabyte of the file.
     patience
-        Seconds to wait for a process that does not answer (it was stopped, or the machine is overloaded).
+        Seconds to wait for a process that does not answer (it was stopped, or the machine is overloaded); at least the
+        processor time that the image may take.
     """
 
     memory: int = 1 << 31
@@ -162,15 +163,16 @@ class _Process:
                 lines = stderr.read().decode("utf-8", "replace").split("\n")
                 why = next((line for line in reversed(lines) if line.strip()), f"ended with code {code}")
                 raise IsolationError(f"the process that decodes does not start: {why[:300]}; {_ADVICE}") from None
-        self._connection.settimeout(self._limits.patience)
 
     def decode(self, data: bytes) -> tuple[int, str]:
         """Have one image decoded; give the kind of the reply, and a reason or notes."""
+        patience = max(self._limits.patience, self._limits.seconds + len(data) / 1e6)  # see `Limits.seconds`
+        self._connection.settimeout(patience)
         try:
             _send(self._connection, REQUEST.pack(len(data)), data)
             return _read_reply(self._connection)
         except TimeoutError:
-            raise _WorkerDied(TryAgainError(f"no answer from the decoder for {self._limits.patience:g} s")) from None
+            raise _WorkerDied(TryAgainError(f"no answer from the decoder for {patience:g} s")) from None
         except (OSError, EOFError):
             raise self._death() from None
 

@@ -6,6 +6,7 @@ decoding. With `isolate`, every thread decodes in a worker process of its own.
 """
 
 import hashlib
+import math
 import os
 import threading
 import time
@@ -27,6 +28,7 @@ from headstart.extract.sources.open import open_reader
 from headstart.extract.sources.readers import Pending
 from headstart.extract.store.rows import NO_CONTENT, NO_DIGEST, Outcome
 from headstart.files.cores import cores
+from headstart.files.errors import OptionError
 from headstart.files.resize import ResizeRule
 from headstart.files.threads import in_order
 
@@ -132,7 +134,8 @@ class Engine:
 
     def outcomes(self, items: Sequence[Item]) -> Iterator[Outcome]:
         """Embed the items, reading ahead only as far as the threads need."""
-        workers, size = self.workers or cores(), self.batch_size or self.session.batch_size
+        workers = self.workers or cores()
+        size = max(1, min(self.batch_size or self.session.batch_size, len(items)))
         reader = open_reader(self.root)
         fetched = reader.fetch(items)
         batches = ([*zip(batch, islice(fetched, len(batch)), strict=True)] for batch in _batches(items, size))
@@ -151,6 +154,14 @@ def _batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
+def _pixels(images: int, rule: ResizeRule) -> NDArray[np.uint8]:
+    try:
+        return np.empty((images, *rule.shape), np.uint8)
+    except MemoryError:
+        size = images * math.prod(rule.shape) / 1e9
+        raise OptionError(f"a batch of {images:,} images takes {size:,.1f} GB; use a smaller --batch-size") from None
+
+
 class _Embedder:
     """Embeds batches for the threads of one run, each with its own pixels and decoder."""
 
@@ -167,7 +178,7 @@ class _Embedder:
     def embed(self, batch: Sequence[tuple[Item, Pending]]) -> list[Outcome]:
         engine, own = self._engine, self._own
         if not hasattr(own, "pixels"):  # allocated once per thread: fresh pages cost as much as a copy
-            own.pixels = np.empty((self._size, *engine.rule.shape), np.uint8)
+            own.pixels = _pixels(self._size, engine.rule)
             own.decoder = open_decoder(engine.rule, engine.isolate)
             self._decoders.append(own.decoder)
         pixels: NDArray[np.uint8] = own.pixels

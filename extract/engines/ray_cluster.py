@@ -1,13 +1,15 @@
 """Ray itself: importing it, connecting to a cluster, and errors that come back from its nodes."""
 
+import re
 import signal
 import socket
 import threading
 from typing import Any
 
 from headstart.extract import errors
-from headstart.extract.errors import EngineError, ExtractError
-from headstart.files.errors import MissingExtraError, one_line
+from headstart.extract.errors import EngineError
+from headstart.files import errors as file_errors
+from headstart.files.errors import HeadstartError, MissingExtraError, one_line
 
 
 def import_ray() -> Any:
@@ -67,11 +69,17 @@ def _check_reachable(address: str) -> None:
         raise EngineError(f"the Ray cluster at {address} cannot be reached: {one_line(error)}") from None
 
 
-def original_error(error: Exception) -> ExtractError:
-    """Rebuild the error that an actor raised from the text that Ray keeps, or wrap Ray's own error."""
-    text = next(reversed(str(error).strip().splitlines()), type(error).__name__)
-    name, _, message = text.strip().partition(": ")
-    kind = getattr(errors, name.removeprefix("headstart.extract.errors."), None)
-    if isinstance(kind, type) and issubclass(kind, ExtractError):
-        return kind(message)
-    return EngineError(f"Ray failed: {text}; finished rows are kept: run the same command again to resume")
+def original_error(error: Exception) -> HeadstartError:
+    """Rebuild the error that an actor raised from the text that Ray keeps, or wrap Ray's own error.
+
+    The text is a traceback, after which Ray may give hints of its own.
+    """
+    text = str(error).strip()
+    ours = re.findall(r"^\s*headstart\.(extract|files)\.errors\.(\w+): (.*)$", text, re.M)
+    for part, name, message in reversed(ours):
+        kind = getattr(errors if part == "extract" else file_errors, name, None)
+        if isinstance(kind, type) and issubclass(kind, HeadstartError):
+            return kind(message)
+    faults = re.findall(r"^\s*(?:\w+\.)*(\w+(?:Error|Exception): .+)$", text, re.M) or text.splitlines()
+    fault = one_line(faults[-1] if faults else type(error).__name__)
+    return EngineError(f"Ray failed: {fault}; finished rows are kept: run the same command again to resume")

@@ -1,6 +1,7 @@
 """A model opened on a processor: one class per runtime, with one interface."""
 
 import io
+import sys
 import threading
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
@@ -109,6 +110,7 @@ class OpenvinoSession(Session):
     """A model compiled by OpenVINO for the CPU, with one request per calling thread."""
 
     def __init__(self, model: Model, output: str, provider: "Provider") -> None:
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it writes ~/intel, and calls home
         import openvino
 
         super().__init__(provider)

@@ -1,6 +1,7 @@
 """Lists the images of a folder, URL, manifest, archive or table."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from headstart.extract.errors import SourceError
@@ -10,13 +11,18 @@ from headstart.extract.sources.manifests import MANIFESTS, names_files, read_man
 from headstart.extract.sources.names import is_packed
 from headstart.extract.sources.packed import unpacked
 from headstart.extract.sources.remote import find_remote_images
+from headstart.extract.sources.tars import is_image_name
 from headstart.files.urls import is_url, without_scheme
 
+Images = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+"""A folder, URL, manifest, archive, table or image; or several image files."""
 
-def find_images(images: str | os.PathLike[str]) -> Source:
-    """List the images in a folder, below a URL, or named by a manifest (.csv, .jsonl, .parquet).
 
-    Images in tar archives or Parquet tables are listed one by one (see `headstart.extract.sources.packed`).
+def find_images(images: Images) -> Source:
+    """List the images in a folder, below a URL, or named by a manifest (.csv, .jsonl, .parquet); or take image files.
+
+    Image files have no label: the folder they lie in is their root. Images in tar archives or Parquet tables are
+    listed one by one (see `headstart.extract.sources.packed`).
 
     Raises
     ------
@@ -25,6 +31,8 @@ def find_images(images: str | os.PathLike[str]) -> Source:
     LocationError, MissingExtraError
         If a URL cannot be listed, or its package is not installed.
     """
+    if not isinstance(images, str | os.PathLike):
+        return _named(images)
     images = without_scheme(os.fspath(images))
     if is_url(images):
         return unpacked(find_remote_images(images))
@@ -35,6 +43,8 @@ def find_images(images: str | os.PathLike[str]) -> Source:
         source = unpacked(Source(path.parent, [regular_item(path.parent, os.fsencode(path.name))]))
     elif path.suffix.lower() in MANIFESTS and os.path.isfile(path):
         source = read_manifest(path)
+    elif is_image_name(os.fsencode(path)) and os.path.isfile(path):
+        source = _named([path])
     elif os.path.exists(path):
         raise SourceError(
             f"{path}: expected a folder of images or a manifest ({', '.join(MANIFESTS)}) or a .tar archive, "
@@ -45,3 +55,17 @@ def find_images(images: str | os.PathLike[str]) -> Source:
     if not source.items:
         raise SourceError(f"{path}: expected images, found no files at all; give the folder that holds your images")
     return source
+
+
+def _named(images: Sequence[str | os.PathLike[str]]) -> Source:
+    """Take image files by name, wherever they lie; the folder that all of them are in is the root."""
+    files = sorted({os.fsencode(os.path.abspath(without_scheme(os.fspath(image)))) for image in images})
+    for file, image in ((os.fsencode(image), image) for image in images):
+        if is_url(image) or os.path.isdir(file) or is_packed(file):
+            raise SourceError(
+                f"{image}: expected an image file beside others; give one folder, archive or URL by itself"
+            )
+    root = os.path.commonpath([os.path.dirname(file) for file in files])
+    return Source(
+        Path(os.fsdecode(root)), [regular_item(Path(os.fsdecode(root)), os.path.relpath(file, root)) for file in files]
+    )

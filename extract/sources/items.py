@@ -93,7 +93,12 @@ def regular_item(root: Path, path: bytes, label: str | None = None, split: str =
         return failed(f"cannot be looked at: {plain(error)}")
     if not stat.S_ISREG(status.st_mode):
         return failed(f"not a regular file but a {_KINDS.get(stat.S_IFMT(status.st_mode), 'folder')}")
-    return Item(path, status.st_size, status.st_mtime_ns, label, split)
+    return Item(path, status.st_size, time_ns(status), label, split)
+
+
+def time_ns(status: os.stat_result) -> int:
+    """Return the time of a file's last change (ns since the epoch); before 1677 or after 2262 the nearest in int64."""
+    return max(-(1 << 63), min(status.st_mtime_ns, (1 << 63) - 1))
 
 
 def leads_below(root: Path, path: bytes) -> bool:

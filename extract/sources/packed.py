@@ -52,8 +52,8 @@ def _listed(source: Source, containers: Sequence[Item]) -> list[Item]:
     try:
         return [item for items in pool.map(items_of, containers) for item in items]
     finally:
-        pool.shutdown(cancel_futures=True)
         reader.close()
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def read_packed(root: str | os.PathLike[str], path: bytes) -> bytes | None:

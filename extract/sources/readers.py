@@ -4,12 +4,12 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from headstart.extract.errors import DecodeError, TryAgainError
-from headstart.extract.sources.items import Item
+from headstart.extract.sources.items import Item, time_ns
 
 MAX_FILE_BYTES = 256 << 20
 """Larger files are not read: no photo is that large, and a film would fill the memory."""
@@ -51,10 +51,10 @@ class LocalReader:
         """Read a file, or an image in an archive."""
         if not item.container:
             data, status = read_file(os.path.join(self._root, item.path))
-            return data, status.st_size, status.st_mtime_ns
+            return data, status.st_size, time_ns(status)
         check_size(item.size)
         data, status = read_file(os.path.join(self._root, item.container), item.start, item.size)
-        if status.st_mtime_ns != item.mtime_ns or len(data) != item.size:
+        if time_ns(status) != item.mtime_ns or len(data) != item.size:
             raise TryAgainError("the archive was changed meanwhile")
         return data, item.size, item.mtime_ns
 
@@ -98,8 +98,9 @@ class Budget:
     """
 
     def __init__(self, size: int) -> None:
-        self._size, self._held, self._turns, self._next, self._ended = size, 0, 0, 0, False
+        self._size, self._held, self._turns, self._next = size, 0, 0, 0
         self._changed = threading.Condition()
+        self.ended: Future[None] = Future()
 
     def turn(self) -> int:
         """Reserve the next turn."""
@@ -110,7 +111,7 @@ class Budget:
         """Wait until it is this turn and the bytes fit."""
 
         def is_granted() -> bool:
-            return self._ended or (turn == self._next and (not self._held or self._held + size <= self._size))
+            return self.ended.done() or (turn == self._next and (not self._held or self._held + size <= self._size))
 
         with self._changed:
             self._changed.wait_for(is_granted)
@@ -127,7 +128,8 @@ class Budget:
     def end(self) -> None:
         """Let nobody wait any longer."""
         with self._changed:
-            self._ended = True
+            if not self.ended.done():
+                self.ended.set_result(None)
             self._changed.notify_all()
 
 
@@ -148,7 +150,11 @@ class ReadAhead:
 
     def __call__(self) -> File:
         """Wait for the image, or raise `DecodeError`."""
+        either: list[Future[Any]] = [self._reading, self._budget.ended]
+        wait(either, return_when=FIRST_COMPLETED)
         try:
+            if not self._reading.done():  # the request may go on for minutes
+                raise TryAgainError("not read: the run has ended")
             file, _ = self._reading.result()[self._number]
         finally:
             self._release()

@@ -111,8 +111,8 @@ class RowReader:
     def close(self) -> None:
         """Stop reading."""
         self._budget.end()
-        self._pool.shutdown(cancel_futures=True)
         self._files.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _row(self, item: Item) -> File:
         if self._open is None or self._open[0] != item.container:

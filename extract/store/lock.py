@@ -1,20 +1,44 @@
-"""One writer at a time: a kernel lock, which ends with its process, and a note that names this process."""
+"""One writer at a time: a kernel lock, which ends with its process, and a note that names this process.
 
+Some network file systems have no locks. There, the lock is a file that exists while it is held: two machines still
+exclude each other, but a machine that crashes leaves the file behind, and a person has to delete it.
+"""
+
+import errno
 import os
 import re
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock, SoftFileLock, Timeout
 
 from headstart.extract.errors import BusyError
 from headstart.files.errors import OutputError
 
 PATIENCE = 0.5
 """Seconds to wait for the note of a process that has just taken the lock."""
+NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS})
+"""What file systems without locks answer."""
+
+
+def acquired(lock: Path, timeout: float = -1) -> AbstractContextManager[object]:
+    """Take a lock, or where the file system has none, a file beside it, for the `with` statement that follows.
+
+    Raises `filelock.Timeout` if another process holds it for so many seconds, and `OSError` if it cannot be made.
+    """
+    try:
+        return FileLock(lock, timeout=timeout, fallback_to_soft=False).acquire()
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, Timeout) or getattr(error, "errno", errno.ENOSYS) not in NO_LOCKS:
+            raise
+    return SoftFileLock(_held(lock), timeout=timeout).acquire()
+
+
+def _held(lock: Path) -> Path:
+    return lock.with_name(f"{lock.name}.held")
 
 
 @contextmanager
@@ -26,19 +50,21 @@ def locked(lock: Path, store: Path | str) -> Iterator[None]:
     Raises `BusyError` at once if another process holds it, naming that process, and `OutputError` if the lock
     cannot be made.
     """
-    kernel_lock = FileLock(lock, timeout=0, fallback_to_soft=False)
     try:
-        kernel_lock.acquire()
-    except Timeout:
+        held = acquired(lock, timeout=0)
+    except Timeout as busy:
+        if busy.lock_file == str(_held(lock)):
+            raise BusyError(
+                f"{store}: {_held(lock).name} says that {_holder(lock)} writes it, and this file system has no locks "
+                f"to tell whether that still runs; if it does not, delete {_held(lock)}"
+            ) from None
         raise BusyError(f"{store}: being written by {_holder(lock)}; wait for it, or choose another -o") from None
     except OSError as error:
         raise OutputError(f"{store}: cannot be locked: {error.strerror or error}") from None
-    try:
+    with held:
         with suppress(OSError):  # the note is optional; Windows forbids writing to a locked file
             lock.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
         yield
-    finally:
-        kernel_lock.release()
 
 
 def _holder(lock: Path) -> str:

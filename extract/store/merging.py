@@ -16,7 +16,7 @@ from headstart.extract.store.remote_copy import local_copy, working_copy
 from headstart.extract.store.shards import files_of
 from headstart.extract.store.store import Store, open_files, open_store
 from headstart.extract.store.writer import compact, lock_of
-from headstart.files.atomic import check_output
+from headstart.files.atomic import check_output, remove_unfinished_of
 from headstart.files.errors import OptionError, OutputError
 
 
@@ -84,6 +84,7 @@ def _merge(stores: Sequence[Path], output: Path) -> Store:
         raise OutputError(f"{output}: expected a name that ends in .h5")
     check_output(output)
     with locked(lock_of(output), output):
+        remove_unfinished_of(output)
         if output.exists():
             open_store(output)  # only a store may be replaced
         files = [file for store in stores for file in files_of(store)]

@@ -5,16 +5,15 @@ import json
 import os
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-
-from filelock import FileLock
 
 from headstart.extract.errors import StoreError
 from headstart.extract.store.hdf5 import verify
+from headstart.extract.store.lock import acquired
 from headstart.extract.store.remote_files import RemoteFile, RemoteFiles
 from headstart.extract.store.shards import MODEL_FILE, PARTS, SHARD, next_number, shard_name, shards_of
-from headstart.files.atomic import atomic_file, write_all
+from headstart.files.atomic import atomic_file, remove_unfinished, write_all
 from headstart.files.errors import OutputError
 from headstart.files.filesystems import REQUESTS_AT_ONCE
 
@@ -23,9 +22,18 @@ Note = dict[str, list[object]]
 
 
 def cache_folder() -> Path:
-    """Return the folder of all copies: ``HEADSTART_CACHE``, or ``headstart`` in the user's cache."""
-    chosen = os.environ.get("HEADSTART_CACHE")
-    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headstart"
+    """Return the folder of all copies: ``HEADSTART_CACHE``, or ``headstart`` in the user's cache.
+
+    Raises `OutputError` if there is neither.
+    """
+    if chosen := os.environ.get("HEADSTART_CACHE"):
+        return Path(chosen)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headstart"
+    except RuntimeError:  # no HOME, and a user without an entry in the system's list, as in containers
+        raise OutputError(
+            "files at URLs are copied to a cache, and this user has no home folder; set HEADSTART_CACHE to a folder"
+        ) from None
 
 
 class Mirror:
@@ -54,9 +62,9 @@ class Mirror:
         self.path, self.lock, self._note_file = folder / remote.name, folder / ".lock", folder / ".note"
         self._update_lock = folder / ".fetch.lock"
 
-    def updating(self) -> FileLock:
-        """Return the lock of the process that updates the copy; others wait for it."""
-        return FileLock(self._update_lock, fallback_to_soft=False)
+    def updating(self) -> AbstractContextManager[object]:
+        """Hold the lock of the process that updates the copy until the end of a `with` statement; others wait."""
+        return acquired(self._update_lock)
 
     def update(self) -> dict[str, RemoteFile]:
         """Download what differs, and give what is at the URL."""
@@ -69,7 +77,11 @@ class Mirror:
             self._at(name).parent.mkdir(exist_ok=True)
             if not self._is_as_noted(name, note):
                 self._set_aside(name)
-        _at_once(lambda name: self.remote.download(name, self._at(name), there[name].size), wanted)
+        try:
+            _at_once(lambda name: self.remote.download(name, self._at(name), there[name].size), wanted)
+        except KeyboardInterrupt:
+            remove_unfinished(self._at(MODEL_FILE).parent)
+            raise
         self._write_note(there, note, wanted)
         return there
 
@@ -165,6 +177,12 @@ class Mirror:
 
 
 def _at_once(work: Callable[[str], None], names: Sequence[str]) -> None:
-    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+    pool, is_stopped = ThreadPoolExecutor(REQUESTS_AT_ONCE), False
+    try:
         for _ in pool.map(work, names):
             pass
+    except KeyboardInterrupt:
+        is_stopped = True  # the store may never answer
+        raise
+    finally:
+        pool.shutdown(wait=not is_stopped, cancel_futures=True)

@@ -19,6 +19,9 @@ from headstart.files.urls import is_url, without_scheme
 SECONDS_PER_UPLOAD = 30.0
 """How often the finished shards of a folder are uploaded: the loss of a machine costs no more than this."""
 
+SECONDS_TO_STOP = 2.0
+"""How long an interrupted run waits for its last upload; the next run makes up for it."""
+
 
 def local_copy(store: str | os.PathLike[str]) -> Path:
     """Return the path at which a store can be read: its own, or for a URL that of an up-to-date copy.
@@ -97,15 +100,19 @@ def _uploading(mirror: Mirror, begun: dict[str, RemoteFile]) -> Iterator[None]:
     def upload_regularly() -> None:
         while not ended.wait(SECONDS_PER_UPLOAD):
             upload()
+        if has_failed:
+            upload()
 
+    patience = None
     thread = threading.Thread(target=upload_regularly, name="upload", daemon=True)
-    thread.start()
     has_failed = True
+    thread.start()
     try:
         yield
         has_failed = False
+    except KeyboardInterrupt:
+        patience = SECONDS_TO_STOP
+        raise
     finally:
         ended.set()
-        thread.join()
-        if has_failed:
-            upload()
+        thread.join(patience)

@@ -6,7 +6,7 @@ import numpy as np
 
 from headstart.extract.errors import StoreError
 from headstart.extract.sources.items import SPLITS, UNLISTED, Item
-from headstart.extract.store.rows import Outcome
+from headstart.extract.store.rows import NO_CONTENT, Outcome
 from headstart.extract.store.schema import EMBEDDED
 from headstart.extract.store.store import Store
 
@@ -41,7 +41,7 @@ class ReusableRows:
 
     def find_content(self, sha256: bytes) -> int | None:
         """Return a row of the same content, embedded or failed, or None."""
-        return self._by_content.get(sha256)
+        return None if sha256 == NO_CONTENT else self._by_content.get(sha256)  # an empty file is cheap to read
 
     def has_failed(self, row: int) -> bool:
         """Tell whether a row is a failure."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +41,10 @@ def shards_of(folder: Path) -> list[Path]:
         return []
 
 
-def is_store(path: str | os.PathLike[str]) -> bool:
-    """Tell an embedding store from a folder of images: a folder by its content, anything else by its name."""
+def is_store(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> TypeGuard[str | os.PathLike[str]]:
+    """Tell an embedding store from a folder of images (a folder by its content, anything else by its name)."""
+    if not isinstance(path, str | os.PathLike):  # several image files
+        return False
     local = Path(without_scheme(os.fspath(path)))
     if is_url(path) and not local.is_absolute():
         return local.suffix in (".h5", ".hdf5", ".emb")

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import stat
 import time
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack, suppress
@@ -66,10 +67,14 @@ class StoreWriter:
                 remove_unfinished(self.folder)
                 remove_unfinished_of(self.output)
                 if files := self._files():
-                    store = open_files(self.output, files)
-                    self.header.require_same_origin(store.header, self.output)
+                    location = self.output if self.output.exists() else self.folder  # an interrupted run's shards
+                    store = open_files(location, files)
+                    self.header.require_same_origin(store.header, location)
                     self.reusable = ReusableRows(store, self.header.root)
                 self.folder.mkdir(exist_ok=True)
+                if not self.is_folder and self.output.exists():  # who may not read the store may not read its shards
+                    mode = stat.S_IMODE(self.output.stat().st_mode)
+                    self.folder.chmod(mode | (mode & 0o444) >> 2)
                 sync_folder(self.folder.parent)
             except OSError as error:
                 raise OutputError(f"{self.folder}: cannot be written: {error.strerror or error}") from None
@@ -160,7 +165,8 @@ def fitting(outcome: Outcome, header: Header) -> Outcome:
     """Return the outcome as it will be stored: a failure if its vector does not fit the store's dtype."""
     if outcome.vector is None or np.abs(outcome.vector).max() <= np.finfo(DTYPES[header.dtype]).max:
         return outcome
-    reason = f"its {header.output} does not fit {header.dtype} (infinite, or too large)"
+    advice = "; use --dtype float32" if header.dtype == "float16" and np.isfinite(outcome.vector).all() else ""
+    reason = f"its {header.output} does not fit {header.dtype} (infinite, or too large){advice}"
     return replace(outcome, vector=None, reason=reason)
 
 
@@ -185,6 +191,7 @@ def compact(output: Path, store: Store, model: Model, *, root: str | None = None
         keep = np.array([i for i, path in enumerate(rows.path.tolist()) if path not in gone], np.int64)
         rows = rows.take(keep)
     header, rows = only_used_classes(replace(store.header, root=store.header.root if root is None else root), rows)
+    rows = replace(rows, path=_narrowed(rows.path), reason=_narrowed(rows.reason))
     dtype, shape = DTYPES[header.dtype], (len(keep), *header.shape)
     columns = {
         **columns_of(rows),
@@ -192,6 +199,11 @@ def compact(output: Path, store: Store, model: Model, *, root: str | None = None
         header.output: Column(dtype, shape, (block.astype(dtype) for block in store.blocks(keep))),
     }
     write_hdf5(output, header.to_attributes(), columns)
+
+
+def _narrowed(texts: NDArray[np.bytes_]) -> NDArray[np.bytes_]:
+    """Give a column the width of its longest text: a row that is gone may have been longer."""
+    return texts.astype(f"S{max(1, int(np.char.str_len(texts).max(initial=0)))}", copy=False)
 
 
 def lock_of(output: Path) -> Path:

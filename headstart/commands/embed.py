@@ -1,6 +1,7 @@
 """`headstart embed`: images -> embedding store."""
 
 import os
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headstart import options
-from headstart.console import check_failures, command, print_json, progress, say, short_path, warn
+from headstart.console import check_failures, command, print_json, progress, require_some, say, short_path, warn
 
 if TYPE_CHECKING:
     from headstart.extract import RunSummary, Store
@@ -20,9 +21,9 @@ SHOWN_FAILURES = 10
 @command
 def run(
     images: Annotated[
-        str,
+        list[str],
         typer.Argument(
-            help="A folder, URL (s3://...), archive (.tar), table (.parquet) or manifest (.csv, .jsonl) of images."
+            help="A folder, URL (s3://...), archive (.tar), table (.parquet) or manifest (.csv, .jsonl); or images."
         ),
     ],
     model: Annotated[
@@ -54,7 +55,7 @@ def run(
 
     with progress("embedding") as callback:
         store, summary = embed(
-            images,
+            images[0] if len(images) == 1 else images,
             model,
             output,
             dtype=dtype,
@@ -67,8 +68,12 @@ def run(
         print_json({**asdict(summary), "output": output, "failures": store.failures, "classes": store.classes})
     else:
         show(store, summary, output)
-        _say_next(store, output)
+        if summary.embedded:
+            _say_next(store, output)
+        elif not summary.inputs:
+            say("this shard has no images; merge it with the others")
     check_failures(summary.failed, max_failures)
+    require_some(summary.embedded, "embedded", Counter(store.failures.values()))
 
 
 def show(store: "Store", summary: "RunSummary", output: Path | str) -> None:

@@ -1,6 +1,5 @@
 """`headstart inspect`: describe a file."""
 
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,11 +47,15 @@ def _model(file: str) -> dict[str, Any]:
 
 
 def _store(file: str) -> dict[str, Any]:
+    import numpy as np
+
     from headstart.extract import open_store
+    from headstart.extract.sources.items import SPLITS
 
     store = open_store(file)
     header = store.header
-    labels, splits = Counter(store.labels.tolist()), Counter(store.splits.tolist())
+    unlabelled, *counts = np.bincount(store.labels + 1, minlength=len(store.classes) + 1).tolist()
+    splits = np.bincount(store.rows.split, minlength=len(SPLITS)).tolist()
     return {
         "file": file,
         "kind": "embedding store",
@@ -60,9 +63,9 @@ def _store(file: str) -> dict[str, Any]:
         "embedded": int(store.is_embedded.sum()),
         "failed": len(store.failures),
         "vectors": f"{header.output}: {header.dtype} ({_listed(header.shape)})",
-        "classes": {name: labels[code] for code, name in enumerate(store.classes)},
-        "unlabelled": labels[-1],
-        "splits": {name: splits[name] for name in sorted(splits) if name},
+        "classes": dict(zip(store.classes, counts, strict=True)),
+        "unlabelled": unlabelled,
+        "splits": {name: count for name, count in sorted(zip(SPLITS, splits, strict=True)) if name and count},
         "images": header.root,
         "providers": list(header.providers),
         "model_sha256": header.model_sha256,

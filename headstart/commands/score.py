@@ -1,17 +1,20 @@
 """`headstart score`: images or a store -> predictions."""
 
 import os
+from collections import Counter
 from typing import Annotated
 
 import typer
 
 from headstart import options
-from headstart.console import check_failures, command, print_json, progress, say, short_path, warn
+from headstart.console import check_failures, command, print_json, progress, require_some, say, short_path, warn
 
 
 @command
 def run(
-    images: Annotated[str, typer.Argument(help="A folder, URL or manifest of images, or an embedding store.")],
+    images: Annotated[
+        list[str], typer.Argument(help="A folder, URL or manifest of images, image files, or an embedding store.")
+    ],
     classifier: Annotated[str, typer.Option(help="A classifier from `headstart train`.")],
     output: Annotated[
         str,
@@ -20,6 +23,9 @@ def run(
         ),
     ] = "predictions.csv",
     top: Annotated[int, typer.Option(min=1, help="Number of most probable classes to write per image.")] = 3,
+    bom: Annotated[
+        bool, typer.Option("--bom", help="Begin a .csv with a byte order mark, so that Excel shows all letters.")
+    ] = False,
     shard: options.Shard = None,
     provider: options.Provider = "auto",
     workers: options.Workers = None,
@@ -31,19 +37,20 @@ def run(
     max_failures: options.MaxFailures = None,
     json: options.Json = False,
 ) -> None:
-    """Classify the images of a folder or store, and write predictions."""
+    """Classify images, a folder of them or a store, and write predictions."""
     from headstart.classify import score
     from headstart.extract import EngineOptions, Share
 
     with progress("scoring") as callback:
         summary = score(
-            images,
+            images[0] if len(images) == 1 else images,
             classifier,
             output,
             top=top,
             share=Share.parse(shard) if shard else None,
             options=EngineOptions(provider, workers, batch_size, isolate, engine, address, gpus_per_worker),
             progress=callback,
+            bom=bom,
         )
     if json:
         print_json(summary)
@@ -63,3 +70,4 @@ def run(
             share = summary.agreeing / summary.labelled
             say(f"  {summary.agreeing} of {summary.labelled} ({share:.1%}) agree with their label")
     check_failures(summary.failed, max_failures)
+    require_some(summary.scored, "scored", Counter(summary.reasons))

@@ -2,8 +2,9 @@
 
 import errno
 import os
+import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -15,7 +16,9 @@ TEMPORARY = ".tmp-"
 """Prefix of unfinished files; the holder of their folder's lock may delete them."""
 
 
-def check_outside(path: str | os.PathLike[str], images: str | os.PathLike[str]) -> None:
+def check_outside(
+    path: str | os.PathLike[str], images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+) -> None:
     """Refuse an output inside the image folder, where the next run would treat it as an image.
 
     Raises
@@ -23,6 +26,8 @@ def check_outside(path: str | os.PathLike[str], images: str | os.PathLike[str]) 
     OutputError
         Naming an output that is allowed.
     """
+    if not isinstance(images, str | os.PathLike):  # image files, of which none is a folder
+        return
     output, source = without_scheme(os.fspath(path)), without_scheme(os.fspath(images))
     root, target = source.rstrip("/"), output
     if not is_url(output):
@@ -90,6 +95,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     temporary = path.parent / f"{TEMPORARY}{os.getpid()}-{path.name[-100:]}"
     try:
         with open(temporary, "wb", buffering=0) as file:
+            _keep_mode(path, file)
             yield file
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -100,6 +106,13 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         _discard(temporary)
         raise
+
+
+def _keep_mode(path: Path, file: BinaryIO) -> None:
+    """Give a new file the permissions of the file that it replaces, before anything is in it."""
+    if hasattr(os, "fchmod"):
+        with suppress(FileNotFoundError, PermissionError):
+            os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
 
 
 def _discard(temporary: Path) -> None:
@@ -137,6 +150,9 @@ def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS):  # network and user space
+            raise
     finally:
         os.close(descriptor)
 

@@ -5,6 +5,7 @@ import os
 import random
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,10 @@ REQUESTS_AT_ONCE = 32
 TRIES, FIRST_WAIT, LONGEST_WAIT = 4, 0.2, 10.0
 """A failed request is retried after a wait that doubles each time, give or take a random half. (Most clients have
 retried a few times themselves by then.)"""
+
+
+LATEST_TIME = 9.2e18
+"""In ns since the epoch, just below what int64 holds: the year 2261."""
 
 
 def list_files(files: Any, root: str) -> dict[str, dict[str, Any]]:
@@ -79,14 +84,30 @@ def with_retries(request: Callable[[], Any], ended: threading.Event | None = Non
     ended = ended or threading.Event()
     for number in range(1, TRIES):
         try:
-            return request()
+            return _interruptible(request)
         except (FileNotFoundError, PermissionError, NotADirectoryError, ImportError):
             raise
         except Exception:
             wait = min(FIRST_WAIT * 2**number, LONGEST_WAIT)
             if ended.wait(wait * random.uniform(0.5, 1.5)):  # noqa: S311  not a secret
                 raise
-    return request()
+    return _interruptible(request)
+
+
+def _interruptible(request: Callable[[], Any]) -> Any:
+    """Make a request in another thread than the main one: a client written in C would keep signals waiting."""
+    if threading.current_thread() is not threading.main_thread():
+        return request()
+    result: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(request())
+        except BaseException as error:
+            result.set_exception(error)
+
+    threading.Thread(target=run, name="request", daemon=True).start()
+    return result.result()
 
 
 def open_filesystem(url: str) -> tuple[Any, str]:
@@ -118,8 +139,8 @@ def version_of(entry: dict[str, Any]) -> int:
     for name in ("LastModified", "last_modified", "mtime", "updated"):
         value = entry.get(name)
         if isinstance(value, datetime):
-            return int(value.timestamp() * 1e9)
+            value = value.timestamp()
         if isinstance(value, int | float):
-            return int(value * 1e9)
+            return int(max(-LATEST_TIME, min(value * 1e9, LATEST_TIME)))
     metadata = repr(sorted((name, repr(value)) for name, value in entry.items() if "access" not in name.lower()))
     return int.from_bytes(hashlib.sha256(metadata.encode("utf-8", "surrogatepass")).digest()[:7], "big")

@@ -3,12 +3,14 @@ import shutil
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+import tarfile
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import h5py
 import numpy as np
 import onnx
+import pyarrow.parquet
 import pytest
 from onnx import numpy_helper
 
@@ -706,3 +708,72 @@ def test_a_vector_beyond_the_dtype_is_a_failure_with_its_reason(photos, tmp_path
     assert summary.embedded == 0
     assert any("does not fit float16" in reason for reason in store.failures.values())
     assert embed(photos, huge, tmp_path / "wide.h5", dtype="float32")[1].embedded > 0
+
+
+# mherrmann/fman#668, python/cpython#154328: a broken clock, or an archive that a hostile program made.
+@pytest.mark.parametrize("seconds", [9.3e9, 1.5e10, -1e10, -1, 0])
+def test_a_file_of_any_time_is_embedded_and_reused(draw_photos, tiny_backbone, tmp_path, seconds):
+    folder = draw_photos(tmp_path / "photos", {"ash": 2, "birch": 2})
+    (folder / "list.csv").write_text("path\nash/000.png\n")
+    with tarfile.open(tmp_path / "photos.tar", "w") as tar:
+        tar.add(folder, "photos")
+    table = pyarrow.table({"image": [(folder / "ash" / "000.png").read_bytes()]})
+    pyarrow.parquet.write_table(table, tmp_path / "photos.parquet")
+    wanted = round(seconds * 1e9)
+    for path in (folder / "ash" / "000.png", tmp_path / "photos.tar", tmp_path / "photos.parquet"):
+        with suppress(OSError, OverflowError):  # not every file system stores every time
+            os.utime(path, ns=(wanted, wanted))
+    for images in (folder, folder / "list.csv", tmp_path / "photos.tar", tmp_path / "photos.parquet"):
+        store = tmp_path / f"{images.name}.h5"
+        assert embed(images, tiny_backbone, store)[1].embedded > 0
+        assert embed(images, tiny_backbone, store)[1].computed == 0
+
+
+def test_a_long_name_that_is_gone_leaves_no_trace(draw_photos, tiny_backbone, tmp_path):
+    folder = draw_photos(tmp_path / "photos", {"ash": 2, "birch": 2})
+    embed(folder, tiny_backbone, tmp_path / "fresh.h5")
+    long = folder / "ash" / ("x" * 200 + ".png")
+    long.write_bytes(b"no image")
+    assert "x" * 200 in str(embed(folder, tiny_backbone, tmp_path / "photos.h5")[0].failures)
+    long.unlink()
+    embed(folder, tiny_backbone, tmp_path / "photos.h5")
+    assert (tmp_path / "photos.h5").read_bytes() == (tmp_path / "fresh.h5").read_bytes()
+
+
+def test_empty_images_keep_their_own_reasons(draw_photos, tiny_backbone, tmp_path):
+    folder = draw_photos(tmp_path / "photos", {"ash": 1})
+    image = (folder / "ash" / "000.png").read_bytes()
+    pyarrow.parquet.write_table(pyarrow.table({"image": [image, None, b""]}), tmp_path / "photos.parquet")
+    first = embed(tmp_path / "photos.parquet", tiny_backbone, tmp_path / "photos.h5")[0].failures
+    os.utime(tmp_path / "photos.parquet", (1, 1))
+    again = embed(tmp_path / "photos.parquet", tiny_backbone, tmp_path / "photos.h5")[0].failures
+    assert len(set(first.values())) == 2
+    assert again == first
+
+
+def test_an_overflow_names_the_option_that_avoids_it(backbone_bytes, draw_photos, tmp_path):
+    model = onnx.load_model_from_string(backbone_bytes())
+    for tensor in model.graph.initializer:
+        if tensor.name == "high":
+            tensor.CopyFrom(numpy_helper.from_array(np.float32(1e9), "high"))
+        if tensor.name == "scale":
+            tensor.CopyFrom(numpy_helper.from_array(np.float32(1e4), "scale"))
+    onnx.save(model, tmp_path / "large.onnx")
+    folder = draw_photos(tmp_path / "photos", {"ash": 2})
+    store, _ = embed(folder, tmp_path / "large.onnx", tmp_path / "photos.h5")
+    assert all(reason.endswith("; use --dtype float32") for reason in store.failures.values())
+    assert len(store.failures) == 2
+    store, _ = embed(folder, tmp_path / "large.onnx", tmp_path / "exact.h5", dtype="float32")
+    assert not store.failures
+
+
+def test_what_an_interrupted_run_left_is_named_as_it_exists(draw_photos, tiny_backbone, make_backbone, tmp_path):
+    def stop(state: Progress) -> None:
+        raise KeyboardInterrupt
+
+    folder = draw_photos(tmp_path / "photos", {"ash": 3})
+    with pytest.raises(KeyboardInterrupt):
+        embed(folder, tiny_backbone, tmp_path / "photos.h5", progress=stop)
+    with pytest.raises(StoreError, match=r"continue with its own \(--model .*photos\.h5\.parts\)"):
+        embed(folder, make_backbone(tmp_path / "other.onnx", seed=9), tmp_path / "photos.h5")
+    assert embed(folder, tmp_path / "photos.h5.parts", tmp_path / "photos.h5")[1].embedded == 3

@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -402,7 +403,7 @@ def test_a_fault_is_one_line_and_nothing_is_written(cli, tmp_path, places, line,
 
 def test_a_folder_of_broken_images_embeds_as_failures(cli):
     result = cli("embed {broken} --model {backbone} -o x.h5")
-    assert result.exit_code == 0
+    assert result.exit_code == 1
     assert "x.h5: 0 embedded, 4 failed, of 4 images" in result.stdout
 
 
@@ -525,7 +526,88 @@ def test_an_interrupted_run_keeps_what_is_finished(slow_photos, tiny_backbone, h
     assert stderr.count("\n") == 1
     assert "finished work is kept: run the same command again to continue" in stderr
     assert not output.exists()
-    again = strict(headstart_run(*arguments, check=True).stdout)
+    again = strict(headstart_run(*arguments).stdout)
     assert (again["inputs"], again["embedded"]) == (2000, 2000)
     assert again["reused"] >= 512
     assert visible(tmp_path) == ["photos.h5", "slow"]
+
+
+@pytest.mark.parametrize(
+    "line", ["embed {photos}/ash/broken.png --model {backbone} -o x.h5", SCORE.replace("{photos}", "{broken}")]
+)
+def test_a_run_of_which_nothing_comes_is_no_success(cli, line):
+    done = cli(line)
+    assert done.exit_code == 1
+    assert "next:" not in done.stdout
+    assert re.search(
+        r"error: none of the (\d) images could be (embedded|scored); most common reason \(\1 of \1\)", done.stderr
+    )
+
+
+def test_a_run_with_nothing_to_do_is_a_success(cli):
+    for _ in range(2):
+        assert cli(EMBED).exit_code == 0
+    assert cli("embed {photos}/ash/000.png --model {backbone} --shard 1/9999 -o none.h5").exit_code == 0
+
+
+def test_single_images_are_embedded_and_scored(cli, tmp_path):
+    files = "{photos}/ash/000.png {photos}/birch/001.png {photos}/birch/001.png"
+    assert "2 embedded, 0 failed" in cli(f"embed {files} --model {{backbone}} -o x.h5").stdout
+    assert "1 scored" in cli("score {photos}/ash/000.png --classifier {classifier}").stdout
+    assert (tmp_path / "predictions.csv").read_text().splitlines()[1].startswith("000.png,ok,ash,")
+    assert "2 scored" in cli(f"score {files} --classifier {{classifier}}").stdout
+    rows = (tmp_path / "predictions.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[:3] for row in rows] == [["ash/000.png", "ok", "ash"], ["birch/001.png", "ok", "birch"]]
+    done = cli("score {photos}/ash/000.png {photos}/birch --classifier {classifier}")
+    assert done.exit_code == 1
+    assert "expected an image file beside others" in done.stderr
+
+
+# pandas-dev/pandas#44323, JuliaData/CSV.jl#697, cldf/csvw#15: an option, because many readers keep the mark.
+def test_excel_reads_predictions_that_begin_with_a_byte_order_mark(cli, tmp_path):
+    cli(SCORE)
+    plain = (tmp_path / "p.csv").read_bytes()
+    cli(f"{SCORE} --bom")
+    assert (tmp_path / "p.csv").read_bytes() == b"\xef\xbb\xbf" + plain
+    assert "leave --bom out" in cli("score {photos} --classifier {classifier} -o p.jsonl --bom").stderr
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"embed {LONG} --model {{backbone}} -o x.h5",
+        f"embed {{photos}} --model {LONG}.onnx -o x.h5",
+        f"embed {{photos}} --model {{backbone}} -o {LONG}.h5",
+        f"embed {{photos}} --model {{backbone}} -o {LONG}.emb",
+        f"embed {{photos}} --model {{backbone}} -o {LONG[:250]}.h5",
+        f"merge {LONG}.h5 -o x.h5",
+        f"merge {{store}} -o {LONG}.h5",
+        f"train {LONG}.h5 -o x.onnx",
+        f"train {{store}} -o {LONG}.onnx",
+        f"train {{store}} -o x.onnx --report {LONG}.html",
+        f"evaluate {{store}} --classifier {LONG}.onnx",
+        f"score {LONG} --classifier {{classifier}}",
+        f"score {{photos}} --classifier {{classifier}} -o {LONG}.csv",
+        f"score {{photos}} --classifier {{classifier}} -o {LONG[:250]}.csv",
+        f"inspect {LONG}",
+        f"inspect {LONG}.h5",
+        f"inspect {LONG}.onnx",
+        f"tune {LONG}.h5 -o x.onnx",
+        f"tune {{tensors}} -o {LONG}.onnx",
+        f"export --weights {LONG}.h5 -o x.onnx",
+        f"export --weights random -o {LONG}.onnx",
+        f"demo -o {LONG}",
+    ],
+)
+def test_a_name_that_is_too_long_is_one_line(cli, line):
+    result = cli(line)
+    assert result.exit_code == 1
+    assert is_one_error(result)
+
+
+def test_a_batch_is_never_larger_than_what_there_is(cli):
+    assert "60 embedded" in cli(f"{EMBED} --batch-size 100000000").stdout
+    assert "60 scored" in cli(f"{SCORE} --batch-size 100000000").stdout

@@ -56,7 +56,7 @@ def test_a_stopped_command_says_what_is_kept(capsys, monkeypatch, name, said, nu
                 raise ImportError("of a library that was being imported") from stopped
             raise
 
-    monkeypatch.setattr(console._StoppedError, "latest", None)
+    monkeypatch.setattr(console.StoppedError, "latest", None)
     run.__module__ = f"headstart.commands.{name}"
     with pytest.raises(typer.Exit) as left:
         console.command(run)()

@@ -245,7 +245,7 @@ def test_processor_time_is_counted_for_each_image_anew(decoder, picture):
 
 
 def test_a_process_that_does_not_answer_is_given_up(decoder, picture):
-    one = decoder(patience=0.5)
+    one = decoder(patience=0.5, seconds=0.25)
     one.decode(picture(1))
     first = one.pid
     with signals(signal.SIGSTOP, lambda: one.pid, 2, busy=0):

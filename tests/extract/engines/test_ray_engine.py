@@ -13,9 +13,10 @@ import pytest
 from headstart.extract import EngineOptions, Share, embed, merge, open_store
 from headstart.extract.decoding.jpeg import NO_END
 from headstart.extract.decoding.png import BAD_METADATA
-from headstart.extract.errors import ProviderError
+from headstart.extract.engines.ray_cluster import original_error
+from headstart.extract.errors import EngineError, ProviderError
 from headstart.extract.store.schema import ROW_DTYPES
-from headstart.files.errors import MissingExtraError, OptionError
+from headstart.files.errors import MissingExtraError, OptionError, OutputError
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
@@ -205,3 +206,32 @@ def test_a_node_that_dies_costs_no_row(picture, backbone, tmp_path):
     assert said["killed"]
     assert said["inputs"] == 800
     assert_same(open_store(tmp_path / "ray.h5"), whole)
+
+
+RAY_TEXT = """ray::MapWorker(MapBatches(EmbeddingActor)).submit() (pid=7, ip=10.0.0.1)
+  File "local.py", line 3, in write_shard
+OSError: [Errno 28] No space left on device
+
+The above exception was the direct cause of the following exception:
+{error}
+The worker that ran this task may be short of resources. To see the logs, run `ray logs`.
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        ("headstart.files.errors.OutputError: x: no space left", OutputError, "x: no space left"),
+        ("headstart.extract.errors.ProviderError: no GPU", ProviderError, "no GPU"),
+        (
+            "ray.exceptions.OutOfDiskError: the disk is full",
+            EngineError,
+            "Ray failed: OutOfDiskError: the disk is full",
+        ),
+        ("", EngineError, "Ray failed: OSError: [Errno 28] No space left on device; finished rows are kept"),
+    ],
+)
+def test_the_fault_is_found_among_what_ray_says(error, kind, message):
+    fault = original_error(Exception(RAY_TEXT.format(error=error)))
+    assert type(fault) is kind
+    assert str(fault).startswith(message)

@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import os
 import socket
 import subprocess
@@ -6,6 +8,7 @@ import threading
 
 import pytest
 
+from headstart.extract import embed, merge
 from headstart.extract.errors import BusyError, StoreError
 from headstart.extract.store.lock import locked
 from headstart.files.errors import OutputError
@@ -89,3 +92,47 @@ def test_a_note_that_a_killed_run_left_is_not_believed(lock):
         lock.write_text(f"process {gone.pid} on {socket.gethostname()}\n")
         with pytest.raises(BusyError, match="by another run; wait"):
             locked(lock, "photos.h5").__enter__()
+
+
+@pytest.fixture(params=["ENOLCK", "EOPNOTSUPP", "ENOSYS"])
+def without_locks(request, monkeypatch):
+    """Answer as a file system without locks: a network mount, or one in user space."""
+
+    def flock(_file, _operation):
+        raise OSError(getattr(errno, request.param), os.strerror(getattr(errno, request.param)))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+
+# anyvm-org/anyvm#35, ARPA-SIMC/arkimet#76, caracal-pipeline/caracal#1239 (ENOLCK), tox-dev/filelock#77 (ENOSYS)
+def test_without_locks_a_file_keeps_others_out(lock, without_locks):
+    for _ in range(2):
+        with locked(lock, "photos.h5"):
+            held = lock.with_name(".photos.h5.lock.held")
+            assert held.exists()
+            with pytest.raises(BusyError, match=rf"process {os.getpid()} on .* has no locks .* delete {held}"):
+                locked(lock, "photos.h5").__enter__()
+        assert not held.exists()
+
+
+def test_without_locks_another_machine_is_believed_and_a_dead_process_of_this_one_is_not(lock, without_locks):
+    held = lock.with_name(".photos.h5.lock.held")
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    held.write_text(f"{gone.pid}\n{socket.gethostname()}\n")
+    with locked(lock, "photos.h5"):
+        pass
+    held.write_text("1\nanother-machine\n")
+    lock.write_text("process 1 on another-machine\n")
+    with pytest.raises(BusyError, match=r"process 1 on another-machine writes it"):
+        locked(lock, "photos.h5").__enter__()
+
+
+def test_without_locks_stores_are_made_merged_and_copied(
+    without_locks, tiny_photos, tiny_backbone, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    embed(tiny_photos, tiny_backbone, tmp_path / "a.h5")
+    assert embed(tiny_photos, tiny_backbone, tmp_path / "a.h5")[1].computed == 0
+    assert len(merge([tmp_path / "a.h5"], f"memory://{tmp_path}/merged.h5")) == 61
+    assert not list(tmp_path.rglob("*.held"))

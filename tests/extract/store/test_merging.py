@@ -149,3 +149,10 @@ def test_what_is_no_store_is_neither_read_nor_replaced(folder, backbone, tmp_pat
     with pytest.raises(OptionError, match="found none"):
         merge([], tmp_path / "merged.h5")
     assert (tmp_path / "mine.h5").read_bytes() == b"my thesis"
+
+
+def test_a_killed_merge_leaves_nothing_for_the_next(tiny_store, tmp_path):
+    left = tmp_path / ".tmp-999999-merged.h5"
+    left.write_bytes(b"half")
+    merge([tiny_store], tmp_path / "merged.h5")
+    assert not left.exists()

@@ -1,8 +1,10 @@
 import errno
 import io
 import os
+import stat
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -223,3 +225,30 @@ def test_a_whole_write_deletes_what_killed_runs_left_and_spares_what_others_are_
     assert (tmp_path / "a.onnx").read_bytes() == b"whole"
     write_file(tmp_path / "a.onnx", b"again")
     assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path, mode):
+    path = tmp_path / "file"
+    write_file(path, b"old")
+    path.chmod(mode)
+    write_file(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+@pytest.mark.parametrize(
+    ("code", "is_fault"), [("EINVAL", False), ("EOPNOTSUPP", False), ("ENOSYS", False), ("EIO", True)]
+)
+def test_file_systems_that_sync_no_folders_are_written_to(tmp_path, monkeypatch, code, is_fault):
+    real = os.fsync
+
+    def fsync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(getattr(errno, code), os.strerror(getattr(errno, code)))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OutputError) if is_fault else nullcontext():
+        write_file(tmp_path / "file", b"data")
+    assert (tmp_path / "file").read_bytes() == b"data"
