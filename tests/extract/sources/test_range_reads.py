@@ -5,6 +5,7 @@ import tarfile
 import time
 from collections import Counter
 from contextlib import suppress
+from tarfile import RECORDSIZE
 
 import numpy as np
 import pytest
@@ -15,7 +16,6 @@ from headstart.extract.errors import TryAgainError
 from headstart.extract.sources.items import Item
 from headstart.extract.sources.range_reads import GAP, MOST_BYTES, MOST_IMAGES, runs
 from headstart.extract.sources.remote import RemoteReader
-from headstart.extract.sources.tars import WINDOW
 from headstart.extract.store.schema import ROW_DTYPES
 
 pytest.importorskip("fsspec")
@@ -97,7 +97,7 @@ def test_requests_and_bytes_of_an_archive_are_few(door, url, archive, here, back
     store, _ = embed(url, backbone, tmp_path / "a.h5", options=QUICK)
     assert_same_rows(store, here)
     asked = [path.rpartition("bytes=")[2].split("-") for path in door.seen.elements()]
-    images = [(start, end) for start, end in asked if int(end) - int(start) >= WINDOW]
+    images = [(start, end) for start, end in asked if int(end) - int(start) >= RECORDSIZE]
     assert len(images) <= -(-IMAGES // MOST_IMAGES) == 3
     assert len(asked) - len(images) <= IMAGES + 1
     assert door.sent <= 1.05 * archive.stat().st_size
@@ -149,7 +149,7 @@ def test_what_is_done_is_not_asked_for_again(memory, here, backbone, tmp_path, b
     spoil(answer)
     store, summary = embed(url, backbone, tmp_path / "a.h5", options=QUICK)
     assert_same_rows(store, here)
-    images = [size for size in asked if size > WINDOW]
+    images = [size for size in asked if size > RECORDSIZE]  # others read headers
     assert 0.3 * IMAGES < summary.computed < 0.7 * IMAGES
     assert sum(images) <= 1.05 * summary.computed * here.rows.size.mean()
     assert len(images) <= most * summary.computed
