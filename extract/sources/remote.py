@@ -3,7 +3,7 @@
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -28,6 +28,7 @@ class RemoteReader:
         self._files, self._root = open_filesystem(root)
         self._budget = Budget(BYTES_AHEAD)
         self._ended = threading.Event()
+        self._gone: dict[bytes, Callable[[], DecodeError]] = {}  # archives and tables that cannot be read any more
         self._pool = ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="fetch")
 
     def fetch(self, items: Iterable[Item]) -> Iterator[Pending]:
@@ -59,8 +60,21 @@ class RemoteReader:
         return data, len(data), item.mtime_ns
 
     def part(self, path: bytes, start: int, end: int) -> bytes:
-        """Read a range of bytes of an object, with one request."""
-        return self._fetch(path, start=start, end=end) if start < end else b""
+        """Read a range of bytes of an object, with one request; none once the object has gone away."""
+        if path in self._gone:
+            raise self._gone[path]()
+        try:
+            return self._fetch(path, start=start, end=end) if start < end else b""
+        except DecodeError as error:
+            if not self._has_first_byte(path):
+                self._gone[path] = partial(type(error), str(error))
+            raise
+
+    def _has_first_byte(self, path: bytes) -> bool:
+        try:
+            return bool(self._fetch(path, start=0, end=1))
+        except DecodeError:
+            return self._ended.is_set()
 
     def _fetch(self, path: bytes, **part: int) -> bytes:
         name = f"{self._root}/{os.fsdecode(path)}"

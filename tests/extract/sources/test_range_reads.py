@@ -17,6 +17,7 @@ from headstart.extract.sources.items import Item
 from headstart.extract.sources.range_reads import GAP, MOST_BYTES, MOST_IMAGES, runs
 from headstart.extract.sources.remote import RemoteReader
 from headstart.extract.store.schema import ROW_DTYPES
+from headstart.files.filesystems import TRIES
 
 pytest.importorskip("fsspec")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of boto and its kin
@@ -170,6 +171,28 @@ def test_bytes_that_cannot_be_had_cost_only_the_images_that_they_are_of(memory, 
     assert (len(store), summary.failed) == (IMAGES, 1)
     assert store.failures == {lost.path.decode(): "cannot be read: block missing"}
     assert np.array_equal(np.delete(store.rows.sha256, 50, 0), np.delete(here.rows.sha256, 50, 0))
+
+
+@pytest.mark.parametrize("fault", [FileNotFoundError("gone"), TimeoutError("no answer")])
+def test_an_archive_that_goes_away_costs_its_retries_once(memory, backbone, tmp_path, fault):
+    url, spoil = memory
+    asked = Counter()
+
+    def answer(start, end, read):
+        asked["all"] += 1
+        if end - start > RECORDSIZE:
+            asked["is gone"] = 1
+        if asked["is gone"]:
+            raise fault
+        return read(start, end)
+
+    find_images(url)
+    spoil(answer)
+    store, summary = embed(url, backbone, tmp_path / "a.h5", options=QUICK)
+    assert (len(store), summary.failed) == (IMAGES, IMAGES)
+    assert len(set(store.failures.values())) == 1
+    headers = IMAGES + 1
+    assert asked["all"] - headers <= 2 * TRIES * IMAGES // MOST_IMAGES  # of runs that are read at the same time
 
 
 def test_a_request_that_fails_is_made_again_as_it_was(memory, here, backbone, tmp_path):
