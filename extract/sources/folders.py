@@ -6,10 +6,15 @@ from pathlib import Path
 from headstart.extract.errors import SourceError
 from headstart.extract.sources.items import UNLISTED, Item, plain, regular_item
 from headstart.extract.sources.names import has_splits_at, is_hidden, label_and_split_of
+from headstart.extract.sources.readers import LocalReader
+from headstart.extract.sources.sidecars import without_sidecars
 
 
 def folder_items(root: Path) -> list[Item]:
-    """Walk a folder into items, sorted by path; raises `SourceError` if the folder itself cannot be listed."""
+    """Walk a folder into items, sorted by path, without sidecar files.
+
+    Raises `SourceError` if the folder itself cannot be listed, and as `without_sidecars`.
+    """
     paths: list[bytes] = []
     unlisted: list[Item] = []
     pending = [(os.fsencode(root), b"")]
@@ -31,6 +36,7 @@ def folder_items(root: Path) -> list[Item]:
                 paths.append(prefix + entry.name)
     has_splits = has_splits_at(str(root), paths)
     items = [regular_item(root, path, *label_and_split_of(path, has_splits)) for path in paths]
+    items = without_sidecars(items, LocalReader(root).fetch, str(root))
     return sorted(items + unlisted, key=lambda item: item.path)
 
 

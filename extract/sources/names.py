@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from os.path import splitext
 
 from headstart.extract.errors import SourceError
 
@@ -10,7 +11,13 @@ SPLIT_NAMES = dict.fromkeys(("train", "training"), "train")
 SPLIT_NAMES |= dict.fromkeys(("val", "valid", "validation"), "val") | dict.fromkeys(("test", "testing"), "test")
 LEFT_BY_DESKTOPS = frozenset({b"Thumbs.db", b"desktop.ini", b"__MACOSX"})
 TAR, TABLE = b".tar", b".parquet"
-COMPRESSED = (b".tgz", b".tar.gz", b".tar.bz2", b".tar.xz", b".tar.zst")
+COMPRESSED = (b".tgz", b".tbz2", b".txz", b".tar.gz", b".tar.bz2", b".tar.xz", b".tar.zst", b".zip", b".7z", b".rar")
+IMAGE_SUFFIXES = frozenset(
+    b".apng .avif .avifs .bmp .dib .gif .ico .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpo .pbm .pfm .pgm "
+    b".png .pnm .ppm .tif .tiff .webp".split()
+)
+OTHER_IMAGES = frozenset(b".arw .cr2 .cr3 .dng .heic .heif .jxl .nef .orf .psd .raf .rw2 .svg .tga".split())
+"""Image formats that are not accepted: they become failure rows, and are never sidecar files of an image."""
 
 
 def has_splits_at(where: str, paths: Sequence[bytes]) -> bool:
@@ -51,3 +58,9 @@ def is_hidden(name: bytes) -> bool:
 def is_packed(path: bytes) -> bool:
     """Tell by its name whether a file holds many images."""
     return path.lower().endswith((TAR, TABLE, *COMPRESSED))
+
+
+def is_image_name(name: bytes) -> bool:
+    """Tell whether a name ends as those of images do."""
+    suffix = splitext(name)[1].lower()
+    return suffix in IMAGE_SUFFIXES or suffix in OTHER_IMAGES

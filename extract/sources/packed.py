@@ -10,14 +10,23 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache, partial
+from os.path import splitext
 from pathlib import Path
 
 from headstart.extract.errors import SourceError
 from headstart.extract.sources.items import Item, Source, regular_item, shown
-from headstart.extract.sources.names import COMPRESSED, SPLIT_NAMES, TAR, has_splits_at, is_packed, label_and_split_of
+from headstart.extract.sources.names import (
+    SPLIT_NAMES,
+    TABLE,
+    TAR,
+    has_splits_at,
+    is_image_name,
+    is_packed,
+    label_and_split_of,
+)
 from headstart.extract.sources.open import open_reader
 from headstart.extract.sources.tables import table_items
-from headstart.extract.sources.tars import compressed_archive, is_image_name, tar_items
+from headstart.extract.sources.tars import not_a_tar, tar_items
 from headstart.files.filesystems import REQUESTS_AT_ONCE
 from headstart.files.urls import is_url
 
@@ -25,20 +34,33 @@ from headstart.files.urls import is_url
 def unpacked(source: Source) -> Source:
     """List the images of archives and tables one by one; a source with images as plain files stays as it is.
 
+    Files that describe an archive, such as img2dataset's `0.parquet` and `0_stats.json` beside `0.tar`, are left out.
     Raises `SourceError` if an archive is compressed, a table has no images, or all of them are empty.
     """
     containers = [item for item in source.items if is_packed(item.path) and not item.reason]
     if not containers or any(is_image_name(item.path) for item in source.items):
         return source
     for item in containers:
-        if item.path.lower().endswith(COMPRESSED):
-            raise compressed_archive(f"{source.root}/{shown(item.path)}")
-    inside = _with_labels(source, _listed(source, containers))
+        if (suffix := splitext(item.path.lower())[1]) not in (TAR, TABLE):
+            kind = "zip archive" if suffix == b".zip" else "compressed archive"
+            raise not_a_tar(f"{source.root}/{shown(item.path)}", kind)
+    described = _described([item.path for item in source.items])
+    items = [item for item in source.items if item.path not in described]
+    containers = [item for item in containers if item.path not in described]
     names = {item.path for item in containers}
-    items = [item for item in source.items if item.path not in names] + inside
+    inside = _with_labels(source, _listed(source, containers))
+    items = [item for item in items if item.path not in names] + inside
     if not items:
         raise SourceError(f"{source.root}: expected archives of images, found only empty ones")
     return Source(source.root, sorted(items, key=lambda item: item.path))
+
+
+def _described(paths: Sequence[bytes]) -> set[bytes]:
+    """Return the files that describe an archive beside them: `0.parquet`, `0_stats.json` or `0.tar.md5` for `0.tar`."""
+    tars = {path for path in paths if path.lower().endswith(TAR)}
+    names = tars | {splitext(path)[0] for path in tars}
+    others = {path: splitext(path)[0] for path in paths if path not in tars}
+    return {path for path, stem in others.items() if not names.isdisjoint((stem, stem.removesuffix(b"_stats")))}
 
 
 def _listed(source: Source, containers: Sequence[Item]) -> list[Item]:
@@ -79,15 +101,20 @@ def _inside(root: str, container: Item) -> dict[bytes, Item]:
 
 
 def _with_labels(source: Source, items: list[Item]) -> list[Item]:
-    """Return images in archives the split of their folders, and the label, unless a `.cls` file gave one."""
-    unpacked_paths = {item.path: _unpacked_path(item) for item in items if item.container.lower().endswith(TAR)}
-    top = _common_top(list(unpacked_paths.values()))
-    inner = {path: unpacked[len(top) :] for path, unpacked in unpacked_paths.items()}
-    has_splits = has_splits_at(str(source.root), list(inner.values()))
+    """Return images in archives the split of their folders, and the label, unless a `.cls` file gave one.
+
+    Members that failed, and those that are no images by their name, have no say in what the folders mean.
+    """
+    paths = {item.path: _unpacked_path(item) for item in items if item.container.lower().endswith(TAR)}
+    good = {item.path for item in items if item.path in paths and not item.reason}
+    deciding = [paths[path] for path in good if is_image_name(path)] or [paths[path] for path in good]
+    top = _common_top(deciding)
+    has_splits = has_splits_at(str(source.root), [path[len(top) :] for path in deciding])
     labelled = []
     for item in items:
-        if item.path in inner:
-            label, split = label_and_split_of(inner[item.path], has_splits)
+        path = paths.get(item.path, b"")
+        if item.path in good and path.startswith(top) and (not has_splits or _top_is_split(path[len(top) :])):
+            label, split = label_and_split_of(path[len(top) :], has_splits)
             item = replace(item, label=label if item.label is None else item.label, split=split)
         labelled.append(item)
     return labelled
@@ -105,4 +132,8 @@ def _common_top(paths: Sequence[bytes]) -> bytes:
     if len(tops) != 1 or any(path.count(b"/") < 2 for path in paths):
         return b""
     (top,) = tops
-    return b"" if os.fsdecode(top).lower() in SPLIT_NAMES else top + b"/"
+    return b"" if _top_is_split(top) else top + b"/"
+
+
+def _top_is_split(path: bytes) -> bool:
+    return os.fsdecode(path.partition(b"/")[0]).lower() in SPLIT_NAMES

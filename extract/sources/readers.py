@@ -20,6 +20,9 @@ File = tuple[bytes, int, int]
 Pending = Callable[[], File]
 """An image that may be read already: call it once to wait for the image, or drop it. Raises `DecodeError`."""
 
+Fetch = Callable[[int, int], bytes]
+"""Gives the bytes of a file from a start to an end offset, fewer if the file ends before. Raises `DecodeError`."""
+
 
 class Reader(Protocol):
     """Reads the bytes of items."""

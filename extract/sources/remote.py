@@ -3,8 +3,9 @@
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from headstart.extract.sources.items import Item, Source
 from headstart.extract.sources.names import has_splits_at, is_hidden, is_packed, label_and_split_of
 from headstart.extract.sources.range_reads import read_run, runs
 from headstart.extract.sources.readers import MAX_FILE_BYTES, Budget, File, Pending, ReadAhead, check_size
+from headstart.extract.sources.sidecars import without_sidecars
 from headstart.files.errors import LocationError, one_line
 from headstart.files.filesystems import REQUESTS_AT_ONCE, list_files, open_filesystem, version_of, with_retries
 
@@ -26,6 +28,7 @@ class RemoteReader:
         self._files, self._root = open_filesystem(root)
         self._budget = Budget(BYTES_AHEAD)
         self._ended = threading.Event()
+        self._gone: dict[bytes, Callable[[], DecodeError]] = {}  # archives and tables that cannot be read any more
         self._pool = ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="fetch")
 
     def fetch(self, items: Iterable[Item]) -> Iterator[Pending]:
@@ -57,8 +60,21 @@ class RemoteReader:
         return data, len(data), item.mtime_ns
 
     def part(self, path: bytes, start: int, end: int) -> bytes:
-        """Read a range of bytes of an object, with one request."""
-        return self._fetch(path, start=start, end=end) if start < end else b""
+        """Read a range of bytes of an object, with one request; none once the object has gone away."""
+        if path in self._gone:
+            raise self._gone[path]()
+        try:
+            return self._fetch(path, start=start, end=end) if start < end else b""
+        except DecodeError as error:
+            if not self._has_first_byte(path):
+                self._gone[path] = partial(type(error), str(error))
+            raise
+
+    def _has_first_byte(self, path: bytes) -> bool:
+        try:
+            return bool(self._fetch(path, start=0, end=1))
+        except DecodeError:
+            return self._ended.is_set()
 
     def _fetch(self, path: bytes, **part: int) -> bytes:
         name = f"{self._root}/{os.fsdecode(path)}"
@@ -82,7 +98,8 @@ class RemoteReader:
 def find_remote_images(url: str) -> Source:
     """List the images below a URL; names mean the same as in a folder.
 
-    Raises `LocationError` if the URL cannot be listed, and `SourceError` if there are no files.
+    Raises `LocationError` if the URL cannot be listed, and `SourceError` if there are no files, and as
+    `without_sidecars`.
     """
     files, root = open_filesystem(url)
     try:
@@ -102,7 +119,9 @@ def find_remote_images(url: str) -> Source:
     if not paths:
         raise SourceError(f"{url}: expected images, found no files at all; give the URL that holds your images")
     has_splits = has_splits_at(url, paths)
-    return Source(url.rstrip("/"), [_item(path, by_path[path], has_splits) for path in paths])
+    items = [_item(path, by_path[path], has_splits) for path in paths]
+    with closing(RemoteReader(url)) as reader:
+        return Source(url.rstrip("/"), without_sidecars(items, reader.fetch, url))
 
 
 def _item(path: bytes, entry: dict[str, Any], has_splits: bool) -> Item:

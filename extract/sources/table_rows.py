@@ -9,9 +9,8 @@ from typing import Any
 
 from headstart.extract.errors import DecodeError, NoImageError
 from headstart.extract.sources.items import Item
-from headstart.extract.sources.readers import Budget, File, Pending, ReadAhead, Reader, check_size
+from headstart.extract.sources.readers import Budget, Fetch, File, Pending, ReadAhead, Reader, check_size
 from headstart.extract.sources.tables import image_column, open_table
-from headstart.extract.sources.tars import Fetch
 from headstart.files.errors import one_line
 
 BYTES_AHEAD, BATCH_BYTES = 256 << 20, 16 << 20

@@ -10,7 +10,7 @@ from typing import Any
 from headstart.extract.errors import DecodeError, SourceError
 from headstart.extract.sources.items import UNLISTED, Item
 from headstart.extract.sources.manifests import label_and_split_in
-from headstart.extract.sources.tars import Fetch
+from headstart.extract.sources.readers import Fetch
 from headstart.files.errors import one_line
 
 COLUMN = "image"

@@ -54,7 +54,8 @@ class Share:
 def merge(stores: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str]) -> Store:
     """Write the rows of several stores, made from one folder of images by one model, into one file.
 
-    If several stores have a row for a path, the last store's is taken.
+    If several stores have a row for a path, the last store's is taken; what a store has removed is missing from that
+    store alone.
 
     Parameters
     ----------
@@ -87,8 +88,9 @@ def _merge(stores: Sequence[Path], output: Path) -> Store:
         remove_unfinished_of(output)
         if output.exists():
             open_store(output)  # only a store may be replaced
-        files = [file for store in stores for file in files_of(store)]
-        joined = open_files(output, files)
+        numbered = [(number, file) for number, store in enumerate(stores) for file in files_of(store)]
+        files = [file for _, file in numbered]
+        joined = open_files(output, files, [number for number, _ in numbered])
         for file, root in zip(files, joined.roots, strict=True):
             if root != joined.roots[0]:
                 raise StoreError(

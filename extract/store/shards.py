@@ -98,15 +98,18 @@ def joined(parts: Sequence[tuple[Header, Rows]], location: object) -> tuple[Head
     return header, Rows(**{name: np.concatenate(columns[name]) for name in ROW_DTYPES})
 
 
-def in_order(parts: list[tuple[Header, Rows]], location: object) -> tuple[Header, Rows, NDArray[np.int64]]:
+def in_order(
+    parts: list[tuple[Header, Rows]], location: object, store_of: NDArray[np.int32] | None = None
+) -> tuple[Header, Rows, NDArray[np.int64]]:
     """Return the latest row per path, in order of path, under one header with the classes that these rows have.
 
-    To hold few copies of the rows, `parts` is emptied and each column is freed once it is in order. The third result is
-    the position of each row in the concatenated parts. Raises as `joined`.
+    `store_of` numbers the store of each row, if there are several (see `latest_rows`). To hold few copies of the rows,
+    `parts` is emptied and each column is freed once it is in order. The third result is the position of each row in the
+    concatenated parts. Raises as `joined`.
     """
     header, columns = _under_one_header(parts, location)
     parts.clear()
-    positions = latest_rows(*(np.concatenate(columns[name]) for name in ("path", "status")))
+    positions = latest_rows(np.concatenate(columns["path"]), np.concatenate(columns["status"]), store_of)
     rank = np.full(sum(map(len, columns["path"])), -1)
     rank[positions] = np.arange(len(positions))
     rows = Rows(**{name: _by_rank(columns.pop(name), rank, len(positions)) for name in ROW_DTYPES})
@@ -138,13 +141,27 @@ def _by_rank(parts: list[NDArray[Any]], rank: NDArray[np.int64], n: int) -> NDAr
     return result
 
 
-def latest_rows(path: NDArray[np.bytes_], status: NDArray[np.int8]) -> NDArray[np.int64]:
-    """Return the positions, in order of path, of the last row per path, unless that row is `REMOVED`."""
+def latest_rows(
+    path: NDArray[np.bytes_], status: NDArray[np.int8], store_of: NDArray[np.int32] | None = None
+) -> NDArray[np.int64]:
+    """Return the positions, in order of path, of the last row per path, unless that row is `REMOVED`.
+
+    If the rows come from several stores, in ascending order of `store_of`, a row that is marked as removed in one store
+    has no effect on the rows of another.
+    """
     if bool((path[1:] > path[:-1]).all()):  # true of a finished single file
         return np.flatnonzero(status != REMOVED)
     order = np.argsort(path, kind="stable")
-    paths = path[order]
-    is_last = np.append(paths[1:] != paths[:-1], True) if len(paths) else np.zeros(0, bool)
-    del paths  # as large as `path` itself
+    if store_of is not None:
+        order = order[_is_last(path[order], store_of[order]) & (status[order] != REMOVED)]
+    is_last = _is_last(path[order])
     present: NDArray[np.int64] = order[is_last & (status[order] != REMOVED)]
     return present
+
+
+def _is_last(*sorted_columns: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell which rows are the last of those with the same values."""
+    if not len(sorted_columns[0]):
+        return np.zeros(0, bool)
+    changes = np.logical_or.reduce([column[1:] != column[:-1] for column in sorted_columns])
+    return np.append(changes, True)

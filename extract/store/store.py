@@ -176,8 +176,11 @@ def open_store(path: str | os.PathLike[str]) -> Store:
         return open_files(local, files_of(local))
 
 
-def open_files(location: Path, files: Sequence[Path]) -> Store:
+def open_files(location: Path, files: Sequence[Path], store_of: Sequence[int] = ()) -> Store:
     """Open at least one file as one store; rows of later files replace those of earlier ones.
+
+    `store_of` numbers, in ascending order, the store that each file belongs to, if there are several: a row that one
+    store has removed stays if another store has it.
 
     Raises
     ------
@@ -195,7 +198,8 @@ def open_files(location: Path, files: Sequence[Path]) -> Store:
             counts.append(len(shard.rows))
         parts.append(joined([(shard.header, shard.rows) for shard in shards], location))
         del shards, shard
-    header, rows, row_of = in_order(parts, location)
+    stores = np.repeat(np.array(store_of, np.int32), counts) if store_of else None
+    header, rows, row_of = in_order(parts, location, stores)
     file_of = np.repeat(np.arange(len(files), dtype=np.int32), counts)[row_of]
     positions = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])[row_of]
     of_files = tuple(files), tuple(digests), tuple(vectors), tuple(roots)

@@ -290,8 +290,8 @@ def test_a_folder_without_files_is_refused(tmp_path, hidden):
 
 
 def test_another_file_is_refused_with_the_kinds_of_manifest(tmp_path):
-    fill(tmp_path, "photos.zip")
-    assert "(.csv, .jsonl, .parquet)" in refusal(tmp_path / "photos.zip")
+    fill(tmp_path, "photos.doc")
+    assert "(.csv, .jsonl, .parquet)" in refusal(tmp_path / "photos.doc")
 
 
 def test_a_deep_tree_is_walked_to_its_end(tmp_path):

@@ -5,6 +5,7 @@ import tarfile
 import time
 from collections import Counter
 from contextlib import suppress
+from tarfile import RECORDSIZE
 
 import numpy as np
 import pytest
@@ -15,8 +16,8 @@ from headstart.extract.errors import TryAgainError
 from headstart.extract.sources.items import Item
 from headstart.extract.sources.range_reads import GAP, MOST_BYTES, MOST_IMAGES, runs
 from headstart.extract.sources.remote import RemoteReader
-from headstart.extract.sources.tars import WINDOW
 from headstart.extract.store.schema import ROW_DTYPES
+from headstart.files.filesystems import TRIES
 
 pytest.importorskip("fsspec")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of boto and its kin
@@ -97,7 +98,7 @@ def test_requests_and_bytes_of_an_archive_are_few(door, url, archive, here, back
     store, _ = embed(url, backbone, tmp_path / "a.h5", options=QUICK)
     assert_same_rows(store, here)
     asked = [path.rpartition("bytes=")[2].split("-") for path in door.seen.elements()]
-    images = [(start, end) for start, end in asked if int(end) - int(start) >= WINDOW]
+    images = [(start, end) for start, end in asked if int(end) - int(start) >= RECORDSIZE]
     assert len(images) <= -(-IMAGES // MOST_IMAGES) == 3
     assert len(asked) - len(images) <= IMAGES + 1
     assert door.sent <= 1.05 * archive.stat().st_size
@@ -149,7 +150,7 @@ def test_what_is_done_is_not_asked_for_again(memory, here, backbone, tmp_path, b
     spoil(answer)
     store, summary = embed(url, backbone, tmp_path / "a.h5", options=QUICK)
     assert_same_rows(store, here)
-    images = [size for size in asked if size > WINDOW]
+    images = [size for size in asked if size > RECORDSIZE]  # others read headers
     assert 0.3 * IMAGES < summary.computed < 0.7 * IMAGES
     assert sum(images) <= 1.05 * summary.computed * here.rows.size.mean()
     assert len(images) <= most * summary.computed
@@ -170,6 +171,28 @@ def test_bytes_that_cannot_be_had_cost_only_the_images_that_they_are_of(memory, 
     assert (len(store), summary.failed) == (IMAGES, 1)
     assert store.failures == {lost.path.decode(): "cannot be read: block missing"}
     assert np.array_equal(np.delete(store.rows.sha256, 50, 0), np.delete(here.rows.sha256, 50, 0))
+
+
+@pytest.mark.parametrize("fault", [FileNotFoundError("gone"), TimeoutError("no answer")])
+def test_an_archive_that_goes_away_costs_its_retries_once(memory, backbone, tmp_path, fault):
+    url, spoil = memory
+    asked = Counter()
+
+    def answer(start, end, read):
+        asked["all"] += 1
+        if end - start > RECORDSIZE:
+            asked["is gone"] = 1
+        if asked["is gone"]:
+            raise fault
+        return read(start, end)
+
+    find_images(url)
+    spoil(answer)
+    store, summary = embed(url, backbone, tmp_path / "a.h5", options=QUICK)
+    assert (len(store), summary.failed) == (IMAGES, IMAGES)
+    assert len(set(store.failures.values())) == 1
+    headers = IMAGES + 1
+    assert asked["all"] - headers <= 2 * TRIES * IMAGES // MOST_IMAGES  # of runs that are read at the same time
 
 
 def test_a_request_that_fails_is_made_again_as_it_was(memory, here, backbone, tmp_path):

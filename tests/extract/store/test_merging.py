@@ -9,7 +9,8 @@ import pytest
 from headstart.extract import EngineOptions, Share, embed, find_images, merge, open_store
 from headstart.extract.errors import StoreError
 from headstart.extract.sources import folders
-from headstart.extract.store.schema import ROW_DTYPES
+from headstart.extract.store.schema import EMBEDDED, FAILED, REMOVED, ROW_DTYPES
+from headstart.extract.store.shards import latest_rows
 from headstart.files.errors import OptionError, OutputError
 
 
@@ -112,6 +113,37 @@ def test_the_last_of_a_path_is_taken(folder, backbone, picture, tmp_path):
     (folder / "ash" / "00.png").write_bytes(picture(99))
     new, _ = embed(folder, backbone, tmp_path / "new.h5")
     assert_same(merge([tmp_path / "old.h5", tmp_path / "new.h5"], tmp_path / "merged.h5"), new)
+
+
+def test_what_one_store_removed_stays_in_another(folder, backbone, tmp_path):
+    """A store of shards keeps markers of removed rows; in whatever order, these concern no other store."""
+    embed(folder, backbone, tmp_path / "whole.h5")
+    embed(folder, backbone, tmp_path / "less.emb")
+    kept = folder.parent / "kept.png"
+    (folder / "ash" / "00.png").rename(kept)
+    less, summary = embed(folder, backbone, tmp_path / "less.emb")
+    assert (summary.removed, len(less)) == (1, 22)
+    kept.rename(folder / "ash" / "00.png")
+    for order in (["whole.h5", "less.emb"], ["less.emb", "whole.h5"], ["less.emb", "whole.h5", "less.emb"]):
+        merged = merge([tmp_path / name for name in order], tmp_path / "merged.h5")
+        assert_same(merged, open_store(tmp_path / "whole.h5"))
+    assert len(merge([tmp_path / "less.emb"] * 2, tmp_path / "merged.h5")) == 22
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_latest_rows_of_several_stores_are_those_of_each_store_alone(seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(0, 40))
+    path = np.array([b"%d" % number for number in rng.integers(0, 8, n)], "S1")
+    status = rng.choice([EMBEDDED, FAILED, REMOVED], n).astype(np.int8)
+    store_of = np.sort(rng.integers(0, 4, n)).astype(np.int32)
+    expected: dict[bytes, int] = {}
+    for number in range(4):
+        own: dict[bytes, int] = {}
+        for row in np.flatnonzero(store_of == number).tolist():
+            own[path[row]] = row
+        expected |= {name: row for name, row in own.items() if status[row] != REMOVED}
+    assert latest_rows(path, status, store_of).tolist() == [expected[name] for name in sorted(expected)]
 
 
 def test_an_output_may_be_one_of_the_inputs(folder, backbone, tmp_path):
