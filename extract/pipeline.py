@@ -10,6 +10,7 @@ from headstart.extract.engines.ray_engine import RayRunner
 from headstart.extract.engines.runners import LocalRunner, Runner
 from headstart.extract.engines.tail import TailRunner, require_trunk, source_of
 from headstart.extract.errors import ModelError
+from headstart.extract.inference.grey_bits import with_grey_bits
 from headstart.extract.inference.model import CUT, Model, read_model
 from headstart.extract.inference.subgraph import uncut
 from headstart.extract.job import Job, RunSummary
@@ -38,6 +39,7 @@ def embed(
     share: Share | None = None,
     options: EngineOptions | None = None,
     progress: ProgressCallback | None = None,
+    grey_bits: int | None = None,
     views: int | None = None,
 ) -> tuple[Store, RunSummary]:
     """Embed every image of a folder or manifest into a store.
@@ -62,6 +64,10 @@ def embed(
         The part of the images to embed, if several runs share them; rows of other parts are left alone.
     progress
         Called after every row.
+    grey_bits
+        Bits per sample, 8-16, that carry the picture in 16-bit grey which states no depth, such as 12 of many cameras.
+        The store's backbone keeps the number, so that whatever is made with the store scales such images alike. By
+        default that of the backbone.
     views
         No longer an option: the backbone makes the views.
 
@@ -86,15 +92,19 @@ def embed(
     with working_copy(output) as path:
         if path.suffix == PARTS or not (is_folder_store(path) or path.suffix in (".h5", ".hdf5")):
             raise OutputError(f"{path}: expected a name that ends in .h5 (one file) or .emb (a folder of shards)")
-        job = Job(*_plan(images, model), dtype, share, options, progress)
+        job = Job(*_plan(images, model, grey_bits), dtype, share, options, progress)
         with run(job, path) as finished:
             return finished
 
 
-def _plan(images: Images | Store, model: str | os.PathLike[str] | Model) -> tuple[Images | Store, Model, str]:
+def _plan(
+    images: Images | Store, model: str | os.PathLike[str] | Model, grey_bits: int | None
+) -> tuple[Images | Store, Model, str]:
     """Return the images or tensors, the backbone, and which of its outputs is to be stored."""
     if not isinstance(model, Model):
         model = open_store(model).model() if is_store(model) else read_model(model)
+    if grey_bits is not None:
+        model = with_grey_bits(model, grey_bits)
     if isinstance(images, Store) or is_store(images):
         tensors = images if isinstance(images, Store) else open_store(images)
         require_trunk(tensors, model)

@@ -6,14 +6,18 @@ numpy is imported in the functions that use it: a worker process (`isolated`) st
 import io
 import math
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from headstart.extract.decoding import jpeg, png
+from headstart.extract.decoding.depth import is_deep, to_8_bits
 from headstart.extract.decoding.formats import FORMATS, explain, explain_failure, missing_codec
 from headstart.extract.decoding.heif import is_heif, open_heif
 from headstart.extract.decoding.jpeg import decode_jpeg, open_jpeg
+from headstart.extract.decoding.jpeg2000 import check_jpeg2000
+from headstart.extract.decoding.tiff import is_tiff, open_tiff
 from headstart.extract.errors import DecodeError, OutOfMemoryError, TryAgainError
 from headstart.files.resize import ResizeRule
 
@@ -99,18 +103,25 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
     Raises
     ------
     DecodeError
-        With what the file is, if its format is not one of `FORMATS` or HEIF; `TryAgainError` if a package is missing.
+        With what the file is, if its format is not one of `FORMATS` or HEIF, or if it would come out as another
+        picture; `TryAgainError` if a package is missing.
     """
     if data.startswith(jpeg.SIGNATURE):
         return open_jpeg(data)
     if is_heif(data):
         return open_heif(data)
+    if is_tiff(data):
+        return open_tiff(data)
     try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         if missing := missing_codec(data):
             raise TryAgainError(missing) from None
         raise DecodeError(explain(data)) from None
+    check = _CHECKS.get(image.format or "")
+    if check:
+        check(image, data)
+    return image
 
 
 def _fit(image: ImageFile.ImageFile, rule: ResizeRule, notes: list[str]) -> Image.Image:
@@ -123,7 +134,7 @@ def _fit(image: ImageFile.ImageFile, rule: ResizeRule, notes: list[str]) -> Imag
     _reduce_while_decoding(image, rule.fit, width, height)
     _check_size(*image.size)
     box = _centred_box(image, width / height) if rule.fit == "crop" else None
-    fitted = _to_rgb(image).resize((width, height), Image.Resampling.BILINEAR, box=box)
+    fitted = _to_rgb(image, rule, notes).resize((width, height), Image.Resampling.BILINEAR, box=box)
     return fitted.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else fitted
 
 
@@ -170,11 +181,15 @@ def _centred_box(image: Image.Image, aspect: float) -> tuple[float, float, float
     return left, top, left + width, top + height
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, rule: ResizeRule, notes: list[str]) -> Image.Image:
     if image.mode == "F":
         raise DecodeError("floating-point pixels have no stated range; save it with 8 or 16 bits")
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        return _grey16(image).convert("RGB")
+    if is_deep(image):
+        return to_8_bits(image, rule.grey_bits, notes).convert("RGB")
+    if image.format in ("BMP", "ICO") and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
+        return image.convert("RGB")  # many programs leave the fourth byte 0
+    if image.mode == "La":  # alpha is multiplied in; it converts to nothing else
+        image = image.convert("LA")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         return _over_white(image)
     return image if image.mode == "RGB" else image.convert("RGB")
@@ -190,20 +205,6 @@ def _over_white(image: Image.Image) -> Image.Image:
     return result
 
 
-def _grey16(image: Image.Image) -> Image.Image:
-    import numpy as np
-
-    values = np.asarray(image)
-    if values.min() < 0 or values.max() > 65535:
-        raise DecodeError("32-bit pixels beyond 0-65535 have no stated range; save it with 8 or 16 bits")
-    to_8_bits = ((np.arange(65536) + 128) // 257).astype(np.uint8)
-    grey = np.empty(values.shape, np.uint8)
-    # By rows: the index array of a whole image would be eight times its size.
-    for row, out in zip(values, grey, strict=True):
-        out[:] = to_8_bits[row]
-    return Image.fromarray(grey)
-
-
 def orientation_of(image: Image.Image) -> int:
     """Return the EXIF orientation, 1-8; 1 (upright) if there is none."""
     try:
@@ -214,6 +215,7 @@ def orientation_of(image: Image.Image) -> int:
 
 _BYTES = {"WEBP": 8, "JPEG2000": 12, "AVIF": 6, "HEIF": 8}
 """Bytes per pixel that a decoder allocates at once, for the formats whose decoders do not report lack of memory."""
+_CHECKS: dict[str, Callable[[Image.Image, bytes], None]] = {"PNG": png.check_png, "JPEG2000": check_jpeg2000}
 _REDUCED_WHILE_DECODED = frozenset({"JPEG", "MPO"})
 _T = Image.Transpose
 TURNS_SIDEWAYS = frozenset({5, 6, 7, 8})

@@ -135,7 +135,7 @@ class _Process:
     def __init__(self, descriptor: int, rule: ResizeRule, limits: Limits) -> None:
         self._limits = limits
         self._connection, theirs = socket.socketpair()
-        arguments = descriptor, rule.height, rule.width, rule.fit, limits.memory, limits.seconds
+        arguments = descriptor, rule.height, rule.width, rule.fit, rule.grey_bits, limits.memory, limits.seconds
         try:
             with theirs:
                 self._popen = subprocess.Popen(  # noqa: S603  (this Python, a module of ours, numbers)

@@ -1,15 +1,48 @@
-"""PNG files (ISO/IEC 15948) with damaged or oversized metadata, which Pillow refuses as a whole."""
+"""PNG files (ISO/IEC 15948): their depth, and metadata for which Pillow refuses the whole file."""
 
 import struct
 import zlib
 
+from PIL import Image
+
+from headstart.extract.decoding.depth import is_deep
 from headstart.extract.decoding.formats import TRUNCATED
 from headstart.extract.errors import DecodeError
+from headstart.files.resize import FULL
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PICTURE = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"sBIT"})
 """The chunks that the pixels come from."""
 BAD_METADATA = "PNG whose metadata have a wrong checksum, embedded without them"
+
+
+def check_png(image: Image.Image, data: bytes) -> None:
+    """Put right what Pillow makes of a depth other than 8, or refuse it.
+
+    An image of 16-bit grey is told its stated depth, and one of 2 or 4 bits the transparent grey at 8 bits.
+
+    Raises
+    ------
+    DecodeError
+        If one colour of 16 bits per channel is declared transparent: Pillow compares only half of its bits.
+    """
+    if is_deep(image):
+        image.info["bits"] = _significant_bits(data)
+    elif data[24:26] in (b"\2\0", b"\4\0") and "transparency" in image.info:  # IHDR: 2 or 4 bits, grey
+        image.info["transparency"] *= 255 // ((1 << data[24]) - 1)
+    elif data[24:26] == b"\x10\2" and "transparency" in image.info:  # 16 bits, colour
+        raise DecodeError("PNG of 16 bits with one transparent colour is not supported; save it with an alpha channel")
+
+
+def _significant_bits(data: bytes) -> int:
+    """Return what the sBIT chunk of a grey image states; 16 if there is none."""
+    at, kind = len(SIGNATURE), b""
+    while at + 9 < len(data) and kind != b"IDAT":
+        size, kind = struct.unpack_from(">I4s", data, at)
+        if kind == b"sBIT":
+            return data[at + 8]
+        at += 12 + size
+    return FULL
 
 
 def without_metadata(data: bytes, notes: list[str]) -> bytes:

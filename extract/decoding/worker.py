@@ -30,8 +30,8 @@ _DIES_WITH_PARENT = 1
 
 def main() -> None:
     """Serve requests until the socket is closed."""
-    descriptor, height, width, fit, memory, seconds = sys.argv[1:]
-    rule = ResizeRule(int(height), int(width), fit)
+    descriptor, height, width, fit, grey_bits, memory, seconds = sys.argv[1:]
+    rule = ResizeRule(int(height), int(width), fit, int(grey_bits))
     with mmap.mmap(int(descriptor), math.prod(rule.shape)) as block:
         os.close(int(descriptor))
         _limit(int(memory))

@@ -8,10 +8,9 @@ from headstart.extract.errors import SourceError
 from headstart.extract.sources.folders import folder_items
 from headstart.extract.sources.items import Source, regular_item
 from headstart.extract.sources.manifests import MANIFESTS, names_files, read_manifest
-from headstart.extract.sources.names import is_packed
+from headstart.extract.sources.names import is_image_name, is_packed
 from headstart.extract.sources.packed import unpacked
 from headstart.extract.sources.remote import find_remote_images
-from headstart.extract.sources.tars import is_image_name
 from headstart.files.urls import is_url, without_scheme
 
 Images = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]

@@ -38,6 +38,15 @@ def run(
         ),
     ] = "photos.h5",
     dtype: Annotated[str, typer.Option(help="Store embeddings as float16 or float32.")] = "float16",
+    grey_bits: Annotated[
+        int | None,
+        typer.Option(
+            min=8,
+            max=16,
+            help="Scale 16-bit grey images that state no depth by this many bits, for example 12.",
+            show_default="as the backbone states, usually 16",
+        ),
+    ] = None,
     shard: options.Shard = None,
     provider: options.Provider = "auto",
     workers: options.Workers = None,
@@ -59,6 +68,7 @@ def run(
             model,
             output,
             dtype=dtype,
+            grey_bits=grey_bits,
             views=views,
             share=Share.parse(shard) if shard else None,
             options=EngineOptions(provider, workers, batch_size, isolate, engine, address, gpus_per_worker),

@@ -274,7 +274,7 @@ def large(width: int = 2000, height: int = 1500) -> Image.Image:
 )
 def test_a_large_jpeg_is_read_small_and_comes_out_alike(monkeypatch, size, fit, box, read):
     seen = []
-    monkeypatch.setattr("headstart.extract.decoding.decode._to_rgb", lambda image: seen.append(image.size) or image)
+    monkeypatch.setattr("headstart.extract.decoding.decode._to_rgb", lambda image, *_: seen.append(image.size) or image)
     data, rule = encoded(large(*size), "JPEG", quality=92), ResizeRule(224, 224, fit)
     with Image.open(io.BytesIO(data)) as image:
         whole = np.asarray(image.resize((224, 224), Image.Resampling.BILINEAR, box=box), dtype=int)
