@@ -250,14 +250,14 @@ def test_a_touched_image_is_not_computed(run, photos):
 
 def test_a_failed_image_is_tried_again_only_when_its_bytes_change(run, photos, picture):
     run()
-    os.utime(photos / "dog/empty.png", ns=(1, 1))
+    os.utime(photos / "cat/broken.jpg", ns=(1, 1))
     store, summary = run()
     assert counts(summary) == (0, INPUTS, 0)
     assert len(store.failures) == FAILED
-    (photos / "dog/empty.png").write_bytes(picture(400))
+    (photos / "cat/broken.jpg").write_bytes(picture(400))
     store, summary = run()
     assert counts(summary) == (1, INPUTS - 1, 0)
-    assert "dog/empty.png" not in store.failures
+    assert "cat/broken.jpg" not in store.failures
 
 
 def test_an_image_that_is_now_broken_becomes_a_failure(run, photos):
