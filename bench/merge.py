@@ -37,9 +37,9 @@ def main() -> None:
 def draw_shards(folder: Path, count: int) -> None:
     """Write shards of drawn rows with interleaved paths."""
     from headstart.extract.inference.model import parse_model
+    from headstart.extract.store.rows import write_shard
     from headstart.extract.store.schema import EMBEDDED, Header, Rows
     from headstart.extract.store.shards import MODEL_FILE
-    from headstart.extract.store.writer import write_shard
     from torture.scene import tiny_backbone
 
     model = parse_model(tiny_backbone(DIM), "drawn")

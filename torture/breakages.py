@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 WRITERS = (
     "headstart.files.atomic",
     "headstart.extract.store.writer",
+    "headstart.extract.store.rows",
     "headstart.extract.store.hdf5",
     "headstart.classify.scoring.predictions",
     "headstart.classify.artifact.classifier",

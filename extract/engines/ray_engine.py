@@ -23,10 +23,10 @@ from headstart.extract.inference.model import Model, parse_model
 from headstart.extract.inference.providers import open_session
 from headstart.extract.options import EngineOptions
 from headstart.extract.sources.items import Item
-from headstart.extract.store.rows import to_rows, to_vectors
+from headstart.extract.store.rows import to_rows, to_vectors, write_shard
 from headstart.extract.store.schema import Header
 from headstart.extract.store.shards import MODEL_FILE, shards_of
-from headstart.extract.store.writer import ROWS_A_SHARD, StoreWriter, fitting, write_shard
+from headstart.extract.store.writer import ROWS_A_SHARD, StoreWriter, fitting
 from headstart.files.urls import is_url
 
 SMALLEST_BLOCK, BLOCKS_PER_WORKER = 32, 8

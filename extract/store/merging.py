@@ -75,7 +75,7 @@ def merge(stores: Sequence[str | os.PathLike[str]], output: str | os.PathLike[st
     """
     if not stores:
         raise OptionError("expected stores to merge, found none; name at least one")
-    paths = [local_copy(store) for store in stores]
+    paths = [local_copy(store, check=True) for store in stores]
     with working_copy(output) as path:
         return _merge(paths, path)
 

@@ -3,16 +3,18 @@
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from headstart.extract.errors import StoreError
 from headstart.extract.store.hdf5 import verify
 from headstart.extract.store.lock import acquired
 from headstart.extract.store.remote_files import RemoteFile, RemoteFiles
-from headstart.extract.store.shards import MODEL_FILE, PARTS, SHARD, next_number, shard_name, shards_of
+from headstart.extract.store.shards import MODEL_FILE, PARTS, SHARD, shards_of
+from headstart.extract.store.unpublished import keep_unpublished
 from headstart.files.atomic import atomic_file, remove_unfinished, write_all
 from headstart.files.errors import OutputError
 from headstart.files.filesystems import REQUESTS_AT_ONCE
@@ -39,12 +41,13 @@ def cache_folder() -> Path:
 class Mirror:
     """The copy of one URL, in a folder of the cache; raises `OutputError` if the cache cannot be written.
 
-    A local file that differs from the note was finished by a run and is not uploaded yet.
-
     Attributes
     ----------
     path
         The copy: a file or a folder of shards, named as at the URL.
+    base
+        While a run changes a copy that is one file, and until its result is published: what was published when the run
+        began; empty if nothing was.
     lock
         Held by the process that changes the copy.
     """
@@ -60,30 +63,80 @@ class Mirror:
                 "another folder"
             ) from None
         self.path, self.lock, self._note_file = folder / remote.name, folder / ".lock", folder / ".note"
+        self.base = folder / "published" / remote.name
         self._update_lock = folder / ".fetch.lock"
 
     def updating(self) -> AbstractContextManager[object]:
         """Hold the lock of the process that updates the copy until the end of a `with` statement; others wait."""
         return acquired(self._update_lock)
 
-    def update(self) -> dict[str, RemoteFile]:
-        """Download what differs, and give what is at the URL."""
+    def update(self, *, check: bool = False) -> dict[str, RemoteFile]:
+        """Download what differs, and give what is at the URL.
+
+        With `check`, local files are compared with their digests too, so that a damaged copy is downloaded again.
+        """
         there, note = self.remote.list(), self._read_note()
         for name in note.keys() - there.keys():  # deleted at the URL
-            if self._is_as_noted(name, note):
+            if self._is_as_noted(name, note) and self.remote.is_folder:
                 self._at(name).unlink(missing_ok=True)
-        wanted = [name for name, file in there.items() if not self._is_here(name, file, note)]
-        for name in wanted:
-            self._at(name).parent.mkdir(exist_ok=True)
-            if not self._is_as_noted(name, note):
-                self._set_aside(name)
+        wanted = [name for name, file in there.items() if not self._is_here(name, file, note, check)]
         try:
-            _at_once(lambda name: self.remote.download(name, self._at(name), there[name].size), wanted)
+            if self.remote.is_folder:
+                self._add(there, wanted)
+            elif wanted or (note and not there):
+                self._replace(there)
         except KeyboardInterrupt:
             remove_unfinished(self._at(MODEL_FILE).parent)
             raise
         self._write_note(there, note, wanted)
         return there
+
+    def _add(self, there: dict[str, RemoteFile], wanted: Sequence[str]) -> None:
+        """Download files of a folder; rows that only runs here have made come after those that are published."""
+        if not wanted:
+            return
+        here = shards_of(self.path)
+        own = [shard for shard in here if shard.name not in there]
+        base = [shard for shard in here if shard.name in there and shard.name not in wanted]
+        self.path.mkdir(exist_ok=True)
+        _at_once(lambda name: self.remote.download(name, self._at(name), there[name].size), wanted)
+        if own:
+            published = [self._at(name) for name in sorted(there) if SHARD.fullmatch(name)]
+            keep_unpublished(own, self.path, base, published)
+
+    def _replace(self, there: dict[str, RemoteFile]) -> None:
+        """Replace a copy that is one file by what is published, if anything, and keep what only runs here have made."""
+        new = self.path.with_name(f"{self.path.name}.new")
+        new.unlink(missing_ok=True)
+        _at_once(lambda name: self.remote.download(name, new, there[name].size), list(there))
+        parts = self.path.with_name(self.path.name + PARTS)
+        own = [self.path] if self.base.exists() and self.path.exists() else []
+        if own or shards_of(parts):
+            base = [self.base] if self.base.exists() and self.base.stat().st_size else []
+            keep_unpublished([*own, *shards_of(parts)], parts, base, [new] if there else [])
+        self.path.unlink(missing_ok=True)
+        if there:
+            new.replace(self.path)
+        self.base.unlink(missing_ok=True)
+
+    def begin(self) -> None:
+        """Remember what is published, for as long as a run's result is not."""
+        if self.remote.is_folder or self.base.exists():
+            return
+        self.base.parent.mkdir(exist_ok=True)
+        if not self.path.exists():
+            self.base.touch()
+            return
+        try:
+            os.link(self.path, self.base)  # files are replaced, never changed
+        except OSError:
+            shutil.copy2(self.path, self.base)
+
+    def readable(self) -> Path | None:
+        """Return the copy of what is published, as far as it is known here; None if nothing is."""
+        if self.base.exists():
+            return self.base if self.base.stat().st_size else None
+        return self.path if self.path.exists() else None
 
     def upload(self, begun: dict[str, RemoteFile]) -> None:
         """Upload what exists only here, to a URL that had the files `begun` when the run began.
@@ -105,6 +158,7 @@ class Mirror:
                     f"saved at {self._at(name)}: run the same command again"
                 )
         self._write_note(there, note, missing)
+        self.base.unlink(missing_ok=True)
 
     def forget(self) -> None:
         """Delete the copy of a table, and the note."""
@@ -123,10 +177,14 @@ class Mirror:
     def _is_as_noted(self, name: str, note: Note) -> bool:
         return name in note and note[name][1:] == self._stamp(name)
 
-    def _is_here(self, name: str, file: RemoteFile, note: Note) -> bool:
-        """Tell whether the local file is the one at the URL, or was made from it."""
+    def _is_here(self, name: str, file: RemoteFile, note: Note, check: bool) -> bool:
+        """Tell whether the local file is the one at the URL, or was made from it by a run."""
+        if not self._at(name).exists():
+            return False
         is_same = bool(SHARD.fullmatch(name)) or (name in note and note[name][0] == file.stamp)
-        return is_same and self._at(name).exists()
+        is_trusted = self.remote.is_folder or self.base.exists() or self._is_as_noted(name, note)
+        checked = [self._at(name), self.base] if check and name != MODEL_FILE else []
+        return is_same and is_trusted and not any(map(_is_damaged, checked))
 
     def _is_there(self, name: str, file: RemoteFile | None, note: Note) -> bool:
         """Tell whether the file at the URL is the local one."""
@@ -144,17 +202,6 @@ class Mirror:
             f"your results are saved at {self._at(name)}: run the same command again to merge them"
         )
 
-    def _set_aside(self, name: str) -> None:
-        """Keep the rows of a file that was never uploaded, as a shard for the next run."""
-        path = self._at(name)
-        if self.remote.is_folder or not path.exists():
-            return
-        parts = path.with_name(path.name + PARTS)
-        with suppress(StoreError):
-            digest = verify(path)
-            parts.mkdir(exist_ok=True)
-            path.replace(parts / shard_name(next_number(parts), digest))
-
     def _stamp(self, name: str) -> Sequence[object]:
         try:
             status = self._at(name).stat()
@@ -164,16 +211,26 @@ class Mirror:
 
     def _read_note(self) -> Note:
         try:
-            note: Note = json.loads(self._note_file.read_bytes())
-        except (FileNotFoundError, ValueError):
+            note = json.loads(self._note_file.read_bytes())
+        except (FileNotFoundError, ValueError, RecursionError):
             return {}
-        return note
+        is_sound = isinstance(note, dict) and all(isinstance(entry, list) and entry for entry in note.values())
+        return note if is_sound else {}  # without a note, files count as changed and are downloaded
 
     def _write_note(self, there: dict[str, RemoteFile], note: Note, same: Collection[str]) -> None:
         kept = {name: note[name] for name in there if name in note}
         new = {name: [there[name].stamp, *self._stamp(name)] for name in there if name in same}
         with atomic_file(self._note_file) as file:
             write_all(file, json.dumps(kept | new).encode())
+
+
+def _is_damaged(file: Path) -> bool:
+    try:
+        if file.exists() and file.stat().st_size:
+            verify(file)
+    except StoreError:
+        return True
+    return False
 
 
 def _at_once(work: Callable[[str], None], names: Sequence[str]) -> None:

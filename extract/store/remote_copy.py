@@ -23,10 +23,11 @@ SECONDS_TO_STOP = 2.0
 """How long an interrupted run waits for its last upload; the next run makes up for it."""
 
 
-def local_copy(store: str | os.PathLike[str]) -> Path:
+def local_copy(store: str | os.PathLike[str], *, check: bool = False) -> Path:
     """Return the path at which a store can be read: its own, or for a URL that of an up-to-date copy.
 
-    Raises `StoreError` if there is no store, and `LocationError` if it cannot be downloaded.
+    With `check`, a damaged copy is downloaded again. Raises `StoreError` if there is no store, and `LocationError` if
+    it cannot be downloaded.
     """
     text = without_scheme(os.fspath(store))
     if not is_url(text):
@@ -35,12 +36,14 @@ def local_copy(store: str | os.PathLike[str]) -> Path:
     with mirror.updating():
         try:
             with locked(mirror.lock, text):
-                if not mirror.update():
-                    raise StoreError(f"{text}: there is no embedding store; run `headstart embed`")
-        except BusyError:  # a run of this machine writes the copy: read what it has so far
-            if not mirror.path.exists():
+                there = mirror.update(check=check)
+                path = mirror.readable() if there else None
+        except BusyError:  # a run of this machine writes the copy: read what is published
+            if (path := mirror.readable()) is None:
                 raise
-    return mirror.path
+    if path is None:
+        raise StoreError(f"{text}: there is no embedding store; run `headstart embed`")
+    return path
 
 
 @contextmanager
@@ -62,7 +65,9 @@ def working_copy(output: str | os.PathLike[str], *, is_store: bool = True) -> It
         with mirror.updating():
             stack.enter_context(locked(mirror.lock, text))
             mirror.remote.check_writable()
-            begun = mirror.update() if is_store else mirror.remote.list()
+            begun = mirror.update(check=True) if is_store else mirror.remote.list()
+            if is_store:
+                mirror.begin()
         with naming_url(mirror.path, text), _uploading(mirror, begun):
             yield mirror.path
         mirror.upload(begun)

@@ -1,15 +1,19 @@
 """The outcome of one image, and many outcomes as the columns of a store."""
 
 import hashlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.extract.sources.items import SPLITS, Item
-from headstart.extract.store.hdf5 import Column
-from headstart.extract.store.schema import EMBEDDED, FAILED, REMOVED, ROW_DTYPES, SPLIT, STATUS, Header, Rows
+from headstart.extract.store.hdf5 import Column, write_into
+from headstart.extract.store.schema import DTYPES, EMBEDDED, FAILED, REMOVED, ROW_DTYPES, SPLIT, STATUS, Header, Rows
+from headstart.extract.store.shards import shard_name
+from headstart.files.atomic import atomic_file, write_all
 
 NO_DIGEST = bytes(32)
 """The digest of a file that could not be read; the next run tries again."""
@@ -84,3 +88,14 @@ def removed_rows(paths: Sequence[bytes]) -> Rows:
     rows = to_rows([Outcome(Item(path, 0, 0), NO_DIGEST, 0, 0, None) for path in paths], ())
     rows.status[:] = REMOVED
     return rows
+
+
+def write_shard(folder: Path, header: Header, number: int, rows: Rows, vectors: NDArray[np.floating]) -> Path:
+    """Write rows and their vectors, (n, *shape), durably as the shard of this number."""
+    columns = {**columns_of(rows), header.output: Column.of(vectors.astype(DTYPES[header.dtype]))}
+    content = io.BytesIO()
+    digest = write_into(content, header.to_attributes(), columns)
+    path = folder / shard_name(number, digest)
+    with atomic_file(path) as file:
+        write_all(file, content.getbuffer())
+    return path

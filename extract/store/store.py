@@ -19,6 +19,7 @@ from headstart.extract.store.schema import EMBEDDED, FAILED, Header, Rows
 from headstart.extract.store.shard_reader import ShardReader, Span
 from headstart.extract.store.shards import MODEL_FILE, files_of, in_order, joined
 from headstart.files.errors import one_line
+from headstart.files.urls import is_url, without_scheme
 
 BLOCK_ROWS, BLOCK_BYTES, SCATTERED_BYTES = 1024, 64 << 20, 256 << 20
 FILES_AT_ONCE = 512
@@ -171,7 +172,15 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     StoreError
         If there is none, or a file is damaged, unfinished or of another schema.
     """
-    local = local_copy(path)
+    try:
+        return _open(local_copy(path), path)
+    except StoreError:
+        if not is_url(without_scheme(os.fspath(path))):
+            raise
+    return _open(local_copy(path, check=True), path)  # perhaps only the copy was damaged
+
+
+def _open(local: Path, path: str | os.PathLike[str]) -> Store:
     with naming_url(local, path):
         return open_files(local, files_of(local))
 

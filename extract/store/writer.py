@@ -1,6 +1,5 @@
 """Writing an embedding store: shards that are never modified, and their compaction into a single file."""
 
-import io
 import shutil
 import stat
 import time
@@ -13,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.extract.inference.model import Model
-from headstart.extract.store.hdf5 import Column, write_hdf5, write_into
+from headstart.extract.store.hdf5 import Column, write_hdf5
 from headstart.extract.store.lock import locked
 from headstart.extract.store.reuse import ReusableRows
-from headstart.extract.store.rows import Outcome, columns_of, removed_rows, to_rows, to_vectors
+from headstart.extract.store.rows import Outcome, columns_of, removed_rows, to_rows, to_vectors, write_shard
 from headstart.extract.store.schema import DTYPES, Header, Rows
-from headstart.extract.store.shards import MODEL_FILE, PARTS, next_number, only_used_classes, shard_name, shards_of
+from headstart.extract.store.shards import MODEL_FILE, PARTS, next_number, only_used_classes, shards_of
 from headstart.extract.store.store import Store, open_files
 from headstart.files.atomic import (
     atomic_file,
@@ -168,17 +167,6 @@ def fitting(outcome: Outcome, header: Header) -> Outcome:
     advice = "; use --dtype float32" if header.dtype == "float16" and np.isfinite(outcome.vector).all() else ""
     reason = f"its {header.output} does not fit {header.dtype} (infinite, or too large){advice}"
     return replace(outcome, vector=None, reason=reason)
-
-
-def write_shard(folder: Path, header: Header, number: int, rows: Rows, vectors: NDArray[np.floating]) -> Path:
-    """Write rows and their vectors, (n, *shape), durably as the shard of this number."""
-    columns = {**columns_of(rows), header.output: Column.of(vectors.astype(DTYPES[header.dtype]))}
-    content = io.BytesIO()
-    digest = write_into(content, header.to_attributes(), columns)
-    path = folder / shard_name(number, digest)
-    with atomic_file(path) as file:
-        write_all(file, content.getbuffer())
-    return path
 
 
 def compact(output: Path, store: Store, model: Model, *, root: str | None = None, gone: Collection[bytes] = ()) -> None:

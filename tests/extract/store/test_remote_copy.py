@@ -1,6 +1,7 @@
 """Stores and tables at URLs: what is there is what a run here would have made, whatever happens on the way."""
 
 import csv
+import os
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from headstart.extract import EngineOptions, Share, embed, merge, open_store, re
 from headstart.extract.errors import BusyError, StoreError
 from headstart.extract.store import remote_copy
 from headstart.extract.store.remote_copy import working_copy
+from headstart.extract.store.remote_files import RemoteFiles
 from headstart.extract.store.schema import ROW_DTYPES
 from headstart.extract.store.shards import MODEL_FILE, shards_of
 from headstart.files.errors import LocationError, OutputError
@@ -53,6 +55,10 @@ def objects(url: str) -> dict[str, bytes]:
     client, (name, _, prefix) = boto3.client("s3"), url.removeprefix("s3://").partition("/")
     found = client.list_objects_v2(Bucket=name, Prefix=prefix).get("Contents", [])
     return {entry["Key"]: client.get_object(Bucket=name, Key=entry["Key"])["Body"].read() for entry in found}
+
+
+def rows_of(store) -> dict[bytes, bytes]:
+    return {path: digest.tobytes() for path, digest in zip(store.rows.path.tolist(), store.rows.sha256, strict=True)}
 
 
 def assert_same(one, other) -> None:
@@ -302,17 +308,87 @@ def test_a_put_that_fails_for_good_keeps_the_work(door, bucket, photos, backbone
         with pytest.raises(OutputError, match=f"^{url}: cannot be written: .*saved at"):
             embed(photos, backbone, url)
     assert objects(bucket) == {}
+    with pytest.raises(StoreError, match="there is no embedding store"):
+        open_store(url)
     assert embed(photos, backbone, url)[1].computed == 0
     assert len(objects(bucket)) == 1
 
 
-def test_damage_is_told_with_the_place_of_the_copy(bucket, photos, backbone, machine):
+def test_readers_see_what_is_published_and_no_more(bucket, photos, backbone, monkeypatch, tmp_path):
+    url = f"{bucket}/photos.h5"
+    before, _ = embed(photos, backbone, tmp_path / "local.h5")
+    embed(photos, backbone, url)
+    (photos / "stray.png").unlink()
+    with monkeypatch.context() as ill:
+        ill.setattr(RemoteFiles, "upload", refuse_upload)
+        with pytest.raises(OutputError):
+            embed(photos, backbone, url)
+    assert_same(open_store(url), before)
+    assert embed(photos, backbone, url)[1].removed == 0  # removed here already
+    assert len(open_store(url)) == len(before) - 1
+
+
+def refuse_upload(self, path, name):
+    raise OutputError("full")
+
+
+@pytest.mark.parametrize("note", [b"[1, 2]", b'{"photos.h5": 3}', b"not JSON", b"[" * 100_000, None])
+@pytest.mark.parametrize("is_published", [True, False])
+def test_without_its_note_a_copy_reverts_nothing(
+    bucket, photos, backbone, picture, machine, monkeypatch, note, is_published
+):
+    cache, url = machine("first"), f"{bucket}/photos.h5"
+    embed(photos, backbone, url)
+    if not is_published:
+        (photos / "dog" / "mine.png").write_bytes(picture(800))
+        with monkeypatch.context() as ill:
+            ill.setattr(RemoteFiles, "upload", refuse_upload)
+            with pytest.raises(OutputError):
+                embed(photos, backbone, url)
+    machine("second")
+    (photos / "stray.png").unlink()
+    (photos / "cat" / "00.png").write_bytes(picture(700))
+    embed(photos, backbone, url)
+    there = rows_of(open_store(url))
+    machine("first")
+    (path,) = cache.rglob(".note")
+    path.unlink()
+    if note is not None:
+        path.write_bytes(note)
+    shares = [Share(number, 3) for number in (1, 2, 3)]
+    share = next(share for share in shares if not (share.holds(b"stray.png") or share.holds(b"cat/00.png")))
+    embed(photos, backbone, url, share=share)
+    assert rows_of(open_store(url)) == there
+
+
+@pytest.mark.parametrize("name", ["photos.h5", "photos.emb"])
+@pytest.mark.parametrize("is_noticed", [True, False])
+def test_a_damaged_copy_is_fetched_again(bucket, photos, backbone, machine, name, is_noticed):
+    cache, url = machine("first"), f"{bucket}/{name}"
+    store, _ = embed(photos, backbone, url)
+    (copy,) = [path for path in cache.rglob("*.h5") if path.is_file()]
+
+    def damage():
+        data, times = bytearray(copy.read_bytes()), copy.stat()
+        data[-5] ^= 1
+        copy.write_bytes(data)
+        if not is_noticed:  # as where the disk is at fault
+            os.utime(copy, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    damage()
+    assert_same(open_store(url), store)
+    damage()
+    assert embed(photos, backbone, url)[1].computed == 0
+    assert_same(open_store(url), store)
+
+
+def test_damage_at_the_url_is_told(bucket, photos, backbone, machine):
     cache, url = machine("first"), f"{bucket}/photos.h5"
     embed(photos, backbone, url)
     (copy,) = cache.rglob("photos.h5")
     data = bytearray(copy.read_bytes())
     data[-5] ^= 1
-    copy.write_bytes(data)
+    boto3.client("s3").put_object(Bucket=bucket.removeprefix("s3://"), Key="photos.h5", Body=bytes(data))
     with pytest.raises(StoreError, match="damaged") as caught:
         open_store(url)
     assert str(caught.value).startswith(f"{url} (here as {copy}): ")

@@ -12,10 +12,9 @@ from headstart.extract.errors import StoreError
 from headstart.extract.inference.model import parse_model
 from headstart.extract.sources.items import Item
 from headstart.extract.store import shard_reader
-from headstart.extract.store.rows import Outcome, to_rows, to_vectors
+from headstart.extract.store.rows import Outcome, to_rows, to_vectors, write_shard
 from headstart.extract.store.schema import Header, Rows
 from headstart.extract.store.shard_reader import ShardReader
-from headstart.extract.store.writer import write_shard
 
 DIM = 16
 

@@ -10,11 +10,11 @@ import pytest
 from headstart.extract.errors import StoreError
 from headstart.extract.inference.model import parse_model
 from headstart.extract.sources.items import Item
-from headstart.extract.store.rows import NO_DIGEST, Outcome, to_rows
+from headstart.extract.store.rows import NO_DIGEST, Outcome, to_rows, write_shard
 from headstart.extract.store.schema import Header
 from headstart.extract.store.shards import next_number
 from headstart.extract.store.store import open_store
-from headstart.extract.store.writer import StoreWriter, is_folder_store, write_shard
+from headstart.extract.store.writer import StoreWriter, is_folder_store
 from headstart.files.atomic import write_all
 from headstart.files.errors import OutputError
 
@@ -301,7 +301,7 @@ class Disk:
 
     def __init__(self, free: float, monkeypatch) -> None:
         self.free = free
-        for room in ("headstart.extract.store.writer", "headstart.extract.store.hdf5"):
+        for room in ("headstart.extract.store.writer", "headstart.extract.store.rows", "headstart.extract.store.hdf5"):
             monkeypatch.setattr(f"{room}.write_all", self.write_all)
 
     def write_all(self, file, data) -> None:
