@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from headstart.extract.decoding import jpeg, png
-from headstart.extract.decoding.depth import is_deep, to_8_bits
+from headstart.extract.decoding.depth import is_deep, note_unused_colour, to_8_bits
 from headstart.extract.decoding.formats import FORMATS, explain, explain_failure, missing_codec
 from headstart.extract.decoding.heif import is_heif, open_heif
 from headstart.extract.decoding.jpeg import decode_jpeg, open_jpeg
@@ -188,6 +188,7 @@ def _to_rgb(image: Image.Image, rule: ResizeRule, notes: list[str]) -> Image.Ima
         return to_8_bits(image, rule.grey_bits, notes).convert("RGB")
     if image.format in ("BMP", "ICO") and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
         return image.convert("RGB")  # many programs leave the fourth byte 0
+    note_unused_colour(image, notes)
     if image.mode == "La":  # alpha is multiplied in; it converts to nothing else
         image = image.convert("LA")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:

@@ -1,6 +1,6 @@
 """Grey of more than 8 bits per sample: how many of them carry the picture, and their scaling to 8."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from PIL import Image
 
@@ -14,6 +14,16 @@ if TYPE_CHECKING:
 CAMERA_DEPTHS = (8, 10, 12, 14)
 """Bits that sensors deliver in samples of 16."""
 UNUSED = "grey of 16 bits that uses only the lower {0}, so that it is dark; embed it with --grey-bits {0}"
+
+UNUSED_IN_COLOUR = "colour of 16 bits that uses only the lower ones, so that it is dark; scale it to 8 bits before"
+
+
+def note_unused_colour(image: Image.Image, notes: list[str]) -> None:
+    """Note colour of 16 bits (``info["colour_bits"]``), of which Pillow keeps 8, if it leaves the first two unused."""
+    if image.info.get("colour_bits") == FULL:
+        extrema = cast("tuple[tuple[int, int], ...]", image.getextrema())
+        if 0 < max(high for _, high in extrema[:3]) < 64:
+            notes.append(UNUSED_IN_COLOUR)
 
 
 def is_deep(image: Image.Image) -> bool:

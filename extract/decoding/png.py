@@ -26,6 +26,7 @@ def check_png(image: Image.Image, data: bytes) -> None:
     DecodeError
         If one colour of 16 bits per channel is declared transparent: Pillow compares only half of its bits.
     """
+    image.info["colour_bits"] = data[24] if data[25] in (2, 6) else 0
     if is_deep(image):
         image.info["bits"] = _significant_bits(data)
     elif data[24:26] in (b"\2\0", b"\4\0") and "transparency" in image.info:  # IHDR: 2 or 4 bits, grey

@@ -127,6 +127,7 @@ def _misread(tags: Tags) -> str:
 
 
 def _correct(image: TiffImagePlugin.TiffImageFile, tags: Tags) -> None:
+    image.info["colour_bits"] = max(_numbers(tags.get(BITS, 1))) if tags.get(PHOTOMETRIC) == 2 else 0
     colours = tags.get(PALETTE, (256,))
     if max(colours) < 256 and image.mode in ("P", "PA"):  # some writers scale to 8 bits; libtiff has the same rule
         image.palette = ImagePalette.raw("RGB;L", bytes(colours))

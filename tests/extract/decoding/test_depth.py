@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from headstart.extract.decoding.decode import decode
-from headstart.extract.decoding.depth import UNUSED
+from headstart.extract.decoding.depth import UNUSED, UNUSED_IN_COLOUR
 from headstart.extract.decoding.isolated import IsolatedDecoder
 from headstart.extract.errors import DecodeError
 from headstart.files.resize import ResizeRule
@@ -524,6 +524,14 @@ def test_an_image_with_greater_values_is_scaled_by_16_bits(form, grey_bits):
     notes: list[str] = []
     assert likeness(decode(data, ResizeRule(HEIGHT, WIDTH, "squash", grey_bits), notes), GREY) >= 0.999
     assert not notes
+
+
+@pytest.mark.parametrize("bits", [12, 14, 16])
+@pytest.mark.parametrize("form", ["TIFF", "PNG"])
+def test_colour_that_uses_only_lower_bits_is_noted(form, bits):
+    samples, notes = widened(COLOUR, bits), []
+    decode(png(samples, 16, 2) if form == "PNG" else tiff([page(samples, 2, 16)]), RULE, notes)
+    assert notes == ([UNUSED_IN_COLOUR] if bits < 16 else [])
 
 
 def test_the_request_leaves_other_images_alone():
