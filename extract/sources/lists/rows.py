@@ -80,14 +80,14 @@ def read_jsonl(path: Path) -> Table:
 
 def _objects(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
     if text.lstrip()[:1] == "[":
-        rows = ((f"row {number}", row) for number, row in enumerate(json.loads(text), start=1))
+        rows = iter(json.loads(text))
     else:
         lines = enumerate(io.StringIO(text), start=1)
-        rows = ((f"line {number}", _object(path, number, line)) for number, line in lines if line.strip())
-    for where, row in rows:
+        rows = (_object(path, number, line) for number, line in lines if line.strip())
+    for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
-            raise SourceError(f"{path}: {where}: expected a JSON object with a key 'path'")
-        yield f"{path}: {where}", row
+            raise SourceError(f"{path}: row {number}: expected a JSON object with a key 'path'")
+        yield f"{path}: row {number}", row
 
 
 def _object(path: Path, number: int, line: str) -> Any:

@@ -43,9 +43,9 @@ def refusal(path: Path, lists: ListOptions | None = None) -> str:
     return str(caught.value)
 
 
-def table(path: Path, **columns) -> Path:
-    pyarrow.parquet.write_table(pyarrow.table(columns), path)
-    return path
+def table(file: Path, **columns) -> Path:
+    pyarrow.parquet.write_table(pyarrow.table(columns), file)
+    return file
 
 
 @pytest.mark.parametrize(

@@ -209,4 +209,4 @@ def test_a_table_that_cannot_be_used_is_refused(tmp_path, name, data):
 
 def test_the_row_is_named_where_a_label_cannot_be_stored(files):
     write_jsonl(files / "a.jsonl", [{"path": "1.jpg"}, {"path": "b/2.jpg", "label": "a\0"}])
-    assert "line 3" in refusal(files / "a.jsonl")
+    assert "row 2" in refusal(files / "a.jsonl")
