@@ -9,6 +9,22 @@ ENGINES = ("local", "ray")
 
 
 @dataclass(frozen=True)
+class ListOptions:
+    """How a list or table of images is read.
+
+    Attributes
+    ----------
+    label_column
+        The column of labels; by default ``label``, or the only one with another usual name.
+    root
+        The folder that a list's paths are relative to, or absolute below; by default the list's own folder.
+    """
+
+    label_column: str | None = None
+    root: str | os.PathLike[str] | None = None
+
+
+@dataclass(frozen=True)
 class EngineOptions:
     """How a run uses the machines; no option changes its result.
 

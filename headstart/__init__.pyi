@@ -35,6 +35,9 @@ from .extract import (
     ExtractError as ExtractError,
 )
 from .extract import (
+    ListOptions as ListOptions,
+)
+from .extract import (
     embed as embed,
 )
 from .extract import (

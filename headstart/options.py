@@ -34,3 +34,11 @@ Address = Annotated[
     typer.Option(help="Use this Ray cluster: auto, or ray://HOST:10001.", show_default="start one on this machine"),
 ]
 Gpus = Annotated[float, typer.Option("--gpus-per-worker", min=0, help="GPUs per Ray worker.")]
+LabelColumn = Annotated[
+    str | None,
+    typer.Option(help="Take the labels of a list or table from this column.", show_default="label, or a usual name"),
+]
+Root = Annotated[
+    str | None,
+    typer.Option(help="Look for the files of a list in this folder.", show_default="the list's folder"),
+]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headstart.extract.errors import SourceError
+from headstart.extract.options import ListOptions
 from headstart.extract.sources.folders import folder_items
 from headstart.extract.sources.items import Source, regular_item
 from headstart.extract.sources.manifests import MANIFESTS, names_files, read_manifest
@@ -17,8 +18,8 @@ Images = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """A folder, URL, manifest, archive, table or image; or several image files."""
 
 
-def find_images(images: Images) -> Source:
-    """List the images in a folder, below a URL, or named by a manifest (.csv, .jsonl, .parquet); or take image files.
+def find_images(images: Images, lists: ListOptions | None = None) -> Source:
+    """List the images in a folder, below a URL, or named by a manifest; or take image files.
 
     Image files have no label: the folder they lie in is their root. Images in tar archives or Parquet tables are
     listed one by one (see `headstart.extract.sources.packed`).
@@ -32,16 +33,18 @@ def find_images(images: Images) -> Source:
     """
     if not isinstance(images, str | os.PathLike):
         return _named(images)
+    lists = lists or ListOptions()
     images = without_scheme(os.fspath(images))
     if is_url(images):
-        return unpacked(find_remote_images(images))
+        return unpacked(find_remote_images(images), lists.label_column)
     path = Path(images)
     if os.path.isdir(path):
-        source = unpacked(Source(path, folder_items(path)))
+        source = unpacked(Source(path, folder_items(path)), lists.label_column)
     elif is_packed(os.fsencode(path)) and os.path.isfile(path) and not names_files(path):
-        source = unpacked(Source(path.parent, [regular_item(path.parent, os.fsencode(path.name))]))
+        container = regular_item(path.parent, os.fsencode(path.name))
+        source = unpacked(Source(path.parent, [container]), lists.label_column)
     elif path.suffix.lower() in MANIFESTS and os.path.isfile(path):
-        source = read_manifest(path)
+        source = read_manifest(path, lists)
     elif is_image_name(os.fsencode(path)) and os.path.isfile(path):
         source = _named([path])
     elif os.path.exists(path):

@@ -31,7 +31,7 @@ from headstart.files.filesystems import REQUESTS_AT_ONCE
 from headstart.files.urls import is_url
 
 
-def unpacked(source: Source) -> Source:
+def unpacked(source: Source, label_column: str | None = None) -> Source:
     """List the images of archives and tables one by one; a source with images as plain files stays as it is.
 
     Files that describe an archive, such as img2dataset's `0.parquet` and `0_stats.json` beside `0.tar`, are left out.
@@ -48,7 +48,7 @@ def unpacked(source: Source) -> Source:
     items = [item for item in source.items if item.path not in described]
     containers = [item for item in containers if item.path not in described]
     names = {item.path for item in containers}
-    inside = _with_labels(source, _listed(source, containers))
+    inside = _with_labels(source, _listed(source, containers, label_column))
     items = [item for item in items if item.path not in names] + inside
     if not items:
         raise SourceError(f"{source.root}: expected archives of images, found only empty ones")
@@ -63,13 +63,15 @@ def _described(paths: Sequence[bytes]) -> set[bytes]:
     return {path for path, stem in others.items() if not names.isdisjoint((stem, stem.removesuffix(b"_stats")))}
 
 
-def _listed(source: Source, containers: Sequence[Item]) -> list[Item]:
+def _listed(source: Source, containers: Sequence[Item], label_column: str | None = None) -> list[Item]:
     reader = open_reader(source.root)
     pool = ThreadPoolExecutor(REQUESTS_AT_ONCE if is_url(source.root) else 1, thread_name_prefix="list")
 
     def items_of(container: Item) -> list[Item]:
-        list_items = tar_items if container.path.lower().endswith(TAR) else table_items
-        return list_items(container, partial(reader.part, container.path), f"{source.root}/{shown(container.path)}")
+        fetch, name = partial(reader.part, container.path), f"{source.root}/{shown(container.path)}"
+        if container.path.lower().endswith(TAR):
+            return tar_items(container, fetch, name)
+        return table_items(container, fetch, name, label_column)
 
     try:
         return [item for items in pool.map(items_of, containers) for item in items]
@@ -97,7 +99,7 @@ def read_packed(root: str | os.PathLike[str], path: bytes) -> bytes | None:
 
 @lru_cache(maxsize=8)
 def _inside(root: str, container: Item) -> dict[bytes, Item]:
-    return {item.path: item for item in _listed(Source(Path(root), []), [container])}
+    return {item.path: item for item in _listed(Source(Path(root), []), [container], label_column="")}
 
 
 def _with_labels(source: Source, items: list[Item]) -> list[Item]:

@@ -1,15 +1,15 @@
 """Images in a column of a Parquet table, listed from its other columns."""
 
 import io
-import json
-import sys
-from collections.abc import Iterator
-from itertools import count
+import os
+from dataclasses import replace
 from typing import Any
 
 from headstart.extract.errors import DecodeError, SourceError
 from headstart.extract.sources.items import UNLISTED, Item
-from headstart.extract.sources.manifests import label_and_split_in
+from headstart.extract.sources.lists.columns import choose_columns
+from headstart.extract.sources.lists.parquet import parquet_table
+from headstart.extract.sources.lists.values import label_in, split_in
 from headstart.extract.sources.readers import Fetch
 from headstart.files.errors import one_line
 
@@ -18,18 +18,20 @@ REQUEST_BYTES = 8 << 20
 """Per request, or one page of the table if that is longer: a row group may be larger than the memory."""
 
 
-def table_items(container: Item, fetch: Fetch, name: str) -> list[Item]:
+def table_items(container: Item, fetch: Fetch, name: str, label_column: str | None = None) -> list[Item]:
     """List the rows of a table, with the labels and splits of its columns, without reading any image.
 
-    Integer labels get the class names of Hugging Face's metadata, if the file has them. Raises `SourceError` if the
-    table cannot be read, has no column of images, or an unknown split.
+    Integer labels get the class names of Hugging Face's metadata, if the file has them. Without a column, folders like
+    ``label=rose`` in the table's path give the label and split. Raises `SourceError` if the table cannot be read, has
+    no column of images, more than one that may hold labels, or an unknown split.
     """
     try:
         with open_table(fetch, container.size) as table:
             image_column(table.schema_arrow, name)
             if table.metadata.num_rows > container.size:
                 raise SourceError(f"{name}: claims {table.metadata.num_rows:,} rows, more than it has bytes")
-            rows = list(_labels_and_splits(table, name))
+            _require_bytes(table, name)
+        rows = _labels_and_splits(container, fetch, name, label_column)
     except SourceError:
         raise
     except DecodeError as error:
@@ -43,12 +45,29 @@ def table_items(container: Item, fetch: Fetch, name: str) -> list[Item]:
     ]
 
 
+def _labels_and_splits(
+    container: Item, fetch: Fetch, name: str, label_column: str | None
+) -> list[tuple[str | None, str]]:
+    table = parquet_table(_FetchedFile(fetch, container.size), name)
+    columns = choose_columns(table.names, name, label_column, table.class_names)
+    folders = dict(part.split("=", 1) for part in os.fsdecode(container.path).split("/")[:-1] if "=" in part)
+    label = label_in(folders.get(label_column or "label"), name) if columns.label is None else None
+    split = split_in(folders.get("split"), name) if columns.split is None else ""
+    found = table.labelled_rows(replace(columns, path=None))
+    return [(row_label or label, row_split or split) for _, _, row_label, row_split in found]
+
+
 def open_table(fetch: Fetch, size: int) -> Any:
     """Open a table as a `pyarrow.parquet.ParquetFile` that reads only what is asked for."""
     import pyarrow.parquet
 
     # With pre_buffer, pyarrow's default, the whole column of a row group would be held at once.
     return pyarrow.parquet.ParquetFile(_FetchedFile(fetch, size), buffer_size=REQUEST_BYTES, pre_buffer=False)
+
+
+def has_images(schema: Any) -> bool:
+    """Tell whether a column of a table holds bytes that may be images."""
+    return any(_bytes_in(column) and column.name != "path" for column in schema)
 
 
 def image_column(schema: Any, table: str) -> str:
@@ -72,7 +91,9 @@ def _bytes_in(column: Any) -> str:
     import pyarrow.types as types
 
     def holds_bytes(kind: Any) -> bool:
-        return bool(types.is_binary(kind) or types.is_large_binary(kind))
+        kind = kind.value_type if types.is_dictionary(kind) else kind
+        tests = (types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary)
+        return any(test(kind) for test in tests)
 
     if holds_bytes(column.type):
         return str(column.name)
@@ -80,32 +101,22 @@ def _bytes_in(column: Any) -> str:
     return f"{column.name}.bytes" if is_struct and holds_bytes(column.type.field("bytes").type) else ""
 
 
-def _labels_and_splits(table: Any, name: str) -> Iterator[tuple[str | None, str]]:
-    schema = table.schema_arrow
-    wanted = [column for column in ("label", "split") if column in schema.names]
-    if not wanted:
-        yield from ((None, "") for _ in range(table.metadata.num_rows))
-        return
-    classes = _class_names(schema.metadata or {})
-    row = count(1)
-    for batch in table.iter_batches(columns=wanted, use_threads=False):
-        for values in batch.to_pylist():
-            where, code = f"{name}: row {next(row)}", values.get("label")
-            if classes and isinstance(code, int):
-                if not -1 <= code < len(classes):
-                    raise SourceError(f"{where}: the label {code} is none of the {len(classes)} classes")
-                values["label"] = classes[code] if code >= 0 else None  # -1: not labelled
-            label, split = label_and_split_in(values, where)
-            yield sys.intern(label) if label else None, split
+def _require_bytes(table: Any, name: str) -> None:
+    """Raise `SourceError` if a column of bytes and paths has nothing but paths, as its statistics say."""
+    column = image_column(table.schema_arrow, name)
+    groups = map(table.metadata.row_group, range(table.metadata.num_row_groups))
+    chunks = [chunk for group in groups for chunk in map(group.column, range(group.num_columns))]
+    counts = [chunk.statistics and chunk.statistics.null_count for chunk in chunks if chunk.path_in_schema == column]
+    paths_only = column.endswith(".bytes") and sum(count or 0 for count in counts) == table.metadata.num_rows > 0
+    if paths_only and any(c.path_in_schema == column[:-5] + "path" and not _all_null(c) for c in chunks):
+        raise SourceError(
+            f"{name}: the column {column[:-6]!r} holds paths, not images; write the bytes into the table, or list the "
+            "paths as text in a column 'path'"
+        )
 
 
-def _class_names(metadata: dict[bytes, bytes]) -> list[str]:
-    """Return the class names that Hugging Face's `datasets` writes, if there are any."""
-    try:
-        names = json.loads(metadata[b"huggingface"])["info"]["features"]["label"]["names"]
-    except (KeyError, TypeError, ValueError, RecursionError):
-        return []
-    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else []
+def _all_null(chunk: Any) -> bool:
+    return not chunk.statistics or chunk.statistics.null_count == chunk.num_values
 
 
 class _FetchedFile(io.RawIOBase):

@@ -47,6 +47,8 @@ def run(
             show_default="as the backbone states, usually 16",
         ),
     ] = None,
+    label_column: options.LabelColumn = None,
+    root: options.Root = None,
     shard: options.Shard = None,
     provider: options.Provider = "auto",
     workers: options.Workers = None,
@@ -60,7 +62,7 @@ def run(
     views: Annotated[int | None, typer.Option(hidden=True)] = None,  # names the option's new home
 ) -> None:
     """Compute an embedding per image and store it. Images that have not changed are not computed again."""
-    from headstart.extract import EngineOptions, Share, embed
+    from headstart.extract import EngineOptions, ListOptions, Share, embed
 
     with progress("embedding") as callback:
         store, summary = embed(
@@ -72,6 +74,7 @@ def run(
             views=views,
             share=Share.parse(shard) if shard else None,
             options=EngineOptions(provider, workers, batch_size, isolate, engine, address, gpus_per_worker),
+            lists=ListOptions(label_column, root),
             progress=callback,
         )
     if json:

@@ -26,6 +26,8 @@ def run(
     bom: Annotated[
         bool, typer.Option("--bom", help="Begin a .csv with a byte order mark, so that Excel shows all letters.")
     ] = False,
+    label_column: options.LabelColumn = None,
+    root: options.Root = None,
     shard: options.Shard = None,
     provider: options.Provider = "auto",
     workers: options.Workers = None,
@@ -39,7 +41,7 @@ def run(
 ) -> None:
     """Classify images, a folder of them or a store, and write predictions."""
     from headstart.classify import score
-    from headstart.extract import EngineOptions, Share
+    from headstart.extract import EngineOptions, ListOptions, Share
 
     with progress("scoring") as callback:
         summary = score(
@@ -49,6 +51,7 @@ def run(
             top=top,
             share=Share.parse(shard) if shard else None,
             options=EngineOptions(provider, workers, batch_size, isolate, engine, address, gpus_per_worker),
+            lists=ListOptions(label_column, root),
             progress=callback,
             bom=bom,
         )

@@ -113,7 +113,7 @@ def test_not_a_number_is_no_label(files, suffix):
 
 
 def test_a_missing_column_is_refused_with_those_that_are_there(manifest):
-    assert "'path', found the columns " in refusal(manifest([{"file": "1.jpg"}]))
+    assert "'path', found the columns " in refusal(manifest([{"photo": "1.jpg"}]))
 
 
 def test_a_path_that_stands_twice_is_refused(manifest, files):
@@ -171,9 +171,9 @@ def test_a_path_longer_than_the_system_takes_is_a_failed_item(manifest):
 def test_bytes_that_are_no_utf8_still_name_their_file(files):
     name = b"caf\xe9.jpg"
     (files / os.fsdecode(name)).write_bytes(b"abc")
-    (files / "a.csv").write_bytes(b"path,label\n" + name + b",caf\xe9\n")
+    (files / "a.csv").write_bytes(b"path,label\n" + name + b",a\n")
     item = only_item(files / "a.csv")
-    assert (item.path, item.reason, os.fsencode(item.label)) == (name, "", b"caf\xe9")
+    assert (item.path, item.reason, item.label) == (name, "", "a")
 
 
 def test_a_quoted_path_may_hold_commas_and_newlines(files):
@@ -187,14 +187,14 @@ def test_a_quoted_path_may_hold_commas_and_newlines(files):
     [
         ("a.jsonl", b"{not json}"),
         ("a.jsonl", b"[1, 2]"),
-        ("a.jsonl", b'{"path": 3}'),
+        ("a.jsonl", b'{"path": true}'),
         ("a.jsonl", b'{"path": ""}'),
         ("a.jsonl", b'{"path": "\\ud800"}'),
         ("a.jsonl", b'{"path": "1.jpg", "label": "\\ud800"}'),
         ("a.jsonl", b'{"path": "1.jpg", "label": "a\\u0000"}'),
         ("a.parquet", b"PAR1 but not really"),
         ("a.parquet", b""),
-        ("a.csv", b"\xff\xfep\0a\0t\0h\0\n\0a\0"),
+        ("a.csv", b"p\0a\0t\0h\0\n\0a\0"),
         ("a.csv", b"path\n" + b"x" * 200_000),
         ("a.csv", b""),
         ("a.csv", b"path,label\n"),

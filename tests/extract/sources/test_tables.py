@@ -173,10 +173,12 @@ def test_the_report_shows_photos_in_tables(tmp_path, picture):
     assert thumbnail(tmp_path, b"x.parquet/000000003", sha256=digest) is None
 
 
-def test_a_table_that_names_files_is_a_manifest_as_before(tmp_path, picture):
+def test_a_table_names_files_only_if_it_holds_no_images(tmp_path, picture):
     (tmp_path / "1.png").write_bytes(picture())
-    pyarrow.parquet.write_table(pyarrow.table({"path": ["1.png"], "image": [b"x"]}), tmp_path / "x.parquet")
+    pyarrow.parquet.write_table(pyarrow.table({"path": ["1.png"]}), tmp_path / "x.parquet")
     assert [item.path for item in find_images(tmp_path / "x.parquet").items] == [b"1.png"]
+    pyarrow.parquet.write_table(pyarrow.table({"path": ["1.png"], "image": [b"x"]}), tmp_path / "x.parquet")
+    assert [item.path for item in find_images(tmp_path / "x.parquet").items] == [b"x.parquet/000000000"]
 
 
 def test_a_damaged_row_group_fails_its_rows_and_no_others(picture, backbone, tmp_path, opened):

@@ -1,0 +1,71 @@
+"""The file that a path in a list means, as systems differ in how they write paths."""
+
+import os
+import re
+from collections import defaultdict
+from functools import lru_cache
+from pathlib import Path, PurePath
+from unicodedata import normalize
+
+from headstart.extract.sources.items import Item, leads_below, regular_item
+
+URL, DRIVE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://"), re.compile(r"[A-Za-z]:[\\/]")
+
+
+def located_item(root: Path, name: str, label: str | None, split: str) -> Item:
+    """Look for the file that a list names, relative to `root` or absolute below it.
+
+    If there is no file of exactly this name, one is taken whose name differs only in surrounding space, backslashes,
+    Unicode's normal form, or a missing suffix.
+    """
+    if URL.match(name):
+        return Item(_stored(name), -1, 0, label, split, "a URL in a list; download the file and list its local path")
+    relative = _relative(root, name)
+    if not os.path.lexists(os.path.join(root, relative.replace("\0", "?"))):
+        relative = next((other for other in _spellings(root, name) if _is_file(root, other)), relative)
+    path = _stored(relative)
+    if _leads_out(relative) or "\0" in relative or not leads_below(root, path):
+        reason = "outside the manifest's folder; not read; name a folder that holds all files with --root"
+        return Item(path, -1, 0, label, split, reason)
+    item = regular_item(root, path, label, split)
+    if item.reason == "no such file" and DRIVE.match(name):
+        reason = "no such file: a path of a Windows drive; list paths relative to the list's folder"
+        return Item(path, -1, 0, label, split, reason)
+    return item
+
+
+def _spellings(root: Path, name: str) -> list[str]:
+    """Return other ways to write a path, the likeliest first."""
+    plain = [name, name.strip(), name.strip().replace("\\", "/")]
+    forms = [_relative(root, normalize(form, each)) for each in plain for form in ("NFC", "NFD")]
+    last = forms[-1]
+    folder, stem = os.path.split(last)
+    found = [] if _leads_out(last) else _stems(os.path.join(root, folder)).get(stem, [])
+    return [*dict.fromkeys(forms), *(os.path.join(folder, file) for file in found if len(found) == 1)]
+
+
+def _relative(root: Path, name: str) -> str:
+    return os.path.normpath(os.path.relpath(name, os.path.abspath(root)) if os.path.isabs(name) else name)
+
+
+def _leads_out(relative: str) -> bool:
+    return relative == ".." or relative.startswith("../")
+
+
+def _is_file(root: Path, relative: str) -> bool:
+    return "\0" not in relative and not _leads_out(relative) and os.path.isfile(os.path.join(root, relative))
+
+
+def _stored(path: str) -> bytes:
+    return os.fsencode(path.replace("\0", "?"))
+
+
+@lru_cache(maxsize=64)
+def _stems(folder: str) -> dict[str, list[str]]:
+    stems: dict[str, list[str]] = defaultdict(list)
+    try:
+        for name in os.listdir(folder):
+            stems[PurePath(name).stem].append(name)
+    except (OSError, ValueError):
+        pass
+    return stems

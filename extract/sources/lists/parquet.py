@@ -1,0 +1,106 @@
+"""Columns of Parquet tables as values, few at once: a few kilobytes may stand for gigabytes of text."""
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import count
+from typing import Any
+
+from headstart.extract.errors import SourceError
+from headstart.extract.sources.lists.table import Table
+
+BATCH_ROWS = 4096
+LONGEST_TEXTS = 256 << 20
+"""Bytes of the different texts of one column in one row group."""
+
+
+def parquet_table(source: Any, where: str) -> Table:
+    """Return the columns of a Parquet table.
+
+    Parameters
+    ----------
+    source
+        A path or a file, which stays open until the rows are read.
+    where
+        Its name, for messages.
+
+    Raises
+    ------
+    SourceError
+        On reading, if a column holds no plain values, or texts too long for the memory.
+    """
+    import pyarrow.parquet
+
+    file = pyarrow.parquet.ParquetFile(source, pre_buffer=False)
+    schema = file.schema_arrow
+    return Table(
+        schema.names,
+        lambda positions: _rows(source, file, [schema.field(at) for at in positions], where),
+        _class_names(schema.metadata or {}),
+    )
+
+
+def _rows(source: Any, file: Any, fields: Sequence[Any], where: str) -> Iterator[tuple[str, Sequence[Any]]]:
+    import pyarrow.parquet
+
+    number = count(1)
+    if not fields:
+        yield from ((f"{where}: row {next(number)}", ()) for _ in range(file.metadata.num_rows))
+        return
+    names = [field.name for field in fields]
+    texts = [field.name for field in fields if _is_text(field, where)]
+    _check_sizes(file.metadata, texts, where)
+    # As dictionaries, texts that repeat are held once.
+    table = pyarrow.parquet.ParquetFile(source, metadata=file.metadata, read_dictionary=texts, pre_buffer=False)
+    for batch in table.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
+        columns = [_values(batch.column(batch.schema.names.index(name))) for name in names]
+        yield from ((f"{where}: row {next(number)}", values) for values in zip(*columns, strict=True))
+
+
+def _is_text(field: Any, where: str) -> bool:
+    """Tell whether a column holds texts or bytes; raises `SourceError` if it holds no plain values at all."""
+    import pyarrow.types as types
+
+    kind = field.type.value_type if types.is_dictionary(field.type) else field.type
+    if types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind) or types.is_null(kind):
+        return False
+    tests = [types.is_string, types.is_large_string, types.is_binary, types.is_large_binary]
+    tests += [types.is_string_view, types.is_binary_view, types.is_fixed_size_binary]
+    if any(test(kind) for test in tests):
+        return True
+    raise SourceError(
+        f"{where}: expected one text or whole number a row in the column {field.name!r}, found {str(field.type)[:80]}"
+    )
+
+
+def _check_sizes(metadata: Any, names: Sequence[str], where: str) -> None:
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            if column.path_in_schema in names and column.total_uncompressed_size > LONGEST_TEXTS:
+                raise SourceError(
+                    f"{where}: the column {column.path_in_schema!r} holds {column.total_uncompressed_size:,} bytes in "
+                    f"one row group; expected at most {LONGEST_TEXTS:,}: write smaller row groups"
+                )
+
+
+def _values(column: Any) -> list[Any]:
+    import pyarrow.types as types
+
+    if not types.is_dictionary(column.type):
+        values: list[Any] = column.to_pylist()
+        return values
+    words = column.dictionary.to_pylist()
+    return [None if at is None else words[at] for at in column.indices.to_pylist()]
+
+
+def _class_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
+    """Return the class names of the columns that Hugging Face's `datasets` declares as `ClassLabel`."""
+    try:
+        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+        named = {column: feature["names"] for column, feature in features.items() if "names" in feature}
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        return {}
+    return {
+        column: names
+        for column, names in named.items()
+        if isinstance(names, list) and names and all(isinstance(name, str) for name in names)
+    }

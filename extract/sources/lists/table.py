@@ -1,0 +1,51 @@
+"""A list or table as columns, and the label and split of each of its rows."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from headstart.extract.errors import SourceError
+from headstart.extract.sources.lists.columns import Columns, listed
+from headstart.extract.sources.lists.values import label_in, split_in
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of any list or table.
+
+    Attributes
+    ----------
+    names
+        All columns.
+    rows
+        Takes positions of columns; gives, for each row, where it stands (for messages) and its values in them.
+    class_names
+        The names that a column's whole numbers stand for, as Hugging Face's `ClassLabel` has them.
+    """
+
+    names: Sequence[str]
+    rows: Callable[[Sequence[int]], Iterable[tuple[str, Sequence[Any]]]]
+    class_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def labelled_rows(self, columns: Columns) -> Iterator[tuple[str, Any, str | None, str]]:
+        """Yield where each row stands, its path as it is (None without such a column), its label and its split."""
+        chosen = (columns.path, columns.label, columns.split)
+        positions = [at for at in chosen if at is not None]
+        slots = [None if at is None else positions.index(at) for at in chosen]
+        label_name = "" if columns.label is None else self.names[columns.label]
+        classes = self.class_names.get(label_name, ())
+        for where, values in self.rows(positions):
+            path, label, split = (None if slot is None else values[slot] for slot in slots)
+            if classes and isinstance(label, int):
+                label = _class_of(label, classes, where)
+            yield where, path, label_in(label, f"{where}, column {label_name!r}"), split_in(split, where)
+
+    def columns_text(self) -> str:
+        """Return the names of all columns for a message."""
+        return listed(self.names)
+
+
+def _class_of(code: int, classes: Sequence[str], where: str) -> str | None:
+    if not -1 <= code < len(classes):
+        raise SourceError(f"{where}: the label {code} is none of the {len(classes)} classes")
+    return classes[code] if code >= 0 else None  # -1: not labelled

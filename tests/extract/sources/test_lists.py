@@ -1,0 +1,205 @@
+"""Lists and tables as people have them: found and labelled right, or refused in words that help.
+
+Parameter ids name the public report that has such an input.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from unicodedata import normalize
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from headstart.extract import find_images
+from headstart.extract.errors import SourceError
+from headstart.extract.options import ListOptions
+
+Case = pytest.param
+
+
+@pytest.fixture
+def files(tmp_path) -> Path:
+    (tmp_path / "a").mkdir()
+    for name in ("a/0.png", "a/1.png", "a/2.png", "001.png", normalize("NFD", "röse.png")):
+        (tmp_path / name).write_bytes(b"x")
+    return tmp_path
+
+
+def found(path: Path, lists: ListOptions | None = None) -> dict[str, str | None]:
+    """Give the labels by path; every file is found."""
+    items = find_images(path, lists).items
+    assert [item.reason for item in items] == [""] * len(items)
+    return {os.fsdecode(item.path): item.label for item in items}
+
+
+def refusal(path: Path, lists: ListOptions | None = None) -> str:
+    with pytest.raises(SourceError) as caught:
+        find_images(path, lists)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def table(file: Path, **columns) -> Path:
+    pyarrow.parquet.write_table(pyarrow.table(columns), file)
+    return file
+
+
+@pytest.mark.parametrize(
+    "names", ["Path,Label", "filename,class", "file_name,category", "filepath,species", "id,label"]
+)
+@pytest.mark.parametrize("delimiter", [",", "\t", ";", ", "])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_usual_columns_separators_and_encodings_are_read(files, names, delimiter, encoding):
+    lines = [names, "a/0.png,röt", "", ",", "a/1.png,NaN", "a/2.png, röt "]
+    (files / "x.csv").write_text("\n".join(lines).replace(",", delimiter), encoding=encoding)
+    assert found(files / "x.csv") == {"a/0.png": "röt", "a/1.png": None, "a/2.png": "röt"}
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        Case("a\\0.png", "a/0.png", id="Windows"),
+        Case(" a/0.png ", "a/0.png", id="space"),
+        Case("a/0", "a/0.png", id="keras-team/keras-preprocessing#88"),
+        Case(normalize("NFC", "röse.png"), normalize("NFD", "röse.png"), id="llmsresearch/paperbanana#240"),
+        Case("001", "001.png", id="fastai/fastai#1008"),
+    ],
+)
+def test_a_file_is_found_however_its_name_is_written(files, name, path):
+    (files / "x.csv").write_text(f"path,label\n{name},01\n", encoding="utf-8")
+    assert found(files / "x.csv") == {path: "01"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        Case("x.jsonl", '{"path": "a/0.png", "label": ["x", "y"]}', "one text", id="lightning-flash#728"),
+        Case("x.jsonl", '{"path": "a/0.png", "label": {"x": 1}}', "column 'label': expected one", id="dict"),
+        Case("x.jsonl", '{"path": "a/0.png", "label": 0.5}', "whole number, found 0.5", id="fraction"),
+        Case("x.csv", "path,label\nx,y.png,a\n", "3 cells, the header 2", id="rom1504/img2dataset#208"),
+        Case("x.csv", 'path,label\n"a/0.png,a\nb,b\n', "line 2 cannot be read: a quote", id="NASA-PDS/validate#355"),
+        Case("x.csv", b"path,label\na/0.png,r\xf6se\n", "save the file as UTF-8", id="OpenNeuroOrg/openneuro#2515"),
+        Case("x.csv", "path,label,label\na/0.png,x,y\n", "--label-column", id="two label columns"),
+        Case("x.csv", "path,class,species\na/0.png,x,y\n", "columns path, class, species; name the", id="ambiguous"),
+        Case("x.csv", "file_name,image\na/0.png,y\n", "rename the column", id="two columns of paths"),
+        Case("x.csv", "path,label\n", "found no rows", id="empty list"),
+        Case("x.jsonl", '{\n"path": 1}', "one whole JSON object a line", id="OpenNeuroOrg/openneuro#3344"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(files, name, text, words):
+    (files / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert words in refusal(files / name)
+
+
+@pytest.mark.parametrize("url", ["https://example.com/a.png", "s3://b/x.png"])  # pixeltable/pixeltable#1186
+def test_a_url_in_a_list_is_a_failure_that_says_so(files, url):
+    (files / "x.csv").write_text(f"path\n{url}\n")
+    (item,) = find_images(files / "x.csv").items
+    assert (item.path, item.reason[:15]) == (url.encode(), "a URL in a list")
+
+
+def test_a_json_array_and_numbers_as_names_are_read(files):  # fastai/fastai#253
+    (files / "7.png").write_bytes(b"x")
+    (files / "x.jsonl").write_text(json.dumps([{"path": 7, "label": 1.0}, {"path": "a/0.png", "label": "1"}]))
+    assert found(files / "x.jsonl") == {"7.png": "1", "a/0.png": "1"}
+
+
+def test_the_column_of_labels_and_the_root_can_be_named(files):
+    (files / "elsewhere").mkdir()
+    path = files / "elsewhere/x.csv"
+    path.write_text(f"path,class,species\n{files}/a/0.png,x,y\na/1.png,x,z\n")
+    assert found(path, ListOptions("species", files)) == {"a/0.png": "y", "a/1.png": "z"}
+    assert "found the columns path, class, species" in refusal(path, ListOptions("genus"))
+    assert "--root" in find_images(path, ListOptions("class")).items[0].reason
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        Case([0, None], id="int"),
+        Case(["0", "NA"], id="text"),
+        Case([b"0", b""], id="scverse/spatialdata-io#25"),
+        Case([0.0, float("nan")], id="keras-team/keras-preprocessing#57"),
+        Case(pyarrow.array(["0", None]).dictionary_encode(), id="dictionary"),
+    ],
+)
+def test_a_label_means_the_same_whatever_its_type(files, labels):
+    expected = ["0", None]
+    assert [*found(table(files / "images.parquet", image=[b"x", b"y"], label=labels)).values()] == expected
+    assert [*found(table(files / "list.parquet", path=["a/0.png", "a/1.png"], label=labels)).values()] == expected
+
+
+@pytest.mark.parametrize(
+    "labels", [[[0], [0, 1]], [{"a": 1}, None]], ids=["Lightning-Universe/lightning-flash#728", "struct"]
+)
+def test_labels_of_several_values_are_refused(files, labels):
+    message = refusal(table(files / "x.parquet", image=[b"x", b"y"], label=labels))
+    assert "x.parquet: expected one text or whole number a row in the column 'label', found " in message
+
+
+@pytest.mark.parametrize(  # apache/arrow#43584, apache/arrow-rs#7243
+    "kind", [pyarrow.binary(3), pyarrow.binary_view(), pyarrow.dictionary(pyarrow.int32(), pyarrow.binary())], ids=str
+)
+def test_bytes_of_every_type_are_images(files, kind):
+    from headstart.extract.sources.open import open_reader
+
+    path = table(files / "x.parquet", image=pyarrow.array([b"abc", b"def"], pyarrow.binary()).cast(kind))
+    reader = open_reader(files)
+    assert [reader.read(item)[0] for item in find_images(path).items] == [b"abc", b"def"]
+    reader.close()
+
+
+def test_a_table_of_paths_without_bytes_is_refused(files):  # huggingface/datasets#4987
+    kind = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    path = table(files / "x.parquet", image=pyarrow.array([{"bytes": None, "path": "a/0.png"}], kind))
+    assert "holds paths, not images" in refusal(path)
+
+
+def test_folders_of_a_partitioned_table_give_labels(files):
+    for name in ("rose", "daisy"):
+        (files / f"t/label={name}").mkdir(parents=True)
+        table(files / f"t/label={name}/0.parquet", image=[b"x"])
+    assert {item.label for item in find_images(files / "t").items} == {"rose", "daisy"}
+
+
+HOSTILE = """
+import resource, sys
+from headstart.extract import find_images
+from headstart.extract.sources.open import open_reader
+try:
+    items = find_images(sys.argv[1]).items
+    reader = open_reader(find_images(sys.argv[1]).root)
+    for item in items[:40]:
+        reader.read(item)
+    reader.close()
+    print("read")
+except Exception as error:
+    print(type(error).__name__)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+"""
+
+
+@pytest.mark.parametrize(("column", "expected"), [("label", "SourceError"), ("image", "read")])
+def test_a_tiny_table_cannot_exhaust_the_memory(tmp_path, column, expected):
+    rows, large = 5000, pyarrow.array([b"x" * (1 << 20)])
+    repeated = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * rows, pyarrow.int32()), large)
+    path = table(tmp_path / "x.parquet", **({"image": [b"x"] * rows} | {column: repeated}))
+    assert path.stat().st_size < 1 << 20
+    run = subprocess.run([sys.executable, "-c", HOSTILE, path], capture_output=True, text=True, check=True)
+    outcome, megabytes = run.stdout.split()
+    assert outcome == expected
+    assert int(megabytes) < 1000
+
+
+def test_the_shared_lists_are_read(shared):
+    lists = shared("cases/trees/lists")
+    for path in sorted(lists.glob("*.*")):
+        labels = found(path)
+        expected = {"pool/daisy.jpg": None if path.stem == "missing_values" else "daisy", "pool/rose.jpg": "rose"}
+        assert labels == {name: expected[name] for name in labels}
+    table = find_images(shared("cases/trees/class_label_column.parquet"))
+    assert table.classes == ["healthy", "rust"]
