@@ -162,7 +162,7 @@ def _train(
     fitted = fit(store, split, options.plan)
     announce("evaluating")
     test = store.embeddings(fitted.split.test)
-    head, evaluation = _evaluate(store, fitted, test, options.false_alarms)
+    head, evaluation = _evaluate(store, fitted, test, options.false_alarms, duplicates)
     baselines = [baseline_of(store, fitted, evaluation)]
     for other in aligned:
         announce(f"comparing with {other.store.location.name}")
@@ -176,8 +176,9 @@ def _train(
     announce("writing")
     provenance = provenance_of(store, fitted, head, evaluation, duplicates, options.holdout)
     classifier = write_classifier(
-        output, fitted.head, store, temperature=head.temperature, unknown=head.unknown, provenance=provenance
-    )
+        output, fitted.head, store, temperature=head.temperature, unknown=head.unknown, provenance=provenance,
+        trained=fitted.split.train,
+    )  # fmt: skip
     is_trained = classifier.model.is_trained
     warnings = find_warnings(store, fitted.split, evaluation, duplicates, fitted.options, is_trained)
     return TrainResult(
@@ -197,13 +198,15 @@ def _split(store: Store, options: TrainOptions) -> tuple[Duplicates, Split, NDAr
 
 
 def _evaluate(
-    store: Store, fitted: Fitted, test: NDArray[np.float32], false_alarms: float
+    store: Store, fitted: Fitted, test: NDArray[np.float32], false_alarms: float, duplicates: Duplicates
 ) -> tuple[CalibratedHead, Evaluation]:
     """Calibrate a head, and evaluate it on the embeddings of images that it has not seen, (m, d)."""
     split = fitted.split
     head = CalibratedHead.of(fitted.search, fitted.head, split, false_alarms, fitted.options.seed)
     probabilities, head = head.measured_on(test)
-    return head, replace(evaluate_rows(store, probabilities, split.test, store.classes), judged_on=split.origin)
+    groups = duplicates.group_of_rows(len(store))[split.test]
+    evaluation = evaluate_rows(store, probabilities, split.test, store.classes, groups)
+    return head, replace(evaluation, judged_on=split.origin)
 
 
 def _learning_curve(store: Store, fitted: Fitted, test: NDArray[np.float32]) -> LearningCurve:

@@ -258,10 +258,10 @@ def make_tuned_store(backbone_bytes, tiny_photos, tiny_store, tmp_path_factory) 
         "frozen_log_loss": 0.3, "frozen_accuracy": 0.89, "epochs": epochs,
     }  # fmt: skip
 
-    def make(rows: np.ndarray, seed: int = 3) -> Path:
+    def make(rows: np.ndarray, seed: int = 3, chose_epoch: np.ndarray | None = None) -> Path:
         folder = tmp_path_factory.mktemp("tuned")
         proto = onnx.load_model_from_string(backbone_bytes(seed, tuned=said))
-        note_tuned_on(proto, open_store(tiny_store), rows)
+        note_tuned_on(proto, open_store(tiny_store), rows, chose_epoch)
         (folder / "tuned.onnx").write_bytes(proto.SerializeToString())
         embed(tiny_photos, folder / "tuned.onnx", folder / "tuned.h5")
         return folder / "tuned.h5"

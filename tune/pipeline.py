@@ -155,7 +155,7 @@ def _write(path: Path, trunk: Model, training: Training, start: Start) -> float:
 
     tuned = with_weights(onnx.load_model_from_string(uncut(trunk).data), training.tail)
     del tuned.metadata_props[:]
-    note_tuned_on(tuned, start.train.store, start.train.numbers)
+    note_tuned_on(tuned, start.train.store, start.train.numbers, start.held_out.numbers)
     temperature = np.float32(training.best.temperature)
     head = (weights / temperature for weights in training.network.layers[-1].get_weights())
     note_tuned_head(tuned, start.train.store.classes, *head)

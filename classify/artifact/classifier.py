@@ -16,6 +16,7 @@ from headstart.classify.errors import ClassifierError
 from headstart.classify.heads.kinds import logits_of
 from headstart.classify.heads.loss import softmax
 from headstart.classify.heads.registry import to_layers
+from headstart.classify.split.seen import TRAINED_ON, digests_of, entry_of, is_named
 from headstart.extract.inference.model import Model, parse_model, read_model
 from headstart.extract.store.store import Store
 from headstart.files.atomic import check_model_output, write_file
@@ -67,6 +68,11 @@ class Classifier:
         result: NDArray[np.float32] = self._heads[output].run(None, {"embedding": embeddings})[0]
         return result
 
+    def has_seen(self, store: Store) -> NDArray[np.bool_] | None:
+        """Tell which rows of a store, bool (n,), its head was fitted on; None if it does not say (release 0.1)."""
+        digests = entry_of(self.model.data, TRAINED_ON)
+        return is_named(store, digests) if digests else None
+
     def require_store_of_same_backbone(self, store: Store) -> None:
         """Refuse a store whose embeddings come from another backbone.
 
@@ -114,6 +120,7 @@ def write_classifier(
     temperature: float = 1.0,
     unknown: Novelty | None = None,
     provenance: Mapping[str, Mapping[str, Any]] | None = None,
+    trained: NDArray[np.int64] | None = None,
 ) -> Classifier:
     """Write a store's backbone and a fitted scikit-learn head as one file, once it is shown to compute the same.
 
@@ -131,6 +138,8 @@ def write_classifier(
     provenance
         Entries of the metadata: ``head``, ``calibration``, ``trained_on`` and ``measured`` (see
         `headstart.classify.provenance`).
+    trained
+        The rows that the head was fitted on. The file names their images, so that they never count as unseen.
 
     Raises
     ------
@@ -151,7 +160,8 @@ def write_classifier(
         )
     graph_head = Head(layers, temperature, unknown)
     metadata = _metadata(backbone, store, graph_head, provenance or {})
-    data = _serialised(join(backbone.data, graph_head), metadata)
+    entries = {} if trained is None else {TRAINED_ON: digests_of(store, trained)}
+    data = _serialised(join(backbone.data, graph_head), metadata, entries)
     classifier = Classifier(parse_model(data, str(output)))
     rows = np.flatnonzero(store.is_embedded)
     # Evenly spread, so that a store in order of class gives some of each.
@@ -182,10 +192,11 @@ def _metadata(backbone: Model, store: Store, head: Head, provenance: Mapping[str
     }
 
 
-def _serialised(proto: Any, metadata: dict[str, Any]) -> bytes:
+def _serialised(proto: Any, metadata: dict[str, Any], entries: dict[str, str]) -> bytes:
     import onnx
 
-    onnx.helper.set_model_props(proto, {"headstart": json.dumps(metadata | {"sealed": True}, sort_keys=True)})
+    text = json.dumps(metadata | {"sealed": True}, sort_keys=True)
+    onnx.helper.set_model_props(proto, {"headstart": text, **entries})
     onnx.checker.check_model(proto)
     data = bytes(proto.SerializeToString(deterministic=True))
     return sealed(data)

@@ -61,7 +61,7 @@ class AlignedStore:
 
 
 def align_store(store: Store, other: Store, split: Split, draws: NDArray[np.float64]) -> AlignedStore:
-    """Return another store of the same images the rows, labels and split of a store, matched by path.
+    """Return another store of the same images the rows, labels and split of a store, matched by content.
 
     Parameters
     ----------
@@ -75,13 +75,13 @@ def align_store(store: Store, other: Store, split: Split, draws: NDArray[np.floa
     LabelError
         If an image is missing from the other store, or its backbone was tuned on an image of the evaluation.
     """
-    row_of = {path: row for row, path in enumerate(other.rows.path.tolist()) if other.is_embedded[row]}
-    rows = np.array([row_of.get(path, -1) for path in store.rows.path.tolist()])
+    row_of = {content.tobytes(): row for row, content in enumerate(other.rows.sha256) if other.is_embedded[row]}
+    rows = np.array([row_of.get(content.tobytes(), -1) for content in store.rows.sha256])
     missing = [row for row in (*split.train, *split.test) if rows[row] < 0]
     if missing:
         raise LabelError(
             f"{other.location}: expected the same images as {store.location}, but {store.paths[missing[0]]} is not "
-            "among them; embed the same folder with both backbones"
+            f"among them, or has changed ({len(missing):,} such images); embed the same folder with both backbones"
         )
     same = other.under(store.rows, store.header.classes, rows)
     return AlignedStore(same, with_own_folds(same, split, draws))
@@ -93,8 +93,10 @@ def head_baseline(one: AlignedStore, fitted: Fitted, evaluation: Evaluation, pla
     own = fit(store, one.split, replace(plan, options=options))
     calibrated = CalibratedHead.of(own.search, own.head, own.split, 0, options.seed)
     parts = [calibrated.measured_on(vectors)[0] for _, vectors in store.batches(evaluation.rows)]
-    own_evaluation = evaluate_rows(store, np.concatenate(parts), evaluation.rows, store.classes)
-    difference = compare(own_evaluation.probabilities, evaluation.probabilities, store.labels[evaluation.rows])
+    own_evaluation = evaluate_rows(store, np.concatenate(parts), evaluation.rows, store.classes, evaluation.groups)
+    difference = compare(
+        own_evaluation.probabilities, evaluation.probabilities, store.labels[evaluation.rows], evaluation.groups
+    )
     return replace(baseline_of(store, own, own_evaluation), difference=difference)
 
 
@@ -116,8 +118,8 @@ def majority_baseline(store: Store, evaluation: Evaluation) -> Baseline:
     labels = store.labels[evaluation.rows]
     shares = np.bincount(labels, minlength=len(store.classes)) / len(labels)
     probabilities = np.broadcast_to(shares, evaluation.probabilities.shape)
-    own = _baseline(evaluate_rows(store, probabilities, evaluation.rows, store.classes))
-    return replace(own, difference=compare(probabilities, evaluation.probabilities, labels))
+    own = _baseline(evaluate_rows(store, probabilities, evaluation.rows, store.classes, evaluation.groups))
+    return replace(own, difference=compare(probabilities, evaluation.probabilities, labels, evaluation.groups))
 
 
 def features_of(model: dict[str, Any]) -> str:

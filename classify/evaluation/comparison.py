@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.errors import LabelError
-from headstart.classify.evaluation.intervals import mean_interval, share_interval
+from headstart.classify.evaluation.intervals import mean_interval, paired_interval
 
 SURE = 0.05
 """A difference with a p-value below this is called clear."""
@@ -52,12 +52,11 @@ def compare(
     probabilities_new: NDArray[np.floating],
     probabilities_old: NDArray[np.floating],
     labels: NDArray[np.integer],
-    seed: int = 0,
+    groups: NDArray[np.int64] | None = None,
 ) -> Comparison:
-    """Compare two classifiers, image by image.
+    """Compare two classifiers, image by image: images that are hard for both cancel out.
 
-    The intervals are percentile bootstraps of the difference per image (Efron 1979): images that are hard for both
-    cancel out. See `mcnemar` for the test.
+    See `headstart.classify.evaluation.intervals` for the intervals, and `mcnemar` for the test.
 
     Parameters
     ----------
@@ -65,6 +64,8 @@ def compare(
         (n, k), rows summing to 1; row i of both belongs to the same image.
     labels
         (n,): column numbers.
+    groups
+        int64, (n,): the same number for images that are not independent, such as duplicates; all are by default.
 
     Raises
     ------
@@ -75,18 +76,19 @@ def compare(
     new, old = probabilities_new.argmax(axis=1) == labels, probabilities_old.argmax(axis=1) == labels
     wins, losses = int((new & ~old).sum()), int((old & ~new).sum())
     p_value = mcnemar(wins, losses)
-    loss = _log_loss(probabilities_new, labels) - _log_loss(probabilities_old, labels)
+    differences = _log_loss(probabilities_new) - _log_loss(probabilities_old)
+    loss = differences[np.arange(len(labels)), labels]
     return Comparison(
         images=len(labels),
         accuracy_new=float(new.mean()),
         accuracy_old=float(old.mean()),
         accuracy_difference=(wins - losses) / len(labels),
-        accuracy_interval=_accuracy_interval(new.astype(np.int64) - old, seed),
+        accuracy_interval=paired_interval(new, old, groups),
         wins=wins,
         losses=losses,
         p_value=p_value,
         log_loss_difference=float(loss.mean()),
-        log_loss_interval=mean_interval(loss, seed=seed),
+        log_loss_interval=mean_interval(loss, _expected(differences, probabilities_new, probabilities_old), groups),
         verdict=_verdict(len(labels), wins, losses, p_value),
     )
 
@@ -112,18 +114,18 @@ def _check(new: NDArray[np.floating], old: NDArray[np.floating], labels: NDArray
         raise LabelError("found no labelled images to compare the classifiers on")
 
 
-def _log_loss(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.float64]:
-    of_label = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    loss: NDArray[np.float64] = -np.log(np.clip(of_label, np.finfo(np.float64).tiny, 1))
+def _log_loss(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the log loss (nats), (n, k), that each class would have as the label."""
+    loss: NDArray[np.float64] = -np.log(np.clip(probabilities.astype(np.float64), np.finfo(np.float64).tiny, 1))
     return loss
 
 
-def _accuracy_interval(differences: NDArray[np.int64], seed: int) -> tuple[float, float]:
-    if differences.any():
-        return mean_interval(differences, seed=seed)
-    # Resampling would call a difference of 0 on every image certain. Take Wilson's interval of 0 in n, both ways.
-    most = share_interval(0, len(differences))[1]
-    return -most, most
+def _expected(
+    differences: NDArray[np.float64], new: NDArray[np.floating], old: NDArray[np.floating]
+) -> tuple[float, float]:
+    """Return mean and mean square of the difference if labels were drawn from the mean of both predictions."""
+    drawn = (new + old) / 2
+    return float((drawn * differences).sum(axis=1).mean()), float((drawn * differences**2).sum(axis=1).mean())
 
 
 def _verdict(images: int, wins: int, losses: int, p_value: float) -> str:

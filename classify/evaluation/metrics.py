@@ -1,7 +1,7 @@
 """Metrics of predicted probabilities against labels, and the mistakes."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from headstart.classify.evaluation.intervals import share_interval
 from headstart.classify.heads.loss import log_loss
 from headstart.extract.store.store import Store
 
-PER_ROW = ("reliability", "rows", "probabilities")
+PER_ROW = ("reliability", "rows", "probabilities", "groups")
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,12 @@ class Evaluation:
         int64, (n,): row numbers of the images in the store.
     probabilities
         (n, k).
+    groups
+        int64, (n,): the same number for images that are not independent, such as duplicates; None if all are.
     judged_on
         Which images these are, in words.
+    warnings
+        Reasons to doubt that the classifier has seen none of them.
     untrained
         Accuracy on the same images of a head on an untrained backbone's embeddings; None if there is none.
     """
@@ -80,7 +84,9 @@ class Evaluation:
     reliability: Reliability = field(repr=False)
     rows: NDArray[np.int64] = field(repr=False)
     probabilities: NDArray[np.floating] = field(repr=False)
+    groups: NDArray[np.int64] | None = field(default=None, repr=False)
     judged_on: str = ""
+    warnings: list[str] = field(default_factory=list)
     untrained: float | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -98,12 +104,25 @@ class Evaluation:
 
 
 def evaluate_rows(
-    store: Store, probabilities: NDArray[np.floating], rows: NDArray[np.int64], classes: list[str]
+    store: Store,
+    probabilities: NDArray[np.floating],
+    rows: NDArray[np.int64],
+    classes: list[str],
+    groups: NDArray[np.int64] | None = None,
 ) -> Evaluation:
-    """Evaluate probabilities, (m, k), of m labelled rows of a store; every class of the store is in `classes`."""
-    code = np.array([classes.index(name) for name in store.classes], np.int32)
+    """Evaluate probabilities, (m, k), of m labelled rows of a store, whose labels are all in `classes`.
+
+    `groups`, (m,), has the same number for rows that are not independent.
+    """
     paths = [os.fsdecode(path) for path in store.rows.path[rows].tolist()]
-    return evaluate_probabilities(probabilities, code[store.labels[rows]], classes, paths, rows)
+    found = evaluate_probabilities(probabilities, codes_of(store, rows, classes), classes, paths, groups)
+    return replace(found, rows=rows)
+
+
+def codes_of(store: Store, rows: NDArray[np.int64], classes: list[str]) -> NDArray[np.int32]:
+    """Return the labels of rows, int32 (m,), as codes into other classes; -1 for a class that is not among them."""
+    number = {name: code for code, name in enumerate(classes)}
+    return np.array([number.get(name, -1) for name in store.classes], np.int32)[store.labels[rows]]
 
 
 def evaluate_probabilities(
@@ -111,7 +130,7 @@ def evaluate_probabilities(
     labels: NDArray[np.int32],
     classes: list[str],
     paths: list[str],
-    rows: NDArray[np.int64] | None = None,
+    groups: NDArray[np.int64] | None = None,
 ) -> Evaluation:
     """Evaluate probabilities against labels.
 
@@ -123,8 +142,8 @@ def evaluate_probabilities(
         int32, (n,): codes into `classes`.
     paths
         One per image.
-    rows
-        Rows of the images in the store; by default 0..n-1.
+    groups
+        int64, (n,): the same number for images that are not independent, such as duplicates; all are by default.
     """
     predicted = probabilities.argmax(axis=1)
     confusion = np.zeros((len(classes), len(classes)), np.int64)
@@ -133,15 +152,16 @@ def evaluate_probabilities(
     return Evaluation(
         images=len(labels),
         accuracy=float(right.mean()),
-        accuracy_interval=share_interval(int(right.sum()), len(labels)),
+        accuracy_interval=share_interval(right, groups),
         log_loss=log_loss(probabilities, labels),
         majority=float(confusion.sum(axis=1).max() / len(labels)),
         classes=_per_class(confusion, classes),
         confusion=confusion,
         mistakes=_mistakes(probabilities, labels, classes, paths),
         reliability=reliability(probabilities, labels),
-        rows=np.arange(len(labels)) if rows is None else rows,
+        rows=np.arange(len(labels)),
         probabilities=probabilities,
+        groups=groups,
     )
 
 

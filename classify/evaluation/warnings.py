@@ -82,9 +82,11 @@ def _duplicates(store: Store, duplicates: Duplicates, split: Split) -> Iterator[
         )
     if split.left_out:
         yield (
-            f"{split.left_out} training images were left out, because the evaluation split has duplicates of them "
+            f"{split.left_out} training images were left out, because val or test has duplicates of them "
             f"({crossing} images are in more than one split)"
         )
+    elif crossing:
+        yield f"{crossing} images are in more than one split: figures on val and test are not independent"
     if np.isnan(duplicates.threshold) and int(store.is_embedded.sum()) >= LEAST:
         yield (
             "near-duplicates were not searched for, because memory is short: training and evaluation images may be "

@@ -15,19 +15,20 @@ from headstart.classify.errors import LabelError
 from headstart.classify.heads.kinds import HeadKind
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.split.holdout import Split
+from headstart.classify.split.seen import CHOSE_EPOCH, TUNED_ON, digests_of, entry_of, is_named
 from headstart.extract.store.store import Store
 
-TUNED_ON = "headstart-tuned-on"
-"""Entry of the file's metadata: the first `DIGITS` hexadecimal digits of each image's digest, one after another."""
-DIGITS = 16
 TUNED_HEAD = "headstart-tuned-head"
-"""Another entry: JSON with the classes, and as hexadecimal digits float32 weights (d, k) and bias (k,)."""
+"""Entry of the metadata: JSON with the classes, and as hexadecimal digits float32 weights (d, k) and bias (k,)."""
 
 
-def note_tuned_on(proto: Any, store: Store, rows: NDArray[np.int64]) -> None:
-    """Note in an ONNX model, in place, which rows of a store it was tuned on."""
-    digests = sorted(_short(digest) for digest in store.rows.sha256[rows])
-    proto.metadata_props.add(key=TUNED_ON, value="".join(digests))
+def note_tuned_on(
+    proto: Any, store: Store, rows: NDArray[np.int64], chose_epoch: NDArray[np.int64] | None = None
+) -> None:
+    """Note in an ONNX model, in place, which rows of a store it was tuned on, and which chose its epoch."""
+    proto.metadata_props.add(key=TUNED_ON, value=digests_of(store, rows))
+    if chose_epoch is not None:
+        proto.metadata_props.add(key=CHOSE_EPOCH, value=digests_of(store, chose_epoch))
 
 
 def note_tuned_head(proto: Any, classes: list[str], weights: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
@@ -55,30 +56,24 @@ def tuned_head(store: Store, kind: HeadKind, options: HeadOptions) -> Any | None
 
 
 def _noted(store: Store, key: str) -> str:
-    import onnx
-
-    if "tuned" not in store.header.model:
-        return ""
-    proto = onnx.load_model_from_string(store.model().data)
-    return "".join(entry.value for entry in proto.metadata_props if entry.key == key)
-
-
-def _short(digest: NDArray[np.uint8]) -> str:
-    return digest.tobytes().hex()[:DIGITS]
+    return entry_of(store.model().data, key) if "tuned" in store.header.model else ""
 
 
 def is_tuned_on(store: Store) -> NDArray[np.bool_]:
     """Tell which rows, bool (n,), a store's backbone was tuned on."""
-    noted = _noted(store, TUNED_ON)
-    tuned_on = {noted[start : start + DIGITS] for start in range(0, len(noted), DIGITS)}
-    return np.array([bool(tuned_on) and _short(digest) in tuned_on for digest in store.rows.sha256], bool)
+    return is_named(store, _noted(store, TUNED_ON))
+
+
+def is_seen_by_tail(store: Store) -> NDArray[np.bool_]:
+    """Tell which rows, bool (n,), a store's backbone was tuned on, or that chose its epoch: neither are unseen."""
+    return is_tuned_on(store) | is_named(store, _noted(store, CHOSE_EPOCH))
 
 
 def without_tuned(store: Store, split: Split, draws: NDArray[np.float64]) -> Split:
     """Return a split that neither searches nor evaluates on images that the backbone was tuned on.
 
-    Images to evaluate on that it was tuned on are trained on instead, with their copies. In the search, heads are
-    fitted on the images that it was tuned on and compared on the rest.
+    Images to evaluate on that it was tuned on, or that chose its epoch, are trained on instead, with their copies. In
+    the search, heads are fitted on the images that it was tuned on and compared on the rest.
 
     Parameters
     ----------
@@ -90,18 +85,20 @@ def without_tuned(store: Store, split: Split, draws: NDArray[np.float64]) -> Spl
     LabelError
         If no image to evaluate on is left.
     """
-    tuned = is_tuned_on(store)
-    if not tuned[np.concatenate([split.train, split.test])].any():
+    seen = is_seen_by_tail(store)
+    if not seen[np.concatenate([split.train, split.test])].any():
         return split
-    is_tuned = np.isin(draws, draws[tuned])
-    test = split.test[~is_tuned[split.test]]
+    is_seen = np.isin(draws, draws[seen])
+    test = split.test[~is_seen[split.test]]
     if not len(test):
         raise LabelError(
             f"{store.location}: its backbone was tuned on every image that could be evaluated on; use a store with "
             "other images too, or tune with the same splits"
         )
-    train = np.union1d(split.train, split.test[is_tuned[split.test]])
-    return replace(split, train=train, test=test, draws=draws[train], fresh=~is_tuned[train])
+    train = np.union1d(split.train, split.test[is_seen[split.test]])
+    is_tuned = np.isin(draws, draws[is_tuned_on(store)])
+    fresh = ~is_tuned[train] if is_tuned[train].any() else None
+    return replace(split, train=train, test=test, draws=draws[train], fresh=fresh)
 
 
 def with_own_folds(store: Store, split: Split, draws: NDArray[np.float64]) -> Split:
@@ -115,8 +112,8 @@ def with_own_folds(store: Store, split: Split, draws: NDArray[np.float64]) -> Sp
     LabelError
         If it was tuned on an image to evaluate on.
     """
-    is_tuned = np.isin(draws, draws[is_tuned_on(store)])
-    evaluated = int(is_tuned[split.test].sum())
+    is_tuned, is_seen = (np.isin(draws, draws[which]) for which in (is_tuned_on(store), is_seen_by_tail(store)))
+    evaluated = int(is_seen[split.test].sum())
     if evaluated:
         raise LabelError(
             f"{store.location}: expected a backbone that was not tuned on the images to evaluate on, found {evaluated} "

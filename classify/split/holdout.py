@@ -54,9 +54,9 @@ class Split:
 def split_rows(store: Store, fraction: float = 0.2, seed: int = 0, groups: NDArray[np.int64] | None = None) -> Split:
     """Split the labelled, embedded rows of a store.
 
-    The user's own splits win: train on ``train`` (and rows without a split), evaluate on ``val``, else on ``test``; if
-    both sides have duplicates, those to train on are left out. Without such splits a hold-out is drawn: per class the
-    share `fraction` of its different images, those with the least number drawn from their content and the seed.
+    The user's own splits win: train on ``train`` (and rows without a split), evaluate on ``val``, else on ``test``;
+    rows to train on that have duplicates in ``val`` or ``test`` are left out. Without such splits a hold-out is drawn:
+    per class the share `fraction` of its different images, those with the least number drawn from content and seed.
     Duplicates stay together; each image that is added moves at most one other of its class.
 
     Images whose duplicates have different labels are not evaluated on, as nobody knows which label is right. In a
@@ -81,7 +81,8 @@ def split_rows(store: Store, fraction: float = 0.2, seed: int = 0, groups: NDArr
         own = np.flatnonzero(usable & (splits == name))
         if len(own):
             offered = np.flatnonzero(usable & ((splits == "train") | (splits == "")))
-            train = offered[~np.isin(draws[offered], draws[own])]
+            unseen = np.flatnonzero(usable & ((splits == "val") | (splits == "test")))
+            train = offered[~np.isin(draws[offered], draws[unseen])]
             _check(store, train, draws, 1)
             test = own[~have_two_labels(store, usable)[own]]
             _require_some(store, test)

@@ -5,6 +5,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from headstart.export.conversion.features import Group
 from headstart.export.errors import WeightsError
 from headstart.files.errors import OptionError, one_line
 from headstart.files.filesystems import read_bytes
@@ -63,7 +64,8 @@ def _quantized(
 
     if metadata["precision"] != "fp32" or len(model.graph.output) > 1:
         raise WeightsError(f"{path}: expected a backbone in fp32 that is not cut, found another; export or tune one")
-    twin, agreement = quantize_on(model, calibration, is_trained=metadata["weights"]["trained"])
+    groups = [Group(**group) for group in metadata.get("groups", [])]
+    twin, agreement = quantize_on(model, calibration, is_trained=metadata["weights"]["trained"], groups=groups)
     metadata |= {"precision": "int8", "quantization": agreement.metadata()}
     for name in ("cut", "trunk_sha256"):  # its trunk is another now
         metadata.pop(name, None)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headstart import options
-from headstart.console import command, fail, print_json, say
+from headstart.console import command, fail, print_json, say, warn
 from headstart.results import show_evaluation
 
 if TYPE_CHECKING:
@@ -37,6 +37,10 @@ def run(
         show_evaluation(evaluation)
         if comparison:
             show_comparison(comparison, against)
+            if left_out := evaluation.images - comparison.images:
+                say(f"  {left_out:,} images that {against} was trained on are left out of this comparison")
+    for warning in evaluation.warnings:
+        warn(warning)
     if require_accuracy is not None and evaluation.accuracy < require_accuracy:
         fail(f"{classifier}: accuracy {evaluation.accuracy:.4f} is below the required {require_accuracy}")
 

@@ -27,7 +27,7 @@ CLASSIFY = {
     "classify.split": set(),
     "classify.heads": {"classify.split"},
     "classify.confidence": {"classify.split", "classify.heads"},
-    "classify.artifact": {"classify.heads", "classify.confidence"},
+    "classify.artifact": {"classify.split", "classify.heads", "classify.confidence"},
     "classify.scoring": {"classify.artifact"},
     "classify.evaluation": {"classify.split", "classify.heads", "classify.confidence", "classify.artifact"},
     "classify.report": {"classify.heads", "classify.confidence", "classify.evaluation"},

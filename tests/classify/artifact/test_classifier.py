@@ -99,7 +99,7 @@ def test_only_operators_of_the_standard_are_used(tiny_classifier):
 
 def test_its_metadata_tell_what_it_is_and_where_it_came_from(tiny_store, tiny_backbone, tiny_classifier):
     model = onnx.load(tiny_classifier)
-    assert [entry.key for entry in model.metadata_props] == ["headstart", "headstart-sha256"]
+    assert [entry.key for entry in model.metadata_props] == ["headstart", "headstart-trained-on", "headstart-sha256"]
     said = json.loads(model.metadata_props[0].value)
     assert (said["format"], said["schema"]) == ("headstart-classifier", 1)
     assert said["classes"] == ["ash", "birch", "cedar"]

@@ -60,7 +60,8 @@ def test_the_log_loss_rewards_confidence():
     found = compare(*pair(0, 0, 100, confidence_new=0.9))
     expected = -np.log(0.9) + np.log(0.8)
     assert found.log_loss_difference == pytest.approx(expected)
-    assert found.log_loss_interval == pytest.approx((expected, expected))
+    low, high = found.log_loss_interval  # not empty: mistakes, which 100 images did not show, are expected
+    assert expected - 0.02 < low < expected < high < expected + 0.02
     mixed = compare(*pair(30, 5, 500))
     assert mixed.log_loss_interval[0] < mixed.log_loss_difference < mixed.log_loss_interval[1] < 0
 

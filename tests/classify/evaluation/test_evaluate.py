@@ -38,6 +38,88 @@ def test_rows_that_the_backbone_was_tuned_on_are_not_evaluated(make_tuned_store,
     assert not set(found.rows.tolist()) & set(held_out[::3].tolist())
 
 
+def changed(store, make_store, how):
+    """Write a store again: with fewer rows, one more, another label, other paths, or all of it in one split."""
+    rows, more = np.arange(len(store)), 0
+    labels = [store.classes[code] for code in store.labels]
+    if how == "removed":
+        rows = rows[1:]
+    elif how == "added":
+        more = 1
+    elif how == "relabelled":
+        labels[0] = next(name for name in store.classes if name != labels[0])
+    contents = [str(store.paths[row]) for row in rows] + ["new"] * more
+    vectors = np.concatenate([store.embeddings(rows), np.ones((more, 16), np.float32)])
+    return make_store(
+        [*(labels[row] for row in rows), *["ash"] * more], vectors, contents=contents, name=f"{how}.h5",
+        paths=[f"{how}/{row}.jpg" for row in range(len(contents))],
+        splits=["test"] * len(contents) if how == "moved to test" else None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["removed", "added", "relabelled", "renamed", "moved to test"])
+def test_no_training_image_is_evaluated_after_the_store_changed(clustered, make_store, tmp_path, how):
+    store = clustered(90, spread=4.0)
+    result = train(store, tmp_path / "classifier.onnx")
+    trained = {store.rows.sha256[row].tobytes() for row in result.split.train}
+    other = changed(store, make_store, how)
+    found = evaluate(other, result.path, split="test" if how == "moved to test" else None)
+    assert not trained & {other.rows.sha256[row].tobytes() for row in found.rows}
+    assert found.images in (len(result.split.test) + (how == "added"), len(result.split.test) - 1)
+    assert "that it was trained on, or duplicates of these" in found.judged_on
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_images_that_the_tail_has_seen_are_not_evaluated_with_another_seed(
+    make_tuned_store, tiny_store, tmp_path, seed
+):
+    held_out = split_rows(open_store(tiny_store)).test
+    store = open_store(make_tuned_store(held_out[::3], chose_epoch=held_out[1::3]))
+    result = train(store, tmp_path / "classifier.onnx", options=HeadOptions(seed=seed))
+    for found in (result.evaluation, evaluate(store, result.path)):
+        assert not set(found.rows.tolist()) & {*held_out[::3].tolist(), *held_out[1::3].tolist()}
+
+
+def test_a_saved_copy_of_a_training_image_is_not_evaluated(clustered, make_store, tmp_path):
+    store = clustered(90, spread=4.0)
+    result = train(store, tmp_path / "classifier.onnx")
+    row = int(result.split.train[0])
+    labels = [store.classes[code] for code in store.labels]
+    vectors = np.concatenate([store.embeddings(), 1.0001 * store.embeddings([row])])
+    other = make_store([*labels, labels[row]], vectors, name="copied.h5")
+    assert 90 not in evaluate(other, result.path).rows.tolist()
+
+
+def test_a_classifier_that_does_not_name_its_images_is_used_with_a_warning(clustered, tmp_path):
+    store = clustered(90, spread=4.0)
+    result = train(store, tmp_path / "classifier.onnx")
+    assert evaluate(store, result.path).warnings == []
+    old = write_classifier(tmp_path / "old.onnx", result.head, store).model.source
+    (warning,) = evaluate(store, old).warnings
+    assert "does not say which images it was trained on" in warning
+
+
+def test_copies_of_training_images_in_the_test_split_are_not_trained_on(make_store, clusters, tmp_path):
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(0, 1, (300, 16)).astype(np.float32)
+    vectors[200:] = vectors[:100]
+    labels = [("ash", "birch")[code] for code in rng.integers(0, 2, 200)]
+    contents, splits = [*range(200), *range(100)], ["train"] * 150 + ["val"] * 50 + ["test"] * 100
+    store = make_store([*labels, *labels[:100]], vectors, contents=contents, splits=splits)
+    result = train(store, tmp_path / "classifier.onnx")
+    assert set(result.split.train.tolist()) == set(range(100, 150))
+    found = evaluate(store, result.path, split="test")
+    assert found.images == 100
+    assert 0.35 < found.accuracy < 0.65
+
+
+def test_two_classifiers_are_compared_on_images_that_neither_has_seen(clustered, tmp_path):
+    store = clustered(300, spread=5.0)
+    new, old = (train(store, tmp_path / f"{seed}.onnx", options=HeadOptions(seed=seed)) for seed in (0, 1))
+    both = set(new.split.test.tolist()) & set(old.split.test.tolist())
+    assert compare_classifiers(store, evaluate(store, new.path), new.path, old.path).images == len(both) > 0
+
+
 def test_on_another_store_every_labelled_and_embedded_row_is_evaluated(
     draw_photos, tiny_backbone, tiny_classifier, tmp_path
 ):
@@ -178,7 +260,8 @@ def test_the_classes_may_be_in_another_order(rivals, tmp_path):
 def test_a_store_of_some_of_the_classes_is_compared_on_them(rivals, make_store):
     store, new, old = rivals
     rows = np.flatnonzero(store.labels == 2)
-    some = make_store(["cedar"] * len(rows), store.embeddings(rows), name="some.h5")
+    contents = [f"some {row}" for row in rows]
+    some = make_store(["cedar"] * len(rows), store.embeddings(rows), contents=contents, name="some.h5")
     found = compare_classifiers(some, evaluate(some, new), new, old)
     probabilities = read_classifier(old).probabilities(store.embeddings(rows))
     assert found.accuracy_old == (probabilities.argmax(axis=1) == 2).mean()

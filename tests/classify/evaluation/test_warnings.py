@@ -112,6 +112,6 @@ def test_duplicates_in_two_splits_are_a_warning(make_store):
         make_store([*["ash", "birch"] * 50, "ash", "ash", "birch", "ash"], contents=contents, splits=splits)
     )
     assert found == [
-        "3 training images were left out, because the evaluation split has duplicates of them "
+        "3 training images were left out, because val or test has duplicates of them "
         "(2 images are in more than one split)"
     ]

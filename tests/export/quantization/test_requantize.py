@@ -1,15 +1,19 @@
 """Before int8 is made of a backbone file, the file is what it was when it was written."""
 
+import json
+
 import numpy as np
 import onnx
 import pytest
 
 from headstart.export import export_backbone
-from headstart.export.errors import WeightsError
+from headstart.export.conversion.features import Group
+from headstart.export.errors import QuantizationError, WeightsError
+from headstart.export.quantization.requantize import derived_file
 from headstart.extract import read_model
 from headstart.extract.inference.providers import open_session
 from headstart.files.errors import DamagedError
-from headstart.files.seal import SEAL_BYTES
+from headstart.files.seal import METADATA_KEY, SEAL_BYTES, SEAL_KEY, sealed
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3)).astype(np.uint8)
 
@@ -70,6 +74,25 @@ def test_a_backbone_of_several_views_becomes_int8_with_its_views(backbone, tmp_p
     one, other = (open_session(read_model(path), "cpu").run(PIXELS[:4]) for path in (made.path, whole.path))
     cosine = (one * other).sum(axis=1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
     assert cosine.min() > 0.9
+
+
+def test_every_block_of_a_file_is_compared_by_itself(backbone, tmp_path, monkeypatch):
+    seen = []
+
+    def stop(model, images, *, is_trained, groups=()):
+        seen.extend(groups)
+        raise QuantizationError("compared")
+
+    monkeypatch.setattr("headstart.export.quantization.quantize.quantize_on", stop)
+    model = onnx.load_model_from_string(backbone)
+    groups = [Group("top", "mean", 0, 8), Group("block_1", "mean", 8, 4), Group("block_1", "deviation", 12, 4)]
+    entries = {entry.key: entry.value for entry in model.metadata_props if entry.key != SEAL_KEY}
+    metadata = json.loads(entries[METADATA_KEY]) | {"groups": [group.metadata() for group in groups]}
+    onnx.helper.set_model_props(model, entries | {METADATA_KEY: json.dumps(metadata)})
+    (tmp_path / "blocks.onnx").write_bytes(sealed(model.SerializeToString()))
+    with pytest.raises(QuantizationError, match="compared"):
+        derived_file(tmp_path / "blocks.onnx", PIXELS, 1)
+    assert seen == groups
 
 
 def test_a_backbone_that_is_not_there_is_named(tmp_path):

@@ -1,0 +1,35 @@
+"""Which images a model file was made from, as digests in its ONNX metadata."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.extract.store.store import Store
+
+TRAINED_ON = "headstart-trained-on"
+"""The entry of a classifier: the images that its head was fitted on."""
+TUNED_ON = "headstart-tuned-on"
+"""The entry of a backbone: the images that its tail was tuned on."""
+CHOSE_EPOCH = "headstart-chose-epoch"
+"""Another: the images on which its best epoch was chosen. Files of release 0.1 lack it."""
+DIGITS = 16
+"""Hexadecimal digits of each image's digest, one image after another: among a million images, another one's first 64
+bits are the same by chance in one store of ten million."""
+
+
+def digests_of(store: Store, rows: NDArray[np.int64]) -> str:
+    """Return the text that names these rows of a store."""
+    return "".join(sorted(digest.tobytes().hex()[:DIGITS] for digest in store.rows.sha256[rows]))
+
+
+def entry_of(model: bytes, key: str) -> str:
+    """Return an entry of the metadata of an ONNX file; empty if it has none."""
+    import onnx
+
+    proto = onnx.load_model_from_string(model)
+    return "".join(entry.value for entry in proto.metadata_props if entry.key == key)
+
+
+def is_named(store: Store, digests: str) -> NDArray[np.bool_]:
+    """Tell which rows, bool (n,), hold an image that a text of `digests_of` names, under any path and label."""
+    own = np.ascontiguousarray(store.rows.sha256[:, : DIGITS // 2]).view("<u8").ravel()
+    return np.isin(own, np.frombuffer(bytes.fromhex(digests), "<u8"))
