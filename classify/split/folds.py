@@ -19,7 +19,8 @@ def draw_folds(labels: NDArray[np.int32], draws: NDArray[np.float64], most: int 
     draws
         float64, (n,): a random number per image, the same for duplicates.
     most
-        Most folds; there are as many as the smallest class has different images, but at least two.
+        Most folds; there are fewer only if there are fewer different images to hold out. A class with fewer images
+        than folds is in some of them, and trained on in all others.
 
     Returns
     -------
@@ -27,12 +28,14 @@ def draw_folds(labels: NDArray[np.int32], draws: NDArray[np.float64], most: int 
     """
     folds = np.full(len(labels), ALWAYS_TRAINED, np.int64)
     eligible = ~is_contradictory(labels, draws)
-    ranks = {}
+    ranks, dealt = {}, 0
     for code in np.unique(labels[eligible]):
         values, rank = np.unique(draws[eligible & (labels == code)], return_inverse=True)
         if len(values) > 1:
-            ranks[code] = rank
-    count = max(2, min([most, *(int(rank.max()) + 1 for rank in ranks.values())]))
+            # Each class goes on dealing where the last one stopped, so that no fold collects the rare ones.
+            ranks[code] = rank + dealt
+            dealt += len(values)
+    count = max(2, min(most, dealt))
     for code, rank in ranks.items():
         folds[eligible & (labels == code)] = rank % count
     return folds

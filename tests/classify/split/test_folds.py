@@ -33,10 +33,17 @@ def test_folds_share_each_class_alike(labels):
         assert counts.max() - counts.min() <= 1
 
 
-@pytest.mark.parametrize(("least", "expected"), [(2, 2), (3, 3), (4, 4), (9, 5)])
-def test_there_are_as_many_folds_as_the_rarest_class_has_images(least, expected):
-    labels = np.repeat(np.array([0, 1], np.int32), [20, least])
-    assert draw_folds(labels, drawn(labels)).max() + 1 == expected
+@pytest.mark.parametrize("rare", [[2], [3, 2], [1, 2, 2, 2]])
+@pytest.mark.parametrize("most", [5, 10])
+def test_rare_classes_leave_the_number_of_folds_as_it_is(rare, most):
+    labels = np.repeat(np.arange(len(rare) + 1, dtype=np.int32), [400, *rare])
+    folds = draw_folds(labels, drawn(labels), most)
+    sizes = np.bincount(folds[folds >= 0])
+    assert len(sizes) == most
+    assert sizes.max() - sizes.min() <= 1
+    for code in range(len(rare) + 1):
+        assert (folds[labels == code] == -1).all() == ((labels == code).sum() == 1)
+        assert all((folds[labels == code] != fold).any() for fold in range(most))
 
 
 def test_a_class_of_one_image_is_never_held_out_and_hinders_no_other():
