@@ -37,8 +37,9 @@ class Axes:
         # A float32 sum over many rows is so inexact that a constant column would seem to vary.
         mean: Floats = embeddings.mean(axis=0, dtype=np.float64).astype(np.float32)
         rows: Floats = embeddings - mean
-        scale: Floats = np.sqrt(np.einsum("nd,nd->d", rows, rows) / np.float32(len(rows)))
-        scale[scale < 10 * np.finfo(np.float32).eps * np.maximum(1, np.abs(mean))] = 1
+        scale: Floats = np.sqrt((rows**2).mean(axis=0, dtype=np.float64)).astype(np.float32)
+        # Relative to the mean, as is the rounding of a constant feature; a feature may well be tiny.
+        scale[scale <= np.finfo(np.float32).eps * np.abs(mean)] = 1
         rows /= scale
         n, d = rows.shape
         if n >= d:

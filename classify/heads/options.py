@@ -9,6 +9,8 @@ from headstart.classify.errors import HeadError
 
 CLASS_WEIGHTS = ("none", "balanced")
 MAX_SEED = 2**32 - 1
+MAX_C = 1e6
+"""Under a weaker penalty rows that can be told apart have no optimum within reach."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,8 @@ class HeadOptions:
     Attributes
     ----------
     c
-        Inverse strength of the L2 penalty of ``logreg``, on standardised embeddings; None: search for it.
+        Inverse strength of the L2 penalty of ``logreg``, on standardised embeddings, above 0 and at most `MAX_C`;
+        None: search for it.
     hidden
         Units of each hidden layer of ``mlp``.
     class_weight
@@ -45,8 +48,8 @@ class HeadOptions:
             raise HeadError(f"unknown class weight {self.class_weight!r}; expected one of {expected}")
         if not 0 <= self.seed <= MAX_SEED:
             raise HeadError(f"the seed must lie between 0 and {MAX_SEED}, found {self.seed}")
-        if self.c is not None and not self.c > 0:
-            raise HeadError(f"C must be above 0, found {self.c}")
+        if self.c is not None and not 0 < self.c <= MAX_C:
+            raise HeadError(f"C must be above 0 and at most {MAX_C:g}, found {self.c}")
         if not self.hidden or min(self.hidden) < 1:
             raise HeadError("hidden layers need at least one unit each, for example --hidden 256 or 1024,1024,512")
 

@@ -35,3 +35,11 @@ def test_a_constant_column_is_constant_however_many_rows_there_are():
     axes = Axes.of(points)
     assert (axes.mean[1], axes.scale[1]) == (np.float32(3.3), 1)
     assert axes.scale == pytest.approx(StandardScaler().fit(points.astype(np.float64)).scale_, rel=1e-3)
+
+
+@pytest.mark.parametrize(("shift", "spread"), [(0, 1e-7), (0, 1e-12), (1000, 1e-3), (1e-3, 1e-8), (0, 1e6)])
+def test_a_feature_of_any_scale_is_standardised(shift, spread):
+    drawn = np.random.default_rng(0).normal(0, 1, (500, 4)) * spread + shift
+    points = drawn.astype(np.float32)
+    axes, scaler = Axes.of(points), StandardScaler().fit(points.astype(np.float64))
+    assert axes.scale == pytest.approx(np.sqrt(scaler.var_), rel=1e-2)

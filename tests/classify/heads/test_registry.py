@@ -17,9 +17,11 @@ def fitted(name: str, points, codes, **options):
     ("options", "message"),
     [
         ({"class_weight": "heavy"}, "unknown class weight 'heavy'; expected one of none, balanced"),
-        ({"c": 0.0}, "C must be above 0, found 0.0"),
+        ({"c": 0.0}, r"C must be above 0 and at most 1e\+06, found 0.0"),
         ({"c": -1.0}, "C must be above 0"),
-        ({"c": float("nan")}, "C must be above 0, found nan"),
+        ({"c": float("nan")}, r"C must be above 0 and .*, found nan"),
+        ({"c": float("inf")}, r"C must be above 0 and .*, found inf"),
+        ({"c": 1e30}, r"C must be above 0 and .*, found 1e\+30"),
         ({"hidden": ()}, "at least one unit each"),
         ({"hidden": (8, 0)}, "at least one unit each"),
         ({"seed": -1}, "seed must lie between 0 and 4294967295, found -1"),
