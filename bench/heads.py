@@ -147,9 +147,9 @@ def _quality(stores: dict[str, Any], seconds: dict[str, float], console: Any) ->
 def _folds(store: Any) -> tuple[float, float, float, float]:
     from headstart.classify.confidence.calibration import fit_temperature, reliability
     from headstart.classify.heads.fitting import fit_rows
-    from headstart.classify.heads.kinds import logits_of
     from headstart.classify.heads.loss import log_loss, softmax
     from headstart.classify.heads.options import HeadOptions
+    from headstart.classify.heads.registry import logits_of
     from headstart.classify.heads.rows import TrainingRows
     from headstart.classify.split.folds import draw_folds
 

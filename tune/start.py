@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.heads.fitting import FitPlan, fit
-from headstart.classify.heads.kinds import logits_of
 from headstart.classify.heads.layers import Layer
 from headstart.classify.heads.options import HeadOptions
-from headstart.classify.heads.registry import to_layers
+from headstart.classify.heads.registry import logits_of, to_layers
 from headstart.classify.split.duplicates import find_duplicates
 from headstart.classify.split.folds import draw_folds
 from headstart.classify.split.holdout import Split, split_rows

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from headstart.classify.artifact.graph import PREDICTION, PROBABILITIES, Head, head_of, join
 from headstart.classify.confidence.novelty import Novelty
 from headstart.classify.errors import ClassifierError
-from headstart.classify.heads.kinds import logits_of
 from headstart.classify.heads.loss import softmax
-from headstart.classify.heads.registry import to_layers
+from headstart.classify.heads.registry import logits_of, to_layers
 from headstart.classify.split.seen import TRAINED_ON, digests_of, entry_of, is_named
 from headstart.extract.inference.model import Model, parse_model, read_model
 from headstart.extract.store.store import Store

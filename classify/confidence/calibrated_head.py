@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from headstart.classify.confidence.calibration import Calibration, fit_temperature
 from headstart.classify.confidence.novelty import Novelty, fit_novelty
-from headstart.classify.heads.kinds import Search, logits_of
+from headstart.classify.heads.kinds import Search
 from headstart.classify.heads.loss import softmax
+from headstart.classify.heads.registry import logits_of
 from headstart.classify.split.holdout import Split
 
 LEAST_TO_CALIBRATE = 50

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.heads.kinds import Search, fit_head, logits_of
+from headstart.classify.heads.kinds import Search, fit_head
 from headstart.classify.heads.logreg import DEFAULT_C, penalties
 from headstart.classify.heads.loss import log_loss, softmax
 from headstart.classify.heads.options import HeadOptions
-from headstart.classify.heads.registry import make_head
+from headstart.classify.heads.registry import logits_of, make_head
 from headstart.classify.heads.rows import blocks_of
 from headstart.classify.heads.solver import Problem, solve_path
 from headstart.classify.split.folds import rank_within_class

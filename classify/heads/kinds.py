@@ -5,15 +5,16 @@ classifier with ``predict_proba`` whose fitted form is a few affine layers.
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.classify.errors import HeadError
 from headstart.classify.heads.axes import Axes
-from headstart.classify.heads.layers import Layer
+from headstart.classify.heads.layers import Layer, apply_layers, standardised, with_column_per_class
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.rows import TrainingRows, blocks_of
 from headstart.classify.heads.solver import Fits
@@ -108,20 +109,13 @@ def fit_head(head: Any, embeddings: NDArray[np.float32], labels: NDArray[np.int3
             raise KeyboardInterrupt from None
 
 
-def logits_of(head: Any, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the logits of a fitted pipeline, float64 (n, k), for embeddings, (n, d): its log probabilities."""
-    probabilities = np.concatenate([head.predict_proba(block) for block in blocks_of(embeddings)]).astype(np.float64)
-    result: NDArray[np.float64] = np.log(np.clip(probabilities, np.finfo(np.float64).tiny, 1))
-    return result
-
-
 def cross_validate(kind: "HeadKind", rows: TrainingRows, options: HeadOptions, _ratio: float) -> Search:
     """Fit a head with its one setting once per fold."""
     logits = np.full((len(rows), rows.classes), np.nan)
     for fold in range(rows.fold_count):
         held_out = rows.folds == fold
         head = fit_head(kind.make(options), rows.embeddings[~held_out], rows.labels[~held_out], options)
-        logits[held_out] = logits_of(head, rows.embeddings[held_out])
+        logits[held_out] = logits_of(head, rows.embeddings[held_out], [kind])
     return Search.of_one(Candidate(kind.name, None, *rows.judge(logits)), rows, logits)
 
 
@@ -171,3 +165,38 @@ class HeadKind:
     fit_blocks: Callable[[Search, Blocks, NDArray[np.int32], HeadOptions], Any] | None = None
     default_c: float | None = None
     from_weights: Callable[[NDArray[np.float32], NDArray[np.float32], HeadOptions, int], Any] | None = None
+
+
+def layers_of(head: Any, kinds: Iterable[HeadKind]) -> list[Layer]:
+    """Return the affine layers, float64, that compute the same as a fitted pipeline of one of the kinds.
+
+    ReLU belongs between them, softmax after the last. Standardisation goes into the first.
+
+    Raises
+    ------
+    HeadError
+        If the pipeline holds another kind of step.
+    """
+    *scalers, model = [step for _, step in head.steps] if hasattr(head, "steps") else [head]
+    known = {kind.estimator: kind for kind in kinds}
+    name = type(model).__name__
+    if name not in known:
+        raise HeadError(f"a {name} cannot be written as ONNX; expected one of {', '.join(known)}")
+    layers = known[name].to_layers(model)
+    for scaler in reversed(scalers):
+        if type(scaler).__name__ != "StandardScaler":
+            raise HeadError(
+                f"a {type(scaler).__name__} cannot be written as ONNX; expected only StandardScaler before the {name}"
+            )
+        layers[0] = standardised(layers[0], scaler)
+    return [*layers[:-1], with_column_per_class(layers[-1])]
+
+
+def logits_of(head: Any, embeddings: NDArray[np.float32], kinds: Iterable[HeadKind]) -> NDArray[np.float64]:
+    """Return the logits of a fitted pipeline, float64 (n, k), for embeddings, (n, d).
+
+    They are computed from its layers. Logarithms of its probabilities would be wrong where a probability has been
+    rounded to 0 or 1.
+    """
+    layers = layers_of(head, kinds)
+    return np.concatenate([apply_layers(layers, block) for block in blocks_of(embeddings)])

@@ -1,5 +1,6 @@
 """The affine layers that a fitted classifier amounts to, as they are written to ONNX."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,3 +52,11 @@ def with_column_per_class(layer: Layer) -> Layer:
     if len(layer.bias) > 1:
         return layer
     return Layer(np.hstack([np.zeros_like(layer.weights), layer.weights]), np.append(0.0, layer.bias))
+
+
+def apply_layers(layers: Sequence[Layer], embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the logits, float64 (n, k), of embeddings, (n, d): the layers, with ReLU between them."""
+    values = embeddings.astype(np.float64)
+    for number, layer in enumerate(layers):
+        values = (np.maximum(values, 0) if number else values) @ layer.weights + layer.bias
+    return values

@@ -17,7 +17,7 @@ DEFAULT_C = 0.01
 GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 RISES = 1
 """The path towards weaker penalties, the slowest to solve, ends after this many values that are worse than the best."""
-LARGE_TOLERANCE = 0.02
+LARGE_TOLERANCE = 0.01
 """The final fit to more rows than were searched, started from the search's solution, may end this much sooner."""
 
 

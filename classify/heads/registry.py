@@ -4,9 +4,13 @@ from importlib import import_module
 from threading import Thread
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from headstart.classify.errors import HeadError
-from headstart.classify.heads.kinds import HeadKind
-from headstart.classify.heads.layers import Layer, linear_layers, network_layers, standardised, with_column_per_class
+from headstart.classify.heads import kinds
+from headstart.classify.heads.kinds import HeadKind, layers_of
+from headstart.classify.heads.layers import Layer, linear_layers, network_layers
 from headstart.classify.heads.logreg import (
     DEFAULT_C,
     fit_solved,
@@ -86,33 +90,13 @@ def make_head(name: str, options: HeadOptions) -> Any:
 
 
 def to_layers(head: Any) -> list[Layer]:
-    """Return the affine layers that compute the same as a fitted pipeline.
+    """Apply `headstart.classify.heads.kinds.layers_of` to a pipeline of any of `HEADS`."""
+    return layers_of(head, HEADS.values())
 
-    ReLU belongs between them, softmax after the last. Standardisation goes into the first. The arithmetic is float64.
 
-    Parameters
-    ----------
-    head
-        A fitted pipeline of any number of ``StandardScaler`` and one classifier of `HEADS`.
-
-    Raises
-    ------
-    HeadError
-        If it holds another kind of step.
-    """
-    *scalers, model = [step for _, step in head.steps] if hasattr(head, "steps") else [head]
-    kinds = {kind.estimator: kind for kind in HEADS.values()}
-    name = type(model).__name__
-    if name not in kinds:
-        raise HeadError(f"a {name} cannot be written as ONNX; expected one of {', '.join(kinds)}")
-    layers = kinds[name].to_layers(model)
-    for scaler in reversed(scalers):
-        if type(scaler).__name__ != "StandardScaler":
-            raise HeadError(
-                f"a {type(scaler).__name__} cannot be written as ONNX; expected only StandardScaler before the {name}"
-            )
-        layers[0] = standardised(layers[0], scaler)
-    return [*layers[:-1], with_column_per_class(layers[-1])]
+def logits_of(head: Any, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Apply `headstart.classify.heads.kinds.logits_of` to a pipeline of any of `HEADS`."""
+    return kinds.logits_of(head, embeddings, HEADS.values())
 
 
 def import_ahead() -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.heads.kinds import Candidate, HeadKind, Search, logits_of
+from headstart.classify.heads.kinds import Candidate, HeadKind, Search
 from headstart.classify.heads.options import HeadOptions
-from headstart.classify.heads.registry import AUTO, HEADS, find_kind
+from headstart.classify.heads.registry import AUTO, HEADS, find_kind, logits_of
 from headstart.classify.heads.rows import TrainingRows
 from headstart.classify.split.folds import rank_within_class
 

@@ -22,10 +22,10 @@ from headstart.classify.artifact.classifier import read_classifier
 from headstart.classify.confidence.calibration import fit_temperature, reliability
 from headstart.classify.evaluation.label_issues import find_label_issues
 from headstart.classify.heads.fitting import fit_rows
-from headstart.classify.heads.kinds import fit_head, logits_of
+from headstart.classify.heads.kinds import fit_head
 from headstart.classify.heads.loss import softmax
 from headstart.classify.heads.options import HeadOptions
-from headstart.classify.heads.registry import make_head
+from headstart.classify.heads.registry import logits_of, make_head
 from headstart.classify.heads.rows import TrainingRows
 from headstart.classify.scoring.score import score
 from headstart.classify.split.duplicates import find_duplicates

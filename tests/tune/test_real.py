@@ -8,7 +8,7 @@ import pytest
 from bench.tuning import keras_trunk
 from headstart.classify import score, train
 from headstart.classify.artifact.classifier import read_classifier
-from headstart.classify.heads.kinds import logits_of
+from headstart.classify.heads.registry import logits_of
 from headstart.classify.heads.tuned import is_tuned_on
 from headstart.export import export_backbone
 from headstart.export.errors import WeightsError

@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from headstart.classify import HEADS, HeadKind, HeadOptions, make_head, train
 from headstart.classify.errors import HeadError
-from headstart.classify.heads.kinds import fit_head, logits_of
+from headstart.classify.heads.kinds import fit_head
 from headstart.classify.heads.layers import Layer
 from headstart.classify.heads.loss import softmax
-from headstart.classify.heads.registry import to_layers
+from headstart.classify.heads.registry import logits_of, to_layers
 from headstart.classify.heads.rows import TrainingRows
 from headstart.classify.heads.search import search_head
 from headstart.classify.split.folds import draw_folds

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from headstart.classify.errors import HeadError
-from headstart.classify.heads.registry import to_layers
+from headstart.classify.heads.registry import logits_of, to_layers
 
 
 def fit(pipeline, points, codes):
@@ -99,3 +99,13 @@ def test_a_model_of_two_classes_has_a_column_for_each():
 def test_what_cannot_be_folded_is_refused(pipeline, message):
     with pytest.raises(HeadError, match=message):
         to_layers(fit(pipeline, np.eye(4), [0, 0, 1, 1]))
+
+
+@pytest.mark.parametrize("model", [LogisticRegression(C=1e6, max_iter=10_000), MLPClassifier((8,), max_iter=500)])
+def test_logits_of_two_classes_keep_their_precision_however_sure_the_head_is(model):
+    points = np.linspace(-1, 1, 20, dtype=np.float32)[:, None]
+    head = fit(make_pipeline(StandardScaler(), model), points, (points[:, 0] > 0).astype(int))
+    far = np.float32([[-3000.0], [3000.0]])
+    logits = logits_of(head, far)
+    assert np.isfinite(logits).all()
+    assert np.abs(logits[:, 1] - logits[:, 0]).min() > 709  # where the probabilities of float64 are 0 and 1

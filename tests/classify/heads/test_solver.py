@@ -109,7 +109,8 @@ def test_separable_rows_are_solved_to_a_share_of_the_optimum(n, k, c):
     (found,) = solve(axes, points[:n], codes[:n], np.ones(n), (c,), tolerance=TOLERANCE)
     rows = StandardScaler().fit(points[:n].astype(np.float64)).transform(points)
     model = LogisticRegression(C=c, tol=1e-7, max_iter=100_000).fit(rows[:n], codes[:n])
-    expected, logits = model.predict_log_proba(rows[n:]), found.logits(axes.project(points[n:]))[:, 0]
+    expected, logits = model.decision_function(rows[n:]), found.logits(axes.project(points[n:]))[:, 0]
+    expected = log_softmax(np.stack([-expected, expected], 1) / 2 if k == 2 else expected, axis=1)
     losses = [
         mean_loss(log_softmax(logits, axis=1), codes[n:], np.ones(600)),
         mean_loss(expected, codes[n:], np.ones(600)),
