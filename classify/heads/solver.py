@@ -176,13 +176,11 @@ def _solve(problem: Problem, point: Points, penalty: Points, tolerance: float) -
     # p (1 - p) of k equal probabilities: at first a guess of the right order will do.
     share = (problem.classes - 1) / problem.classes**2
     inverse = _inverse((share * problem.covariance).astype(point.dtype), share, mean)
-    active = np.arange(point.shape[1])
     for number in range(ROUNDS):
         if number:
             inverse = _inverse(*problem.curvature(point), mean)
         point, going = _minimise(problem, point, penalty, inverse, tolerance)
-        active = active[going]
-        if not len(active):
+        if not going.any():
             break
     return point
 

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 from headstart.classify.heads.axes import Axes
 from headstart.classify.heads.logreg import penalties
@@ -38,9 +37,9 @@ def mean_loss(log_probabilities, codes, weights) -> float:
 def test_solutions_are_those_of_scikit_learn(n, d, k, c, is_weighted):
     points, codes, drawn = draw(n, d, k)
     weights = drawn if is_weighted else np.ones(n, np.float32)
-    rows = StandardScaler().fit_transform(points.astype(np.float64))
-    model = LogisticRegression(C=c, tol=1e-8, max_iter=100_000).fit(rows, codes, weights)
     axes = Axes.of(points)
+    rows = (points.astype(np.float64) - axes.mean) / axes.scale
+    model = LogisticRegression(C=c, tol=1e-8, max_iter=100_000).fit(rows, codes, weights)
     (found,) = solve(axes, points, codes, weights, (c,))
     log_probabilities = log_softmax(found.logits(axes.project(points))[:, 0].astype(np.float64), axis=1)
     assert np.abs(np.exp(log_probabilities) - model.predict_proba(rows)).max() < 1e-3
@@ -107,7 +106,7 @@ def test_separable_rows_are_solved_to_a_share_of_the_optimum(n, k, c):
     points = (centres[codes] + rng.normal(0, 2.5, (n + 600, 100))).astype(np.float32)
     axes = Axes.of(points[:n])
     (found,) = solve(axes, points[:n], codes[:n], np.ones(n), (c,), tolerance=TOLERANCE)
-    rows = StandardScaler().fit(points[:n].astype(np.float64)).transform(points)
+    rows = (points.astype(np.float64) - axes.mean) / axes.scale
     model = LogisticRegression(C=c, tol=1e-7, max_iter=100_000).fit(rows[:n], codes[:n])
     expected, logits = model.decision_function(rows[n:]), found.logits(axes.project(points[n:]))[:, 0]
     expected = log_softmax(np.stack([-expected, expected], 1) / 2 if k == 2 else expected, axis=1)
@@ -126,3 +125,14 @@ def test_columns_that_all_say_the_same_are_solved(rank):
     axes = Axes.of(points)
     (found,) = solve(axes, points, codes, np.ones(600), (100.0,))
     assert np.isfinite(found.weights).all()
+
+
+def test_sets_that_take_more_rounds_than_others_are_solved_too():
+    points, codes, _ = draw(200, 16, 3)
+    axes, rng = Axes.of(points), np.random.default_rng(1)
+    sets = np.stack([np.ones(200), rng.random(200) < 0.15, rng.random(200) < 0.1])
+    (together,) = solve(axes, points, codes, sets, (1000.0,), tolerance=TOLERANCE)
+    rows = axes.project(points)
+    for number, one in enumerate(sets):
+        (alone,) = solve(axes, points, codes, one, (1000.0,), tolerance=TOLERANCE)
+        assert together.logits(rows)[:, number] == pytest.approx(alone.logits(rows)[:, 0], rel=0.05, abs=1)
