@@ -111,7 +111,9 @@ def _thresholds(distances: NDArray[np.float32], probabilities: NDArray[np.float6
     for _ in range(30):
         share = (low + high) / 2
         distance, probability = np.quantile(distances, 1 - share), np.quantile(probabilities, share)
-        alarms = ((distances > distance) | (probabilities < probability)).mean()
+        # One more image has to be expected beyond the thresholds (conformal prediction, Vovk et al. 2005).
+        marked = ((distances > distance) | (probabilities < probability)).sum()
+        alarms = (marked + 1) / (len(distances) + 1)
         low, high = (low, share) if alarms > rate else (share, high)
     return float(distance), float(probability)
 
