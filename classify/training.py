@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.artifact.classifier import write_classifier
-from headstart.classify.confidence.calibrated_head import CalibratedHead
+from headstart.classify.confidence.calibrated_head import LEAST_TO_CALIBRATE, CalibratedHead
 from headstart.classify.errors import LabelError
 from headstart.classify.evaluation.baselines import align_store, baseline_of, head_baseline, majority_baseline
 from headstart.classify.evaluation.label_issues import label_issues_of
@@ -33,6 +33,11 @@ from headstart.files.atomic import check_model_output
 from headstart.files.cores import machine_memory
 from headstart.files.progress import ProgressCallback, announcer
 from headstart.files.urls import local_path
+
+UNCALIBRATED = (
+    f"fewer than {LEAST_TO_CALIBRATE} training images could be held out, too few to calibrate on: probabilities are "
+    "those of the penalised fit itself; add images before you rely on them"
+)
 
 
 @dataclass(frozen=True)
@@ -179,12 +184,14 @@ def _train(
         output, fitted.head, store, temperature=head.temperature, unknown=head.unknown, provenance=provenance,
         trained=fitted.split.train,
     )  # fmt: skip
-    is_trained = classifier.model.is_trained
+    is_trained, uncalibrated = classifier.model.is_trained, []
+    if head.calibration is None:
+        uncalibrated.append(UNCALIBRATED)
     warnings = find_warnings(store, fitted.split, evaluation, duplicates, fitted.options, is_trained)
     return TrainResult(
         classifier=classifier, path=output, head=fitted.head, evaluation=evaluation, search=fitted.search,
         calibration=head.calibration, unknown=head.unknown, learning_curve=curve, duplicates=duplicates,
-        label_issues=issues, split=fitted.split, warnings=warnings + fitted.warnings,
+        label_issues=issues, split=fitted.split, warnings=warnings + uncalibrated + fitted.warnings,
         baselines=[*baselines, majority_baseline(store, evaluation)],
     )  # fmt: skip
 
