@@ -29,7 +29,7 @@ def provenance_of(
             "store": store.location.name,
             "rows_sha256": digest_of_rows(store),
             "versions": {name: version(name) for name in ("headstart", "scikit-learn", "numpy", "onnx")},
-            "images": len(fitted.split.train),
+            "images": fitted.trained_images,
             "judged_on": fitted.split.origin,
             "holdout": holdout,
             "copies": [group.rows for group in duplicates.groups],

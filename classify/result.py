@@ -46,6 +46,8 @@ class TrainResult:
         Reasons to doubt the figures, in words.
     baselines
         This head, those on other stores in the order given, the untrained one, and the majority class.
+    trained_images
+        How many images the head was fitted on.
     seconds
         Wall time, without that of the report.
     """
@@ -63,12 +65,8 @@ class TrainResult:
     split: Split = field(repr=False)
     warnings: list[str]
     baselines: list[Baseline] = field(repr=False)
+    trained_images: int
     seconds: float = 0.0
-
-    @property
-    def trained_images(self) -> int:
-        """How many images the head was fitted on."""
-        return len(self.split.train)
 
     @property
     def judged_on(self) -> str:

@@ -192,7 +192,7 @@ def _train(
         classifier=classifier, path=output, head=fitted.head, evaluation=evaluation, search=fitted.search,
         calibration=head.calibration, unknown=head.unknown, learning_curve=curve, duplicates=duplicates,
         label_issues=issues, split=fitted.split, warnings=warnings + uncalibrated + fitted.warnings,
-        baselines=[*baselines, majority_baseline(store, evaluation)],
+        baselines=[*baselines, majority_baseline(store, evaluation)], trained_images=fitted.trained_images,
     )  # fmt: skip
 
 

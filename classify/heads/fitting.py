@@ -62,6 +62,8 @@ class Fitted:
         Wall time of search and fit.
     is_tuned
         Whether the head came with the backbone, tuned with its tail, and was only evaluated.
+    images
+        How many images such a head was tuned on; None for one that was fitted to `split.train`.
     """
 
     search: Search
@@ -71,6 +73,12 @@ class Fitted:
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
     is_tuned: bool = False
+    images: int | None = None
+
+    @property
+    def trained_images(self) -> int:
+        """How many images the head was fitted on."""
+        return len(self.split.train) if self.images is None else self.images
 
 
 def fit(store: Store, split: Split, plan: FitPlan) -> Fitted:
@@ -89,7 +97,10 @@ def fit(store: Store, split: Split, plan: FitPlan) -> Fitted:
 def _strategy(store: Store, split: Split, plan: FitPlan) -> Callable[[Store, Split, FitPlan], Fitted]:
     """Decide how to fit; this is the only place that does."""
     kind = HEADS.get(plan.head)
-    if split.fresh is not None and kind and kind.from_weights and plan.options.c is None:
+    weighted = store.header.model.get("tuned", {}).get("recipe", {}).get("class_weight", "none")
+    # A head that was tuned without class weights cannot be given them afterwards: it is fitted anew.
+    as_tuned = plan.options.c is None and plan.options.class_weight in ("none", weighted)
+    if split.fresh is not None and kind and kind.from_weights and as_tuned:
         head = tuned_head(store, kind, plan.options)
         if head is not None:
             return partial(_take_tuned, kind, head)
@@ -156,7 +167,9 @@ def _take_tuned(kind: HeadKind, head: Any, store: Store, split: Split, plan: Fit
         searched = split.take(searched_sample(store.labels[split.train], plan.options.seed))
         split, warnings = _evaluated_sample(store, searched, plan.options.seed)
     search = search_of_tuned(kind, head, training_rows(store, split))
-    return Fitted(search, head, plan.options, split, warnings, is_tuned=True)
+    tuned = store.header.model["tuned"]
+    options = replace(plan.options, class_weight=tuned.get("recipe", {}).get("class_weight", "none"))
+    return Fitted(search, head, options, split, warnings, is_tuned=True, images=int(tuned["images"]))
 
 
 def _evaluated_sample(store: Store, split: Split, seed: int) -> tuple[Split, list[str]]:
