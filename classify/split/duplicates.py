@@ -96,8 +96,11 @@ def find_duplicates(store: Store, *, near: bool = True) -> Duplicates:
     star, threshold = np.arange(len(originals)), float("nan")
     if near and len(originals) >= LEAST:
         vectors, threshold = _whitened(store, embedded[originals])
-        blocks = [_alike(vectors, *pairs, threshold) for pairs in _candidates(vectors)]
-        star = stars(len(originals), *(np.concatenate(side) for side in zip(*blocks, strict=True)))
+        # In very few dimensions chance alone gets nearer to 1 than float16 can tell: no pair is surely one photo.
+        tellable = threshold < 1 - np.finfo(np.float16).eps
+        blocks = [_alike(vectors, *pairs, threshold) for pairs in _candidates(vectors)] if tellable else []
+        if blocks:
+            star = stars(len(originals), *(np.concatenate(side) for side in zip(*blocks, strict=True)))
     group_of = star[np.searchsorted(originals, first)[content]]
     return Duplicates(_groups(store, embedded, group_of, content), threshold)
 

@@ -130,3 +130,10 @@ def test_group_numbers_join_copies_alone(make_store):
 def test_the_same_twice(make_store):
     store = make_store(["ash"] * 80, copied(photos(60), [*range(20)], noise=0.4))
     assert find_duplicates(store) == find_duplicates(store)
+
+
+@pytest.mark.parametrize("d", [1, 2])
+def test_embeddings_of_few_dimensions_are_not_all_duplicates(make_store, d):
+    vectors = np.zeros((60, 16), np.float32)
+    vectors[:, :d] = np.random.default_rng(0).normal(0, 1, (60, d))
+    assert find_duplicates(make_store(["a", "b"] * 30, vectors)).groups == []
