@@ -38,6 +38,10 @@ UNCALIBRATED = (
     f"fewer than {LEAST_TO_CALIBRATE} training images could be held out, too few to calibrate on: probabilities are "
     "those of the penalised fit itself; add images before you rely on them"
 )
+EQUAL_CLASSES = (
+    "probabilities assume that all classes are equally common, as balanced class weights ask for: where a class stays "
+    "rare, answers for it are right less often than their probability says"
+)
 
 
 @dataclass(frozen=True)
@@ -184,14 +188,12 @@ def _train(
         output, fitted.head, store, temperature=head.temperature, unknown=head.unknown, provenance=provenance,
         trained=fitted.split.train,
     )  # fmt: skip
-    is_trained, uncalibrated = classifier.model.is_trained, []
-    if head.calibration is None:
-        uncalibrated.append(UNCALIBRATED)
+    is_trained = classifier.model.is_trained
     warnings = find_warnings(store, fitted.split, evaluation, duplicates, fitted.options, is_trained)
     return TrainResult(
         classifier=classifier, path=output, head=fitted.head, evaluation=evaluation, search=fitted.search,
         calibration=head.calibration, unknown=head.unknown, learning_curve=curve, duplicates=duplicates,
-        label_issues=issues, split=fitted.split, warnings=warnings + uncalibrated + fitted.warnings,
+        label_issues=issues, split=fitted.split, warnings=warnings + _doubts(head, fitted) + fitted.warnings,
         baselines=[*baselines, majority_baseline(store, evaluation)], trained_images=fitted.trained_images,
     )  # fmt: skip
 
@@ -214,6 +216,12 @@ def _evaluate(
     groups = duplicates.group_of_rows(len(store))[split.test]
     evaluation = evaluate_rows(store, probabilities, split.test, store.classes, groups)
     return head, replace(evaluation, judged_on=split.origin)
+
+
+def _doubts(head: CalibratedHead, fitted: Fitted) -> list[str]:
+    """List what the probabilities cannot promise."""
+    doubts = [UNCALIBRATED] if head.calibration is None else []
+    return doubts if fitted.options.class_weight == "none" else [*doubts, EQUAL_CLASSES]
 
 
 def _learning_curve(store: Store, fitted: Fitted, test: NDArray[np.float32]) -> LearningCurve:
