@@ -94,7 +94,7 @@ def find_duplicates(store: Store, *, near: bool = True) -> Duplicates:
     _, first, content = np.unique(contents, return_index=True, return_inverse=True)
     originals = np.sort(first)  # in order of rows, not of digests
     star, threshold = np.arange(len(originals)), float("nan")
-    if near and len(originals) >= LEAST:
+    if near and len(originals) >= LEAST and store.header.dim > 1:  # a single number has two directions at most
         vectors, threshold = _whitened(store, embedded[originals])
         blocks = [_alike(vectors, *pairs, threshold) for pairs in _candidates(vectors)]
         star = stars(len(originals), *(np.concatenate(side) for side in zip(*blocks, strict=True)))
