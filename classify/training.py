@@ -227,6 +227,7 @@ def _doubts(head: CalibratedHead, fitted: Fitted) -> list[str]:
 def _learning_curve(store: Store, fitted: Fitted, test: NDArray[np.float32]) -> LearningCurve:
     if fitted.is_tuned:
         return LearningCurve([])
-    curve = learning_curve(fitted.search, fitted.options, test, store.labels[fitted.split.test])
+    labels, trained = store.labels[fitted.split.test], len(fitted.split.train)
+    curve = learning_curve(fitted.search, fitted.options, test, labels, trained)
     # More photos would tune another tail, of which the head's curve says nothing.
     return replace(curve, forecast=None) if "tuned" in store.header.model else curve

@@ -20,7 +20,7 @@ SAMPLE = 800
 TRIED = (-5, -3, -1)
 """Blocks, counted from the end, after which the network is cut."""
 WORTH = 0.01
-"""Log loss (nats) that an earlier cut, which costs more, must gain."""
+"""Log loss (nats) that an earlier cut, which costs more, must gain at least."""
 QUICK = Recipe(epochs=5, learning_rate=3e-4)
 
 
@@ -116,6 +116,10 @@ def _try(images: str | os.PathLike[str], share: Share, recipe: Recipe, **options
 
 
 def best_cut(trials: list[Trial]) -> Trial:
-    """Choose the latest cut whose log loss is within `WORTH` of the best."""
-    least = min(trial.log_loss for trial in trials)
-    return [trial for trial in trials if trial.log_loss <= least + WORTH][-1]
+    """Choose the latest cut whose log loss is within `WORTH` of the best, or within its standard error if that is more.
+
+    The loss of an image is about as spread as it is large, so that the standard error is loss / sqrt(held-out images).
+    """
+    best = min(trials, key=lambda trial: trial.log_loss)
+    worth = max(WORTH, best.log_loss / best.images[1] ** 0.5)
+    return [trial for trial in trials if trial.log_loss <= best.log_loss + worth][-1]

@@ -10,6 +10,8 @@ from headstart.classify.heads.loss import log_loss, softmax
 BINS = 15
 TEMPERATURES = (0.05, 20.0)
 """The range searched; a tail that was tuned with label smoothing is far less confident than it could be."""
+CHANCES, PARTS = 200, 5
+"""Simulations of what chance alone gives; parts of the images, each evaluated with the temperature of the others."""
 SPREAD = 1.0
 """Standard deviation of the prior of ln(temperature). If a few rows are all right, infinite confidence would have the
 least log loss; with many rows the prior has no effect."""
@@ -24,6 +26,9 @@ class Reliability:
     error
         Expected calibration error, 0..1: the gap between accuracy and confidence in a bin, averaged over predictions
         (Naeini et al. 2015; Guo et al. 2017).
+    chance
+        The same error of perfectly calibrated probabilities of these confidences: their 95th percentile. A bin of few
+        predictions never has just the accuracy of its confidence (Broecker and Smith 2007; Vaicenavicius et al. 2019).
     confidence, accuracy
         float64, (b,): means within each bin; NaN if it is empty.
     count
@@ -31,6 +36,7 @@ class Reliability:
     """
 
     error: float
+    chance: float
     confidence: NDArray[np.float64] = field(repr=False)
     accuracy: NDArray[np.float64] = field(repr=False)
     count: NDArray[np.int64] = field(repr=False)
@@ -45,7 +51,8 @@ class Calibration:
     temperature
         Above 0; logits are divided by it.
     before, after
-        With temperature 1, and with this one.
+        With temperature 1, and with one fitted to other images: the temperature is not measured on those it was
+        fitted to.
     """
 
     temperature: float
@@ -70,8 +77,11 @@ def reliability(probabilities: NDArray[np.floating], labels: NDArray[np.integer]
     with np.errstate(invalid="ignore"):
         confidence = np.bincount(which, surest, bins) / count
         accuracy = np.bincount(which, right, bins) / count
-    error = float(np.nansum(np.abs(confidence - accuracy) * count) / max(len(labels), 1))
-    return Reliability(error, confidence, accuracy, count)
+    n, rng = max(len(labels), 1), np.random.default_rng(0)
+    error = float(np.nansum(np.abs(confidence - accuracy) * count) / n)
+    drawn = [np.bincount(which, (rng.random(len(surest)) < surest) - surest, bins) for _ in range(CHANCES)]
+    chance = float(np.quantile(np.abs(drawn).sum(axis=1) / n, 0.95))
+    return Reliability(error, chance, confidence, accuracy, count)
 
 
 def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> Calibration:
@@ -86,12 +96,19 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -
     labels
         (n,): codes into the columns.
     """
+    temperature = _likeliest(logits, labels)
+    part, own = np.arange(len(labels)) % PARTS, np.full(len(labels), temperature)
+    for number in range(PARTS):
+        own[part == number] = _likeliest(logits[part != number], labels[part != number])
+    before, after = softmax(logits), softmax(logits / own[:, None])
+    return Calibration(temperature, reliability(before, labels), reliability(after, labels))
+
+
+def _likeliest(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
     from scipy.optimize import minimize_scalar
 
     def loss(log_t: float) -> float:
-        return log_loss(softmax(logits / np.exp(log_t)), labels) + (log_t / SPREAD) ** 2 / (2 * len(labels))
+        spread = (log_t / SPREAD) ** 2 / (2 * max(len(labels), 1))
+        return log_loss(softmax(logits / np.exp(log_t)), labels) + spread
 
-    found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded")
-    temperature = float(np.exp(found.x))
-    before, after = softmax(logits), softmax(logits / temperature)
-    return Calibration(temperature, reliability(before, labels), reliability(after, labels))
+    return float(np.exp(minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded").x))

@@ -47,7 +47,11 @@ class LearningCurve:
 
 
 def learning_curve(
-    search: Search, options: HeadOptions, test: NDArray[np.float32], labels: NDArray[np.int32]
+    search: Search,
+    options: HeadOptions,
+    test: NDArray[np.float32],
+    labels: NDArray[np.int32],
+    trained: int | None = None,
 ) -> LearningCurve:
     """Train the chosen head on equal shares of every class' images, and evaluate all on the same test images.
 
@@ -57,6 +61,8 @@ def learning_curve(
         float32, (m, d).
     labels
         (m,): class codes.
+    trained
+        How many images the head was trained on, if the search used a sample of them; the forecast is for twice these.
     """
     rows = search.rows
     rank = rank_within_class(rows.labels, np.random.default_rng(options.seed).permutation(len(rows)))
@@ -68,7 +74,7 @@ def learning_curve(
         CurvePoint(int(which.sum()), float((logits.argmax(axis=1) == labels).mean()), log_loss(softmax(logits), labels))
         for which, logits in zip(different, _fitted(search, options, different, test), strict=True)
     ]
-    return LearningCurve(points, _forecast(points))
+    return LearningCurve(points, _forecast(points, trained or points[-1].images))
 
 
 def _fitted(
@@ -95,8 +101,8 @@ def _of_any(
     return [logits_of(head, test) for head in heads]
 
 
-def _forecast(points: list[CurvePoint]) -> CurvePoint | None:
-    images = 2 * points[-1].images
+def _forecast(points: list[CurvePoint], trained: int) -> CurvePoint | None:
+    images = 2 * trained
     error = _power_law([(p.images, 1 - p.accuracy) for p in points], images)
     loss = _power_law([(p.images, p.log_loss) for p in points], images)
     return None if error is None or loss is None else CurvePoint(images, 1 - error, loss)

@@ -100,6 +100,7 @@ class Evaluation:
             "confusion": self.confusion.tolist(),
             "mistakes": [vars(mistake) for mistake in self.mistakes],
             "calibration_error": self.reliability.error,
+            "calibration_error_by_chance": self.reliability.chance,
         }
 
 

@@ -14,7 +14,7 @@ from headstart.classify.heads.kinds import HeadKind, Search
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.registry import HEADS, find_kind
 from headstart.classify.heads.rows import TrainingRows
-from headstart.classify.heads.search import sample_rows, search_head, search_of_tuned, searched_sample
+from headstart.classify.heads.search import search_head, search_of_tuned, searched_sample
 from headstart.classify.heads.tuned import tuned_head
 from headstart.classify.split.holdout import Split
 from headstart.extract.store.store import Store
@@ -173,9 +173,13 @@ def _take_tuned(kind: HeadKind, head: Any, store: Store, split: Split, plan: Fit
 
 
 def _evaluated_sample(store: Store, split: Split, seed: int) -> tuple[Split, list[str]]:
-    """Return the split with at most `MOST_JUDGED` images to evaluate on, and a warning if it has fewer now."""
-    chosen = sample_rows(store.labels[split.test], MOST_JUDGED, seed)
-    if len(chosen) == len(split.test):
+    """Return the split with at most `MOST_JUDGED` images to evaluate on, and a warning if it has fewer now.
+
+    They are drawn at random, as accuracy and log loss are means over images: a sample with as many images of every
+    class would tell the means over classes.
+    """
+    if len(split.test) <= MOST_JUDGED:
         return split, []
-    warning = f"evaluated on a sample of {len(chosen)} of {len(split.test)} images"
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(split.test))[:MOST_JUDGED])
+    warning = f"evaluated on a random sample of {len(chosen)} of {len(split.test)} images"
     return replace(split, test=split.test[chosen]), [warning]

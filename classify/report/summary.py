@@ -51,7 +51,7 @@ def _facts(store: Store, result: TrainResult) -> list[tuple[str, str, str]]:
     failed = len(store.failures)
     return [
         ("Log loss", f"{evaluation.log_loss:.3f}", "nats; lower is better, 0 is perfect"),
-        ("Calibration error", percent(evaluation.reliability.error), "mean gap between confidence and accuracy"),
+        ("Calibration error", percent(evaluation.reliability.error), _by_chance(evaluation)),
         ("Photos", f"{len(store):,}", f"{failed:,} could not be read" if failed else "all could be read"),
         ("Trained on", f"{result.trained_images:,}", f"photos of {counted(len(store.classes), 'class', 'classes')}"),
         ("Evaluated on", f"{evaluation.images:,}", "unseen photos"),
@@ -91,12 +91,19 @@ def _confused(evaluation: Evaluation) -> str:
     return f"The most frequent confusion: {names[0]} taken for {names[1]} ({counted(count, 'photo')})."
 
 
+def _by_chance(evaluation: Evaluation) -> str:
+    return f"gap between confidence and accuracy; up to {percent(evaluation.reliability.chance)} by chance alone"
+
+
 def _calibrated(evaluation: Evaluation) -> list[str]:
-    error = evaluation.reliability.error
+    """Judge the probabilities by how far their error exceeds that of perfect ones."""
+    found = evaluation.reliability
     if evaluation.images < FEW:  # on few photos it is mostly noise
         return []
-    verdict = "are reliable" if error <= 0.05 else "are only a rough guide" if error <= 0.1 else "are misleading"
-    return [f"Its probabilities {verdict}: they are off by {percent(error)} on average."]
+    if found.error <= found.chance:
+        return [f"Its probabilities are reliable: they are off by {percent(found.error)}, as chance alone would."]
+    verdict = "are reliable" if found.error <= 0.05 else "are only a rough guide" if found.error <= 0.1 else "mislead"
+    return [f"Its probabilities {verdict}: they are off by {percent(found.error)} on average."]
 
 
 def isolated(name: str) -> str:

@@ -94,7 +94,7 @@ def find_duplicates(store: Store, *, near: bool = True) -> Duplicates:
     _, first, content = np.unique(contents, return_index=True, return_inverse=True)
     originals = np.sort(first)  # in order of rows, not of digests
     star, threshold = np.arange(len(originals)), float("nan")
-    if near and len(originals) >= LEAST:
+    if near and len(originals) >= LEAST and store.header.dim > 1:  # a single number has two directions at most
         vectors, threshold = _whitened(store, embedded[originals])
         # In very few dimensions chance alone gets nearer to 1 than float16 can tell: no pair is surely one photo.
         tellable = threshold < 1 - np.finfo(np.float16).eps

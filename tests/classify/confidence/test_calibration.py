@@ -85,3 +85,25 @@ def test_softmax_and_log_loss_are_those_of_scipy_and_scikit_learn(honest):
     assert log_loss(softmax(logits), labels) == pytest.approx(metrics.log_loss(labels, softmax(logits)))
     assert softmax(np.array([[1e5, 0.0]], np.float32)).tolist() == [[1, 0]]
     assert 700 < log_loss(np.array([[1.0, 0.0]]), np.array([1])) < 800
+
+
+@pytest.mark.parametrize("n", [100, 500, 5000])
+def test_perfect_probabilities_are_off_by_no_more_than_chance(n):
+    within = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        probabilities = softmax(rng.normal(0, 2, (n, 5)))
+        labels = (probabilities.cumsum(axis=1) > rng.random((n, 1))).argmax(axis=1)
+        found = reliability(probabilities, labels)
+        within += found.error <= found.chance
+    assert 53 <= within <= 60
+    overconfident = reliability(softmax(3 * np.log(probabilities)), labels)
+    assert overconfident.error > overconfident.chance
+
+
+def test_the_error_after_calibration_is_not_measured_on_the_images_that_chose_the_temperature():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (60, 5))
+    labels = rng.integers(0, 5, 60)
+    found = fit_temperature(logits, labels)
+    assert found.after.error != reliability(softmax(logits / found.temperature), labels).error

@@ -82,16 +82,24 @@ def points_of(errors, losses) -> list[CurvePoint]:
 
 
 def test_a_power_law_is_extrapolated_exactly():
-    found = _forecast(points_of(*[[scale * n**power for n in SIZES] for scale, power in ((0.9, -0.5), (3, -0.2))]))
+    found = _forecast(points_of(*[[scale * n**power for n in SIZES] for scale, power in ((0.9, -0.5), (3, -0.2))]), 400)
     assert found.images == 800
     assert found.accuracy == pytest.approx(1 - 0.9 * 800**-0.5)
     assert found.log_loss == pytest.approx(3 * 800**-0.2)
 
 
 def test_a_forecast_is_never_worse_than_the_last_point():
-    assert _forecast(points_of([0.1, 0.1, 0.2, 0.2], [0.5, 0.6, 0.7, 0.8])) == CurvePoint(800, 0.8, 0.8)
+    assert _forecast(points_of([0.1, 0.1, 0.2, 0.2], [0.5, 0.6, 0.7, 0.8]), 400) == CurvePoint(800, 0.8, 0.8)
 
 
 @pytest.mark.parametrize(("points", "errors"), [(2, [0.3, 0.2, 0.1, 0.1]), (4, [0.2, 0.1, 0.1, 0.0])])
 def test_too_few_points_or_no_errors_give_no_forecast(points, errors):
-    assert _forecast(points_of(errors, [1.0] * 4)[:points]) is None
+    assert _forecast(points_of(errors, [1.0] * 4)[:points], 400) is None
+
+
+def test_the_forecast_is_for_twice_what_was_trained_on_not_what_was_searched(clusters):
+    points, codes = clusters(900, 3, spread=6)
+    rows = TrainingRows(points[:300], codes[:300], draw_folds(codes[:300], np.random.default_rng(0).random(300)), 3)
+    options = HeadOptions(c=0.1)
+    found = learning_curve(search_head("logreg", rows, options), options, points[300:], codes[300:], trained=5000)
+    assert (found.points[-1].images, found.forecast.images) == (300, 10_000)

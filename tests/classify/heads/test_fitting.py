@@ -47,7 +47,7 @@ def test_too_little_memory_is_told_and_the_classifier_is_whole(store, tmp_path):
     streamed = train(store, tmp_path / "streamed.onnx", memory=needed - 1)
     whole = train(store, tmp_path / "whole.onnx", memory=needed)
     assert any("by passes over the store" in warning for warning in streamed.warnings)
-    assert any("a sample of 70 of " in warning for warning in streamed.warnings)
+    assert any("a random sample of 70 of " in warning for warning in streamed.warnings)
     assert not any("passes" in warning for warning in whole.warnings)
     assert streamed.trained_images == whole.trained_images
     assert streamed.evaluation.images == 70 < whole.evaluation.images
@@ -75,3 +75,11 @@ def test_the_sample_that_is_evaluated_has_every_class(store):
     fitted = fit(store, split_rows(store), FitPlan("logreg", HeadOptions(), 1))
     assert len(fitted.split.test) == 70
     assert set(store.labels[fitted.split.test]) == {0, 1, 2}
+
+
+def test_the_sample_to_evaluate_on_has_the_classes_shares(store):
+    split = split_rows(store)
+    found = [fit(store, split, FitPlan("logreg", HeadOptions(c=0.01, seed=seed), 1)).split.test for seed in range(5)]
+    rare = [float((store.labels[test] == 1).mean()) for test in found]
+    assert np.mean(rare) == pytest.approx((store.labels[split.test] == 1).mean(), abs=0.03)
+    assert len({tuple(test) for test in found}) == 5

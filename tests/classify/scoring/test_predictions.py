@@ -145,7 +145,7 @@ def test_columns_depend_on_the_number_of_places_alone(probability, places, known
     assert row["probability"] == pytest.approx(probability, abs=1e-7)
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "=cmd|' /C calc'!A1"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\n=1", "=cmd|' /C calc'!A1"])
 def test_no_cell_of_a_csv_is_a_formula(tmp_path, text):
     row = Prediction(text, [(text, 0.5)], "")
     for suffix in (".csv", ".jsonl"):
