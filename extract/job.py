@@ -1,7 +1,7 @@
 """What a run is asked for, and what it did."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from headstart.extract.inference.model import Model
 from headstart.extract.options import EngineOptions
@@ -32,6 +32,8 @@ class RunSummary:
         Seconds spent in each stage, summed over threads: read, decode, infer, store.
     bottleneck
         The stage that took longest; empty if nothing was computed.
+    notes
+        What a user should know about how the images were found, in words.
     """
 
     inputs: int
@@ -45,6 +47,7 @@ class RunSummary:
     seconds: float
     stages: dict[str, float]
     bottleneck: str
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,17 @@
 """Lists the images of a folder, URL, manifest, archive or table."""
 
 import os
+from collections import Counter
+from dataclasses import replace
+from os.path import splitext
 from pathlib import Path
 
 from headstart.extract.errors import SourceError
-from headstart.extract.sources.folders import folder_items
-from headstart.extract.sources.items import Source, regular_item
+from headstart.extract.sources.folders import find_folder_images
+from headstart.extract.sources.items import Source, regular_item, shown
+from headstart.extract.sources.labels import notes_on_classes
 from headstart.extract.sources.manifests import MANIFESTS, names_files, read_manifest
-from headstart.extract.sources.names import is_packed
+from headstart.extract.sources.names import is_no_image, is_packed
 from headstart.extract.sources.packed import unpacked
 from headstart.extract.sources.remote import find_remote_images
 from headstart.files.urls import is_url, without_scheme
@@ -27,10 +31,10 @@ def find_images(images: str | os.PathLike[str]) -> Source:
     """
     images = without_scheme(os.fspath(images))
     if is_url(images):
-        return unpacked(find_remote_images(images))
+        return _checked(unpacked(find_remote_images(images)), images)
     path = Path(images)
     if os.path.isdir(path):
-        source = unpacked(Source(path, folder_items(path)))
+        source = unpacked(find_folder_images(path))
     elif is_packed(os.fsencode(path)) and os.path.isfile(path) and not names_files(path):
         source = unpacked(Source(path.parent, [regular_item(path.parent, os.fsencode(path.name))]))
     elif path.suffix.lower() in MANIFESTS and os.path.isfile(path):
@@ -42,6 +46,24 @@ def find_images(images: str | os.PathLike[str]) -> Source:
         )
     else:
         raise SourceError(f"{path}: no such folder or manifest; give the folder that holds your images")
-    if not source.items:
-        raise SourceError(f"{path}: expected images, found no files at all; give the folder that holds your images")
-    return source
+    return _checked(source, path, names_all=path.suffix.lower() in MANIFESTS and not os.path.isdir(path))
+
+
+def _checked(source: Source, where: str | Path, names_all: bool = False) -> Source:
+    """Pass over what is plainly no image, unless a list names it, and note what a user should know."""
+    others = [] if names_all else [item.path for item in source.items if is_no_image(item.path)]
+    passed_over = set(others)
+    items = [item for item in source.items if item.path not in passed_over]
+    source = replace(source, items=items)
+    suffixes = Counter(splitext(shown(path).rpartition("/")[2])[1].lower() or "no suffix" for path in others)
+    kinds = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(5))
+    if not items:
+        found = f"only other files ({kinds})" if others else "no files at all"
+        raise SourceError(f"{where}: expected images, found {found}; give the folder that holds your images, unpacked")
+    notes = [*source.notes, *notes_on_classes(source.classes)]
+    if others:
+        notes.append(f"passed over {len(others):,} files that are no images: {kinds}")
+    lists = [path for path in others if os.fsdecode(splitext(path)[1].lower()) in MANIFESTS]
+    if lists and not source.classes:
+        notes.append(f"{shown(lists[0])} may be a list of the images and their labels: give it instead of the folder")
+    return replace(source, notes=notes)

@@ -9,6 +9,7 @@ from typing import Any
 
 from headstart.extract.errors import SourceError
 from headstart.extract.sources.items import Item, Source, leads_below, regular_item
+from headstart.extract.sources.labels import label_of_cell
 from headstart.extract.sources.names import SPLIT_NAMES
 
 Row = dict[str, Any]
@@ -74,7 +75,7 @@ def label_and_split_in(row: Row, where: str) -> tuple[str | None, str]:
     label, split = row.get("label"), str(row.get("split") or "").lower()
     if split and split not in SPLIT_NAMES:
         raise SourceError(f"{where}: unknown split {split!r}; expected one of {', '.join(SPLIT_NAMES)}")
-    label = None if label is None or label == "" or label != label else str(label)  # NaN is no label
+    label = label_of_cell(label)
     if label and "\0" in label:
         raise SourceError(f"{where}: expected a label without the zero character, found {label!r}")
     os.fsencode(label or "")  # ValueError for half a surrogate pair, which cannot be stored

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from headstart.extract.errors import SourceError
 from headstart.extract.sources.items import Item, Source, regular_item, shown
-from headstart.extract.sources.names import COMPRESSED, SPLIT_NAMES, TAR, has_splits_at, is_packed, label_and_split_of
+from headstart.extract.sources.names import COMPRESSED, TAR, Layout, is_packed, layout_of, split_of_shard
 from headstart.extract.sources.open import open_reader
 from headstart.extract.sources.tables import table_items
 from headstart.extract.sources.tars import compressed_archive, is_image_name, tar_items
@@ -33,12 +33,12 @@ def unpacked(source: Source) -> Source:
     for item in containers:
         if item.path.lower().endswith(COMPRESSED):
             raise compressed_archive(f"{source.root}/{shown(item.path)}")
-    inside = _with_labels(source, _listed(source, containers))
+    layout, inside = _with_labels(source, _listed(source, containers))
     names = {item.path for item in containers}
     items = [item for item in source.items if item.path not in names] + inside
     if not items:
         raise SourceError(f"{source.root}: expected archives of images, found only empty ones")
-    return Source(source.root, sorted(items, key=lambda item: item.path))
+    return Source(source.root, sorted(items, key=lambda item: item.path), layout.notes)
 
 
 def _listed(source: Source, containers: Sequence[Item]) -> list[Item]:
@@ -78,31 +78,25 @@ def _inside(root: str, container: Item) -> dict[bytes, Item]:
     return {item.path: item for item in _listed(Source(Path(root), []), [container])}
 
 
-def _with_labels(source: Source, items: list[Item]) -> list[Item]:
-    """Return images in archives the split of their folders, and the label, unless a `.cls` file gave one."""
+def _with_labels(source: Source, items: list[Item]) -> tuple[Layout, list[Item]]:
+    """Return where the classes lie in archives, and the images with the labels and splits that nothing else gave."""
     unpacked_paths = {item.path: _unpacked_path(item) for item in items if item.container.lower().endswith(TAR)}
-    top = _common_top(list(unpacked_paths.values()))
-    inner = {path: unpacked[len(top) :] for path, unpacked in unpacked_paths.items()}
-    has_splits = has_splits_at(str(source.root), list(inner.values()))
+    good = [unpacked_paths[item.path] for item in items if item.path in unpacked_paths and not item.reason]
+    layout = layout_of(str(source.root), good)
+    shards = {item.container for item in items if item.container}
+    splits = {shard: split_of_shard(shard) for shard in shards}
+    are_splits = all(splits.values())  # else the names mean something else
     labelled = []
     for item in items:
-        if item.path in inner:
-            label, split = label_and_split_of(inner[item.path], has_splits)
-            item = replace(item, label=label if item.label is None else item.label, split=split)
-        labelled.append(item)
-    return labelled
+        label = split = None
+        if item.path in unpacked_paths:
+            label, split = layout.label_and_split(unpacked_paths[item.path])
+        split = item.split or split or (splits.get(item.container, "") if are_splits else "")
+        labelled.append(replace(item, label=label if item.label is None else item.label, split=split))
+    return layout, labelled
 
 
 def _unpacked_path(item: Item) -> bytes:
     """Return the path that an image would have if its archive were unpacked in its folder."""
     folder, slash, _ = item.container.rpartition(b"/")
     return folder + slash + item.path[len(item.container) + 1 :]
-
-
-def _common_top(paths: Sequence[bytes]) -> bytes:
-    """Return the one folder that everything lies in, if it holds only folders: `tar cf photos.tar photos/`."""
-    tops = {path.partition(b"/")[0] for path in paths}
-    if len(tops) != 1 or any(path.count(b"/") < 2 for path in paths):
-        return b""
-    (top,) = tops
-    return b"" if os.fsdecode(top).lower() in SPLIT_NAMES else top + b"/"

@@ -5,7 +5,6 @@ with few requests. Names are grouped as in WebDataset: `a/7.jpg`, `a/7.cls` and 
 is in the `.cls` file.
 """
 
-import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from os.path import splitext
 
 from headstart.extract.errors import DecodeError, SourceError, TryAgainError
 from headstart.extract.sources.items import UNLISTED, Item, shown
+from headstart.extract.sources.labels import class_name
 from headstart.extract.sources.names import is_hidden
 from headstart.files.errors import one_line
 
@@ -98,7 +98,7 @@ def _label(member: _Member, archive: str) -> str | None:
             f"{archive}: expected a class of at most {MAX_LABEL} bytes in the member {shown(member.name)!r}, found "
             "something else; correct the member, or remove it from the archive"
         )
-    return sys.intern(text) or None
+    return class_name(text)
 
 
 def _distinct(container: Item, members: list[_Member], labels: dict[bytes, str | None]) -> list[Item]:

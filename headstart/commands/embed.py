@@ -74,6 +74,8 @@ def show(store: "Store", summary: "RunSummary", output: Path | str) -> None:
     """Print the summary of a run."""
     for reason in summary.passed_over:
         warn(f"provider skipped: {reason}")
+    for note in summary.notes:
+        warn(note)
     rate = f" ({summary.computed / summary.seconds:,.0f} images/s)" if summary.computed else ""
     say(
         f"{output}: {summary.embedded} embedded, {summary.failed} failed, of {summary.inputs} images; "
