@@ -28,7 +28,8 @@ class RunSummary:
     passed_over
         What ``auto`` could not use, with reasons.
     notes
-        What was odd about images that this run embedded all the same, counted per kind.
+        What a user should know about the source, and what was odd about images that this run embedded all the same,
+        counted per kind.
     seconds
         Wall time of the run.
     stages

@@ -14,16 +14,18 @@ class Note:
     text
         What was odd, in the same words for every such image.
     count
-        How many of the images that the run computed have it.
+        How many of the images that the run computed have it; 0 if it is about the whole source.
     example
         The path of one of them.
     """
 
     text: str
-    count: int
-    example: str
+    count: int = 0
+    example: str = ""
 
     def __str__(self) -> str:
+        if not self.count:
+            return self.text
         images = "1 image:" if self.count == 1 else f"{self.count:,} images, for example"
         return f"{self.text} ({images} {self.example})"
 

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from headstart.extract.engines.ray_engine import RayRunner
@@ -14,6 +15,7 @@ from headstart.extract.inference.grey_bits import with_grey_bits
 from headstart.extract.inference.model import CUT, Model, read_model
 from headstart.extract.inference.subgraph import uncut
 from headstart.extract.job import Job, RunSummary
+from headstart.extract.notes import Note
 from headstart.extract.options import EngineOptions, ListOptions
 from headstart.extract.sources.find import Images, find_images
 from headstart.extract.sources.items import Item, Source
@@ -150,9 +152,11 @@ def run(job: Job, path: Path) -> Iterator[tuple[Store, RunSummary]]:
         writer.reusable.require_same_images(listing.items)
         computed = _fill(writer, source, runner, job)
         gone = [path for path in writer.reusable.gone(listing.items) if job.share is None or job.share.holds(path)]
+        notes = [Note(text) for text in listing.notes]
         del source, listing  # with many images the list is the largest thing in memory, and the store comes next
         store = writer.finish(gone)
-        yield store, _summary(store, writer, runner, computed, time.monotonic() - started)
+        summary = _summary(store, writer, runner, computed, time.monotonic() - started)
+        yield store, replace(summary, notes=notes + summary.notes)
         if job.is_temporary:
             writer.discard()
 

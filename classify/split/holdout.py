@@ -10,6 +10,8 @@ from headstart.classify.errors import LabelError
 from headstart.classify.split.folds import ALWAYS_TRAINED, draw_folds, is_contradictory
 from headstart.extract.store.store import Store
 
+SHOWN_CLASSES = 20
+
 
 @dataclass(frozen=True)
 class Split:
@@ -123,12 +125,13 @@ def _check(store: Store, rows: NDArray[np.int64], draws: NDArray[np.float64], le
             f"{store.location}: expected images of at least 2 classes to train on, found {found}; "
             "put each class in a folder of its own, or use a manifest with a column 'label'"
         )
-    for name, count in counts.items():
-        if count < least:
-            raise LabelError(
-                f"{store.location}: class {name!r} has {count} usable image{'s' * (count != 1)} to train on, "
-                f"expected at least {least} (duplicates count once); add images of it, or remove the class"
-            )
+    few = [f"{name!r} has {count}" for name, count in counts.items() if count < least]
+    if few:
+        more = f", and {len(few) - SHOWN_CLASSES:,} more" * (len(few) > SHOWN_CLASSES)
+        raise LabelError(
+            f"{store.location}: expected at least {least} usable images of each class to train on (duplicates count "
+            f"once), but {', '.join(few[:SHOWN_CLASSES])}{more}; add images, or remove the class from the images"
+        )
 
 
 def _hold_out(labels: NDArray[np.int32], draws: NDArray[np.float64], fraction: float) -> NDArray[np.bool_]:

@@ -1,15 +1,19 @@
 """Lists the images of a folder, URL, manifest, archive or table."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from os.path import splitext
 from pathlib import Path
 
 from headstart.extract.errors import SourceError
 from headstart.extract.options import ListOptions
-from headstart.extract.sources.folders import folder_items
-from headstart.extract.sources.items import Source, regular_item
+from headstart.extract.sources.folders import find_folder_images
+from headstart.extract.sources.items import Source, regular_item, shown
+from headstart.extract.sources.labels import notes_on_classes
 from headstart.extract.sources.manifests import MANIFESTS, names_files, read_manifest
-from headstart.extract.sources.names import is_image_name, is_packed
+from headstart.extract.sources.names import is_image_name, is_no_image, is_packed
 from headstart.extract.sources.packed import unpacked
 from headstart.extract.sources.remote import find_remote_images
 from headstart.files.urls import is_url, without_scheme
@@ -36,10 +40,10 @@ def find_images(images: Images, lists: ListOptions | None = None) -> Source:
     lists = lists or ListOptions()
     images = without_scheme(os.fspath(images))
     if is_url(images):
-        return unpacked(find_remote_images(images), lists.label_column)
+        return _checked(unpacked(find_remote_images(images), lists.label_column), images)
     path = Path(images)
     if os.path.isdir(path):
-        source = unpacked(Source(path, folder_items(path)), lists.label_column)
+        source = unpacked(find_folder_images(path), lists.label_column)
     elif is_packed(os.fsencode(path)) and os.path.isfile(path) and not names_files(path):
         container = regular_item(path.parent, os.fsencode(path.name))
         source = unpacked(Source(path.parent, [container]), lists.label_column)
@@ -54,9 +58,7 @@ def find_images(images: Images, lists: ListOptions | None = None) -> Source:
         )
     else:
         raise SourceError(f"{path}: no such folder or manifest; give the folder that holds your images")
-    if not source.items:
-        raise SourceError(f"{path}: expected images, found no files at all; give the folder that holds your images")
-    return source
+    return _checked(source, path, names_all=path.suffix.lower() in MANIFESTS and not os.path.isdir(path))
 
 
 def _named(images: Sequence[str | os.PathLike[str]]) -> Source:
@@ -71,3 +73,23 @@ def _named(images: Sequence[str | os.PathLike[str]]) -> Source:
     return Source(
         Path(os.fsdecode(root)), [regular_item(Path(os.fsdecode(root)), os.path.relpath(file, root)) for file in files]
     )
+
+
+def _checked(source: Source, where: str | Path, names_all: bool = False) -> Source:
+    """Pass over what is plainly no image, unless a list names it, and note what a user should know."""
+    others = [] if names_all else [item.path for item in source.items if is_no_image(item.path)]
+    passed_over = set(others)
+    items = [item for item in source.items if item.path not in passed_over]
+    source = replace(source, items=items)
+    suffixes = Counter(splitext(shown(path).rpartition("/")[2])[1].lower() or "no suffix" for path in others)
+    kinds = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(5))
+    if not items:
+        found = f"only other files ({kinds})" if others else "no files at all"
+        raise SourceError(f"{where}: expected images, found {found}; give the folder that holds your images, unpacked")
+    notes = [*source.notes, *notes_on_classes(source.classes)]
+    if others:
+        notes.append(f"passed over {len(others):,} files that are no images: {kinds}")
+    lists = [path for path in others if os.fsdecode(splitext(path)[1].lower()) in MANIFESTS]
+    if lists and not source.classes:
+        notes.append(f"{shown(lists[0])} may be a list of the images and their labels: give it instead of the folder")
+    return replace(source, notes=notes)

@@ -4,18 +4,19 @@ import os
 from pathlib import Path
 
 from headstart.extract.errors import SourceError
-from headstart.extract.sources.items import UNLISTED, Item, plain, regular_item
-from headstart.extract.sources.names import has_splits_at, is_hidden, label_and_split_of
+from headstart.extract.sources.items import UNLISTED, Item, Source, plain, regular_item
+from headstart.extract.sources.names import Layout, is_hidden, layout_of
 from headstart.extract.sources.readers import LocalReader
-from headstart.extract.sources.sidecars import without_sidecars
+from headstart.extract.sources.sidecars import notes_on_sidecars, without_sidecars
 
 
-def folder_items(root: Path) -> list[Item]:
-    """Walk a folder into items, sorted by path, without sidecar files.
+def find_folder_images(root: Path) -> Source:
+    """Walk a folder, without sidecar files.
 
     Raises `SourceError` if the folder itself cannot be listed, and as `without_sidecars`.
     """
     paths: list[bytes] = []
+    folders: list[bytes] = []
     unlisted: list[Item] = []
     pending = [(os.fsencode(root), b"")]
     while pending:
@@ -32,12 +33,22 @@ def folder_items(root: Path) -> list[Item]:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 pending.append((entry.path, prefix + entry.name + b"/"))
+                folders.append(prefix + entry.name)
             else:
                 paths.append(prefix + entry.name)
-    has_splits = has_splits_at(str(root), paths)
-    items = [regular_item(root, path, *label_and_split_of(path, has_splits)) for path in paths]
-    items = without_sidecars(items, LocalReader(root).fetch, str(root))
-    return sorted(items + unlisted, key=lambda item: item.path)
+    layout = layout_of(str(root), paths)
+    listed = [regular_item(root, path, *layout.label_and_split(path)) for path in paths]
+    items = without_sidecars(listed, LocalReader(root).fetch, str(root))
+    notes = [*layout.notes, *_notes_on_empty(layout, folders, items + unlisted), *notes_on_sidecars(listed, items)]
+    return Source(root, sorted(items + unlisted, key=lambda item: item.path), notes)
+
+
+def _notes_on_empty(layout: Layout, folders: list[bytes], items: list[Item]) -> list[str]:
+    """Name the class folders without any file."""
+    labels = {item.label for item in items} | {layout.label_and_split(item.path + b"/")[0] for item in items}
+    empty = {layout.label_and_split(folder + b"/")[0] for folder in folders} - labels - {None}
+    names = ", ".join(sorted(repr(name) for name in empty))
+    return [f"no images in the class folders {names}"] * bool(empty and len(labels) > 1)
 
 
 def _entries(folder: bytes) -> list[os.DirEntry[bytes]]:

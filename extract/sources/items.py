@@ -1,8 +1,7 @@
 """A folder of images, as a sorted list of items: path, size, time, label, split.
 
-The folders at the top are the classes; deeper folders belong to their class. If all top folders are called `train`,
-`val` or `test` (or a usual synonym) and hold folders, they are splits, and the classes lie below. Files at the top have
-no label. Names that begin with a dot, and files that desktops leave behind, are ignored.
+The folders at the top are the classes; deeper folders belong to their class (see `names`). Names that begin with a dot,
+and files that desktops leave behind, are ignored; files that are plainly no images are counted.
 """
 
 import os
@@ -56,10 +55,13 @@ class Source:
         The folder, or as text the URL, that the items' paths are relative to.
     items
         Sorted by the bytes of their paths, which are unique.
+    notes
+        What a user should know about how they were found, in words.
     """
 
     root: Path | str
     items: list[Item] = field(repr=False)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def location(self) -> str:

@@ -14,19 +14,11 @@ from os.path import splitext
 from pathlib import Path
 
 from headstart.extract.errors import SourceError
+from headstart.extract.sources.archives.tars import not_a_tar, tar_items
 from headstart.extract.sources.items import Item, Source, regular_item, shown
-from headstart.extract.sources.names import (
-    SPLIT_NAMES,
-    TABLE,
-    TAR,
-    has_splits_at,
-    is_image_name,
-    is_packed,
-    label_and_split_of,
-)
+from headstart.extract.sources.names import TABLE, TAR, Layout, is_image_name, is_packed, layout_of, split_of_shard
 from headstart.extract.sources.open import open_reader
 from headstart.extract.sources.tables import table_items
-from headstart.extract.sources.tars import not_a_tar, tar_items
 from headstart.files.filesystems import REQUESTS_AT_ONCE
 from headstart.files.urls import is_url
 
@@ -48,11 +40,11 @@ def unpacked(source: Source, label_column: str | None = None) -> Source:
     items = [item for item in source.items if item.path not in described]
     containers = [item for item in containers if item.path not in described]
     names = {item.path for item in containers}
-    inside = _with_labels(source, _listed(source, containers, label_column))
+    layout, inside = _with_labels(source, _listed(source, containers, label_column))
     items = [item for item in items if item.path not in names] + inside
     if not items:
         raise SourceError(f"{source.root}: expected archives of images, found only empty ones")
-    return Source(source.root, sorted(items, key=lambda item: item.path))
+    return Source(source.root, sorted(items, key=lambda item: item.path), layout.notes)
 
 
 def _described(paths: Sequence[bytes]) -> set[bytes]:
@@ -102,40 +94,26 @@ def _inside(root: str, container: Item) -> dict[bytes, Item]:
     return {item.path: item for item in _listed(Source(Path(root), []), [container], label_column="")}
 
 
-def _with_labels(source: Source, items: list[Item]) -> list[Item]:
-    """Return images in archives the split of their folders, and the label, unless a `.cls` file gave one.
+def _with_labels(source: Source, items: list[Item]) -> tuple[Layout, list[Item]]:
+    """Return where the classes lie in archives, and the images with the labels and splits that nothing else gave.
 
     Members that failed, and those that are no images by their name, have no say in what the folders mean.
     """
     paths = {item.path: _unpacked_path(item) for item in items if item.container.lower().endswith(TAR)}
     good = {item.path for item in items if item.path in paths and not item.reason}
     deciding = [paths[path] for path in good if is_image_name(path)] or [paths[path] for path in good]
-    top = _common_top(deciding)
-    has_splits = has_splits_at(str(source.root), [path[len(top) :] for path in deciding])
+    layout = layout_of(str(source.root), deciding)
+    splits = {shard: split_of_shard(shard) for shard in {item.container for item in items if item.container}}
+    are_splits = all(splits.values())  # else the names mean something else
     labelled = []
     for item in items:
-        path = paths.get(item.path, b"")
-        if item.path in good and path.startswith(top) and (not has_splits or _top_is_split(path[len(top) :])):
-            label, split = label_and_split_of(path[len(top) :], has_splits)
-            item = replace(item, label=label if item.label is None else item.label, split=split)
-        labelled.append(item)
-    return labelled
+        label, split = layout.label_and_split(paths[item.path]) if item.path in good else (None, "")
+        split = item.split or split or (splits.get(item.container, "") if are_splits else "")
+        labelled.append(replace(item, label=label if item.label is None else item.label, split=split))
+    return layout, labelled
 
 
 def _unpacked_path(item: Item) -> bytes:
     """Return the path that an image would have if its archive were unpacked in its folder."""
     folder, slash, _ = item.container.rpartition(b"/")
     return folder + slash + item.path[len(item.container) + 1 :]
-
-
-def _common_top(paths: Sequence[bytes]) -> bytes:
-    """Return the one folder that everything lies in, if it holds only folders: `tar cf photos.tar photos/`."""
-    tops = {path.partition(b"/")[0] for path in paths}
-    if len(tops) != 1 or any(path.count(b"/") < 2 for path in paths):
-        return b""
-    (top,) = tops
-    return b"" if _top_is_split(top) else top + b"/"
-
-
-def _top_is_split(path: bytes) -> bool:
-    return os.fsdecode(path.partition(b"/")[0]).lower() in SPLIT_NAMES

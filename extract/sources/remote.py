@@ -11,10 +11,10 @@ from typing import Any
 
 from headstart.extract.errors import DecodeError, SourceError, TryAgainError
 from headstart.extract.sources.items import Item, Source
-from headstart.extract.sources.names import has_splits_at, is_hidden, is_packed, label_and_split_of
+from headstart.extract.sources.names import Layout, is_hidden, is_packed, layout_of
 from headstart.extract.sources.range_reads import read_run, runs
 from headstart.extract.sources.readers import MAX_FILE_BYTES, Budget, File, Pending, ReadAhead, check_size
-from headstart.extract.sources.sidecars import without_sidecars
+from headstart.extract.sources.sidecars import notes_on_sidecars, without_sidecars
 from headstart.files.errors import LocationError, one_line
 from headstart.files.filesystems import REQUESTS_AT_ONCE, list_files, open_filesystem, version_of, with_retries
 
@@ -118,12 +118,13 @@ def find_remote_images(url: str) -> Source:
     paths = sorted(path for path in by_path.keys() - folders if path and not any(map(is_hidden, path.split(b"/"))))
     if not paths:
         raise SourceError(f"{url}: expected images, found no files at all; give the URL that holds your images")
-    has_splits = has_splits_at(url, paths)
-    items = [_item(path, by_path[path], has_splits) for path in paths]
+    layout = layout_of(url, paths)
+    listed = [_item(path, by_path[path], layout) for path in paths]
     with closing(RemoteReader(url)) as reader:
-        return Source(url.rstrip("/"), without_sidecars(items, reader.fetch, url))
+        items = without_sidecars(listed, reader.fetch, url)
+    return Source(url.rstrip("/"), items, [*layout.notes, *notes_on_sidecars(listed, items)])
 
 
-def _item(path: bytes, entry: dict[str, Any], has_splits: bool) -> Item:
-    label, split = label_and_split_of(path, has_splits)
+def _item(path: bytes, entry: dict[str, Any], layout: Layout) -> Item:
+    label, split = layout.label_and_split(path)
     return Item(path, int(entry.get("size") or 0), version_of(entry), label, split)

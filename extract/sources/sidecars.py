@@ -7,7 +7,6 @@ labels `8.left.jpg` and `8.right.jpg`, and `7.json` and `7.seg.png` are sidecar 
 
 import json
 import os
-import sys
 import unicodedata
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import defaultdict
@@ -17,6 +16,7 @@ from os.path import splitext
 
 from headstart.extract.errors import DecodeError, SourceError
 from headstart.extract.sources.items import Item, shown
+from headstart.extract.sources.labels import class_name
 from headstart.extract.sources.names import is_image_name
 from headstart.extract.sources.readers import Pending
 
@@ -61,6 +61,14 @@ def without_sidecars(
         return replace(item, label=label) if label else item
 
     return [labelled(item) for item in items if item.path not in pairs.sidecars]
+
+
+def notes_on_sidecars(before: Sequence[Item], after: Sequence[Item]) -> list[str]:
+    """Tell how many images are sidecar files of others, which a user may not expect."""
+    kept = {item.path for item in after}
+    left_out = [item.path for item in before if item.path not in kept and is_image_name(item.path)]
+    count = "1 image is a sidecar file of another" if len(left_out) == 1 else f"{len(left_out):,} images are sidecars"
+    return [f"{count}, and not embedded: {shown(left_out[0])}"] if left_out else []
 
 
 def paired(names: Sequence[bytes], where: str) -> Pairs:
@@ -177,4 +185,4 @@ def _label_in(data: bytes) -> str | None:
         text = value.strip()
     if isinstance(value, list | dict) or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text):
         raise ValueError(f"something else ({data[:40]!r})")
-    return sys.intern(os.fsdecode(text.encode())) or None  # as class folders, whatever the encoding of the locale
+    return class_name(os.fsdecode(text.encode()))  # as class folders, whatever the encoding of the locale

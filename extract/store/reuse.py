@@ -41,7 +41,7 @@ class ReusableRows:
 
     def find_content(self, sha256: bytes) -> int | None:
         """Return a row of the same content, embedded or failed, or None."""
-        return None if sha256 == NO_CONTENT else self._by_content.get(sha256)  # an empty file is cheap to read
+        return self._by_content.get(sha256)
 
     def has_failed(self, row: int) -> bool:
         """Tell whether a row is a failure."""
@@ -60,7 +60,10 @@ class ReusableRows:
 
     def by_content(self, sha256: bytes, item: Item, size: int, mtime_ns: int) -> Outcome | None:
         """Make an outcome for an item from a row of this content, or return None if there is none."""
-        row = self.find_content(sha256)
+        is_empty = sha256 == NO_CONTENT  # then another file's reason may be another
+        row = self._by_path.get(item.path) if is_empty else self.find_content(sha256)
+        if is_empty and row is not None and self._stored.rows.sha256[row].tobytes() != NO_CONTENT:
+            row = None
         return None if row is None else self.copied(row, item, size, mtime_ns)
 
     def require_same_images(self, items: Sequence[Item]) -> None:

@@ -172,7 +172,7 @@ def photos(tmp_path, picture) -> Path:
     (folder / "stray.png").write_bytes(picture(99))
     (folder / "cat" / "broken.jpg").write_bytes(picture(5, "JPEG")[:200])
     (folder / "dog" / "empty.png").write_bytes(b"")
-    (folder / "owl" / "notes.txt").write_text("owls seen in May")
+    (folder / "owl" / "notes.dat").write_text("owls seen in May")
     return folder
 
 

@@ -86,10 +86,10 @@ def test_a_row_holds_what_the_model_gives_for_its_image(run, photos, backbone):
 def test_a_failed_image_has_its_reason_and_no_vector(run):
     store, _ = run()
     reasons = store.failures
-    assert list(reasons) == ["cat/broken.jpg", "dog/empty.png", "owl/notes.txt"]
+    assert list(reasons) == ["cat/broken.jpg", "dog/empty.png", "owl/notes.dat"]
     assert "truncated JPEG" in reasons["cat/broken.jpg"]
     assert reasons["dog/empty.png"] == "empty file"
-    assert "not an image but a text file" in reasons["owl/notes.txt"]
+    assert "not an image but a text file" in reasons["owl/notes.dat"]
     assert np.isnan(store.embeddings()[~store.is_embedded]).all()
     assert np.isfinite(store.embeddings(store.is_embedded)).all()
 
@@ -293,10 +293,10 @@ def test_files_that_vanish_during_the_run_are_failed_rows(run, photos):
 
 def test_a_file_that_is_too_large_fails_by_its_row(run, photos, monkeypatch):
     monkeypatch.setattr("headstart.extract.sources.readers.MAX_FILE_BYTES", 100_000)
-    (photos / "owl/film.mp4").write_bytes(bytes(100_001))
+    (photos / "owl/film.dat").write_bytes(bytes(100_001))
     store, summary = run()
     assert summary.failed == FAILED + 1
-    assert store.failures["owl/film.mp4"] == "100,001 bytes; more than 100,000 are not read"
+    assert store.failures["owl/film.dat"] == "100,001 bytes; more than 100,000 are not read"
 
 
 def test_what_cannot_be_opened_is_a_failed_row_that_stays(run, photos):

@@ -315,7 +315,7 @@ def test_inspect_tells_what_a_file_is(cli, line, expected):
         ("train {empty} -o c.onnx", "empty", "found a folder without finished shards"),
         ("train {truncated} -o c.onnx", "truncated.h5", "damaged (cut off or altered)"),
         ("train {broken_store} -o c.onnx", "broken.h5", "expected images of at least 2 classes to train on"),
-        ("train {lonely_store} -o c.onnx", "lonely.h5", "class 'birch' has 1 usable image to train on, expected at"),
+        ("train {lonely_store} -o c.onnx", "lonely.h5", "but 'birch' has 1; add images"),
         ("train {single_store} -o c.onnx", "single.h5", "at least 2 classes to train on, found only 'ash'"),
         ("train {unlabelled_store} -o c.onnx", "unlabelled.h5", "put each class in a folder of its own"),
         ("train {store} -o folder.h5", "folder.h5", "expected the name of a file to write, found a folder"),

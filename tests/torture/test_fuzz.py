@@ -44,7 +44,8 @@ def test_what_dies_and_what_hangs_is_counted(monkeypatch):
     monkeypatch.setattr(torture.pictures.fuzz, "mutant", lambda number: bytes(40 << 20))
     monkeypatch.setattr(torture.pictures.fuzz, "LIMITS", Limits(memory=12 << 20))
     assert fuzz(2)["out_of_memory"] == 2
-    monkeypatch.setattr(torture.pictures.fuzz, "LIMITS", Limits(patience=1e-6))
+    monkeypatch.setattr(torture.pictures.fuzz, "LIMITS", Limits(patience=1e-6, seconds=1e-6))
+    monkeypatch.setattr(torture.pictures.fuzz, "mutant", lambda number: bytes(100))
     assert len(fuzz(2)["hung"]) == 2
     monkeypatch.setattr(torture.pictures.fuzz, "IsolatedDecoder", Crashing)
     assert [line.partition(":")[0] for line in fuzz(2, start=5)["escaped"]] == ["5", "6"]

@@ -2,10 +2,10 @@
 
 import os
 import re
-import sys
 from typing import Any
 
 from headstart.extract.errors import SourceError
+from headstart.extract.sources.labels import class_name
 from headstart.extract.sources.names import SPLIT_NAMES
 
 LONGEST = 1000
@@ -67,7 +67,7 @@ def label_in(value: Any, where: str) -> str | None:
     if not label.isprintable() and re.search("[\ud800-\udfff]", label):
         found = ascii(os.fsencode(label) if re.search("[\udc80-\udcff]", label) else label)[:80]
         raise SourceError(f"{where}: expected UTF-8 text, found {found}; save the file as UTF-8")
-    return sys.intern(label)  # all images of a class share one string: there may be millions
+    return class_name(label)
 
 
 def split_in(value: Any, where: str) -> str:

@@ -189,7 +189,7 @@ def test_a_class_of_two_images_gives_one_to_each_side(make_store):
     [
         (["ash"] * 5, "expected images of at least 2 classes to train on, found only 'ash'"),
         ([None] * 5, "expected images of at least 2 classes to train on, found none"),
-        (["ash", "ash", "birch"], "class 'birch' has 1 usable image to train on, expected at least 2"),
+        (["ash", "ash", "birch"], "expected at least 2 usable images of each class .* 'birch' has 1"),
     ],
 )
 def test_too_few_classes_or_images_are_refused(make_store, labels, message):
@@ -200,24 +200,24 @@ def test_too_few_classes_or_images_are_refused(make_store, labels, message):
 
 
 def test_a_class_whose_images_all_failed_is_named(make_store):
-    with pytest.raises(LabelError, match="class 'cedar' has 0 usable images"):
+    with pytest.raises(LabelError, match=r"'cedar' has 0"):
         split_rows(make_store(["ash", "ash", "birch", "birch", "cedar"], failed=[4]))
 
 
 def test_a_class_of_copies_of_one_image_is_refused(make_store):
     store = make_store(["ash", "birch"] * 3, contents=["same", 1, "same", 2, "same", 3])
-    with pytest.raises(LabelError, match="class 'ash' has 1 usable image to train on"):
+    with pytest.raises(LabelError, match=r"'ash' has 1; add"):
         split_rows(store)
 
 
 def test_a_class_that_is_only_in_the_judging_split_is_refused(make_store):
     store = make_store(["ash", "birch", "cedar", "cedar"], splits=["train", "train", "val", "val"])
-    with pytest.raises(LabelError, match="class 'cedar' has 0 usable images to train on, expected at least 1"):
+    with pytest.raises(LabelError, match=r"at least 1 usable .* 'cedar' has 0"):
         split_rows(store)
 
 
 def test_nothing_to_train_on_beside_the_judging_split_is_refused(make_store):
-    with pytest.raises(LabelError, match="at least 2 classes to train on, found none"):
+    with pytest.raises(LabelError, match=r"at least 2 classes to train on, found none"):
         split_rows(make_store(["ash", "birch"], splits=["val", "val"]))
 
 
@@ -233,7 +233,6 @@ def test_a_long_name_that_is_gone_leaves_no_trace_in_the_digest(make_store, form
     fresh = make_store(labels, paths=paths, name=f"fresh.{form}")
     make_store([*labels, "ash"], paths=[*paths, "x" * 100], name=f"used.{form}")
     used = make_store(labels, paths=paths, name=f"used.{form}")
-    assert used.rows.path.dtype != fresh.rows.path.dtype
     assert digest_of_rows(used) == digest_of_rows(fresh)
 
 

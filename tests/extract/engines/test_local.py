@@ -79,7 +79,7 @@ def test_a_vector_belongs_to_its_own_image_also_beside_failures(engine):
     assert [path for path, result in results.items() if result.vector is None] == [
         b"cat/broken.jpg",
         b"dog/empty.png",
-        b"owl/notes.txt",
+        b"owl/notes.dat",
     ]
     for path, result in results.items():
         if result.vector is not None:
@@ -204,9 +204,9 @@ def test_an_unreadable_file_is_a_failure(engine, monkeypatch):
 
 def test_a_file_that_is_too_large_is_not_read(engine, monkeypatch):
     monkeypatch.setattr("headstart.extract.sources.readers.MAX_FILE_BYTES", 1000)
-    (engine().root / "film.mp4").write_bytes(bytes(1001))
+    (engine().root / "film.dat").write_bytes(bytes(1001))
     results = {result.item.path: result.reason for result in run(engine())}
-    assert results[b"film.mp4"] == "1,001 bytes; more than 1,000 are not read"
+    assert results[b"film.dat"] == "1,001 bytes; more than 1,000 are not read"
 
 
 def test_a_process_has_at_least_one_core():

@@ -14,7 +14,7 @@ NAMES = [
     b"two\nlines.jpg",
     b"not \xff\xfe utf-8.jpg",
     b"x" * 251 + b".jpg",
-    "\u200f\u202egnp.txt".encode(),
+    "\u200f\u202egnp.dat".encode(),
     "naïve 猫.jpg".encode(),
     b" leading and trailing .jpg ",
     b"quote'\"\\.jpg",
@@ -78,8 +78,14 @@ def test_folders_that_are_all_splits_hold_the_classes(tmp_path, names, splits):
 
 
 def test_a_class_called_train_beside_other_classes_is_a_class(tmp_path):
-    fill(tmp_path, "train/steam/1.jpg", "tram/2.jpg")
-    assert found(tmp_path) == {"train/steam/1.jpg": ("train", ""), "tram/2.jpg": ("tram", "")}
+    # huggingface/datasets#7201: images right in it, next to other classes
+    fill(tmp_path, "train/1.jpg", "train/steam/1.jpg", "tram/2.jpg")
+    assert set(found(tmp_path).values()) == {("train", ""), ("tram", "")}
+
+
+def test_a_split_of_folders_beside_another_folder_is_refused(tmp_path):
+    fill(tmp_path, "train/daisy/1.jpg", "train/rose/1.jpg", "more/2.jpg")
+    assert "holds the split train, but also the folder 'more', which is no split" in refusal(tmp_path)
 
 
 def test_splits_beside_another_folder_are_refused(tmp_path):
@@ -89,9 +95,9 @@ def test_splits_beside_another_folder_are_refused(tmp_path):
     assert set(message.partition("the splits ")[2].partition(", but")[0].split(", ")) == {"train", "val"}
 
 
-def test_split_names_without_folders_below_are_classes(tmp_path):
+def test_splits_without_folders_below_have_no_labels(tmp_path):  # huggingface/datasets#7880
     fill(tmp_path, "train/1.jpg", "test/2.jpg")
-    assert found(tmp_path) == {"train/1.jpg": ("train", ""), "test/2.jpg": ("test", "")}
+    assert found(tmp_path) == {"train/1.jpg": (None, "train"), "test/2.jpg": (None, "test")}
 
 
 def test_files_right_below_a_split_have_no_label(tmp_path):
@@ -130,7 +136,7 @@ def test_a_file_may_have_any_name(tmp_path, name):
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_a_class_may_have_any_name(tmp_path, name):
     fill(tmp_path, os.fsdecode(name) + "/1.jpg")
-    assert find_images(tmp_path).classes == [os.fsdecode(name)]
+    assert find_images(tmp_path).classes == [os.fsdecode(name).strip(" \u200f\u202e")]
 
 
 def test_size_and_time_are_those_of_the_file(tmp_path):
@@ -291,7 +297,7 @@ def test_a_folder_without_files_is_refused(tmp_path, hidden):
 
 def test_another_file_is_refused_with_the_kinds_of_manifest(tmp_path):
     fill(tmp_path, "photos.doc")
-    assert "(.csv, .jsonl, .parquet)" in refusal(tmp_path / "photos.doc")
+    assert "(.csv, .tsv, .jsonl, .parquet)" in refusal(tmp_path / "photos.doc")
 
 
 def test_a_deep_tree_is_walked_to_its_end(tmp_path):

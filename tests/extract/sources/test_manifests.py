@@ -122,8 +122,8 @@ def test_a_path_that_stands_twice_is_refused(manifest, files):
 
 
 def test_an_unknown_split_is_refused_with_the_known_ones(manifest, files):
-    message = refusal(manifest([{"path": "1.jpg", "split": "dev"}]))
-    assert "row 1: unknown split 'dev'; expected one of train, " in message
+    message = refusal(manifest([{"path": "1.jpg", "split": "fold"}]))
+    assert "row 1: unknown split 'fold'; expected one of train, " in message
 
 
 def test_a_missing_file_is_a_failed_item(manifest, files):

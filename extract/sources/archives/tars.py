@@ -5,11 +5,11 @@ from dataclasses import replace
 from functools import partial
 
 from headstart.extract.errors import DecodeError, SourceError
+from headstart.extract.sources.archives.tar_members import ArchiveDamage, Member, NotATar, members_of
 from headstart.extract.sources.items import UNLISTED, Item
 from headstart.extract.sources.names import is_hidden
 from headstart.extract.sources.readers import Fetch, File, Pending
 from headstart.extract.sources.sidecars import without_sidecars
-from headstart.extract.sources.tar_members import ArchiveDamage, Member, NotATar, members_of
 from headstart.files.errors import one_line
 
 MAX_NAME = 4096
