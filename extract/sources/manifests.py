@@ -14,6 +14,7 @@ from headstart.extract.sources.lists.locate import located_item
 from headstart.extract.sources.lists.parquet import parquet_table
 from headstart.extract.sources.lists.rows import read_csv, read_jsonl
 from headstart.extract.sources.lists.table import Table
+from headstart.files.urls import local_path
 
 
 def read_manifest(manifest: Path, options: ListOptions | None = None) -> Source:
@@ -32,9 +33,11 @@ def read_manifest(manifest: Path, options: ListOptions | None = None) -> Source:
     ------
     SourceError
         If it cannot be read, has no column of paths, names a path twice, or names an unknown split.
+    LocationError
+        If the root is a URL.
     """
     options = options or ListOptions()
-    root = Path(options.root) if options.root else manifest.parent
+    root = local_path(options.root) if options.root else manifest.parent
     items: dict[bytes, Item] = {}
     try:
         table = MANIFESTS[manifest.suffix.lower()](manifest)

@@ -9,6 +9,7 @@ from headstart.extract.errors import DecodeError, SourceError
 from headstart.extract.sources.items import UNLISTED, Item
 from headstart.extract.sources.lists.columns import choose_columns
 from headstart.extract.sources.lists.parquet import parquet_table
+from headstart.extract.sources.lists.table import Table
 from headstart.extract.sources.lists.values import label_in, split_in
 from headstart.extract.sources.readers import Fetch
 from headstart.files.errors import one_line
@@ -31,7 +32,8 @@ def table_items(container: Item, fetch: Fetch, name: str, label_column: str | No
             if table.metadata.num_rows > container.size:
                 raise SourceError(f"{name}: claims {table.metadata.num_rows:,} rows, more than it has bytes")
             _require_bytes(table, name)
-        rows = _labels_and_splits(container, fetch, name, label_column)
+            listed = parquet_table(_FetchedFile(fetch, container.size), name, table.metadata)
+        rows = _labels_and_splits(listed, container, name, label_column)
     except SourceError:
         raise
     except DecodeError as error:
@@ -46,9 +48,8 @@ def table_items(container: Item, fetch: Fetch, name: str, label_column: str | No
 
 
 def _labels_and_splits(
-    container: Item, fetch: Fetch, name: str, label_column: str | None
+    table: Table, container: Item, name: str, label_column: str | None
 ) -> list[tuple[str | None, str]]:
-    table = parquet_table(_FetchedFile(fetch, container.size), name)
     columns = choose_columns(table.names, name, label_column, table.class_names)
     folders = dict(part.split("=", 1) for part in os.fsdecode(container.path).split("/")[:-1] if "=" in part)
     label = label_in(folders.get(label_column or "label"), name) if columns.label is None else None

@@ -47,6 +47,8 @@ WRITTEN = [
 LOCAL_ONLY = [
     ("export", "weights", "export --weights {it} -o x.onnx", "x.weights.h5"),
     ("export", "output", "export --weights random -o {it}", "x.onnx"),
+    ("embed", "root", "embed {manifest} --root {it} --model {backbone} -o x.h5", "photos"),
+    ("score", "root", "score {manifest} --root {it} --classifier {classifier} -o x.csv", "photos"),
     ("train", "output", "train {store} -o {it}", "x.onnx"),
     ("train", "report", "train {store} -o x.onnx --report {it}", "x.html"),
     ("tune", "output", "tune {store} -o {it}", "x.onnx"),
@@ -56,11 +58,11 @@ LOCAL_ONLY = [
 
 OTHER_TEXT = {
     "export": {"backbone", "fit", "features", "cut", "precision"},
-    "embed": {"dtype", "shard", "provider", "engine", "address"},
+    "embed": {"dtype", "shard", "provider", "engine", "address", "label_column"},
     "tune": {"class_weight"},
     "train": {"head", "hidden", "class_weight"},
     "evaluate": {"split"},
-    "score": {"shard", "provider", "engine", "address"},
+    "score": {"shard", "provider", "engine", "address", "label_column"},
 }
 """Parameters that hold a text, but no location."""
 

@@ -13,7 +13,7 @@ LONGEST_TEXTS = 256 << 20
 """Bytes of the different texts of one column in one row group."""
 
 
-def parquet_table(source: Any, where: str) -> Table:
+def parquet_table(source: Any, where: str, metadata: Any = None) -> Table:
     """Return the columns of a Parquet table.
 
     Parameters
@@ -22,6 +22,8 @@ def parquet_table(source: Any, where: str) -> Table:
         A path or a file, which stays open until the rows are read.
     where
         Its name, for messages.
+    metadata
+        The footer, a `pyarrow.parquet.FileMetaData`, if it has been read already.
 
     Raises
     ------
@@ -30,7 +32,7 @@ def parquet_table(source: Any, where: str) -> Table:
     """
     import pyarrow.parquet
 
-    file = pyarrow.parquet.ParquetFile(source, pre_buffer=False)
+    file = pyarrow.parquet.ParquetFile(source, metadata=metadata, pre_buffer=False)
     schema = file.schema_arrow
     return Table(
         schema.names,
