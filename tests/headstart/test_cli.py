@@ -245,7 +245,6 @@ def test_two_classifiers_are_compared(cli):
         (EMBED, {"inputs": 61, "embedded": 60, "failed": 1, "computed": 61, "classes": ["ash", "birch", "cedar"]}),
         (TRAIN, {"output": "c.onnx", "classes": ["ash", "birch", "cedar"], "is_backbone_trained": True}),
         (EVALUATE, {"images": 12, "accuracy": 1.0, "mistakes": []}),
-        ("evaluate {single_store} --classifier {classifier}", {"images": 3, "accuracy": 1.0}),
         (SCORE, {"inputs": 61, "scored": 60, "failed": 1, "counts": {"ash": 20, "birch": 20, "cedar": 20}}),
         (f"{SCORE} --shard 1/1", {"inputs": 61, "scored": 60}),
         ("score {store} --classifier {classifier} -o p.jsonl", {"output": "p.jsonl", "provider": None}),
