@@ -1,11 +1,12 @@
 """The rows that a store has already, looked up so that no image is computed twice."""
 
+import os
 from collections.abc import Sequence
 
 import numpy as np
 
 from headstart.extract.errors import StoreError
-from headstart.extract.sources.items import SPLITS, UNLISTED, Item
+from headstart.extract.sources.items import SPLITS, UNLISTED, Item, shown
 from headstart.extract.store.rows import NO_CONTENT, Outcome
 from headstart.extract.store.schema import EMBEDDED
 from headstart.extract.store.store import Store
@@ -67,19 +68,31 @@ class ReusableRows:
         return None if row is None else self.copied(row, item, size, mtime_ns)
 
     def require_same_images(self, items: Sequence[Item]) -> None:
-        """Refuse to replace the rows of one folder by those of another; a folder may have been moved.
+        """Refuse to replace the rows of one folder, list, archive or table by those of another.
 
-        Raises `StoreError` if the rows have another root, and fewer than half of their paths are among the
-        items.
+        A folder may have been moved, and its images renamed; a list may have been edited. Raises `StoreError` if fewer
+        than half of the stored paths are among the items, and the rows have another root, or most of them are of
+        images that are there still, while most of the items are not stored.
         """
-        if self._store is None or self._store.header.root == self._root:
-            return
         paths = {item.path for item in items}
-        if 2 * sum(path in paths for path in self._by_path) < len(self._by_path):
-            raise StoreError(
-                f"{self._store.location}: holds the images of {self._store.header.root}, not of {self._root}; "
-                "choose another output with -o, or delete the store"
-            )
+        missing = [path for path in self._by_path if path not in paths]
+        if 2 * len(missing) <= len(self):
+            return
+        root, remedy = self._stored.header.root, "choose another output with -o, or delete the store"
+        if root != self._root:
+            images = f"the images of {root}, not of {self._root}"
+        elif 2 * (len(self) - len(missing)) < len(paths) and 2 * self._number_left_out(missing, items) > len(self):
+            images = f"other images of {root}, such as {shown(missing[0])}"
+            remedy = f"put all images into one list, {remedy}"
+        else:
+            return
+        raise StoreError(f"{self._stored.location}: holds {images}; {remedy}")
+
+    def _number_left_out(self, missing: Sequence[bytes], items: Sequence[Item]) -> int:
+        """Count the stored images that are still on disk, though none of the items; at a URL none is looked for."""
+        opened = tuple({item.container + b"/" for item in items if item.container})
+        root = os.fsencode(self._root)
+        return sum(not (opened and path.startswith(opened)) and _is_there(root, path) for path in missing)
 
     def gone(self, items: Sequence[Item]) -> list[bytes]:
         """Return the stored paths that are no longer among the items, except below folders that could not be listed."""
@@ -98,3 +111,11 @@ class ReusableRows:
         if self._store is None:
             raise StoreError("there are no rows yet")
         return self._store
+
+
+def _is_there(root: bytes, path: bytes) -> bool:
+    try:
+        os.lstat(os.path.join(root, path))
+    except OSError as error:
+        return isinstance(error, NotADirectoryError)  # an archive or a table: its path goes on inside it
+    return True

@@ -450,6 +450,59 @@ def test_the_images_of_another_folder_are_refused_and_the_store_is_kept(run, ref
     assert counts(run()[1]) == (0, INPUTS, 0)
 
 
+def listing(path: Path, images) -> Path:
+    path.write_text("path,label\n" + "".join(f"{name},{label}\n" for name, label in images))
+    return path
+
+
+def packed(path: Path, folder: str) -> Path:
+    with tarfile.open(path, "w") as archive:
+        archive.add(path.parent / folder, folder)
+    return path
+
+
+def of_lists(root: Path) -> list[Path]:
+    names = {name: sorted(f"{name}/{file.name}" for file in (root / name).glob("*.png")) for name in ("cat", "owl")}
+    return [listing(root / f"{name}.csv", [(image, name) for image in images]) for name, images in names.items()]
+
+
+SAME_ROOT = {
+    "lists": of_lists,
+    "archives": lambda root: [packed(root / f"{name}.tar", name) for name in ("cat", "owl")],
+    "images": lambda root: [root / "cat/00.png", root / "cat/03.png"],
+}
+
+
+@pytest.mark.parametrize("make", SAME_ROOT.values(), ids=list(SAME_ROOT))
+def test_other_images_of_the_same_folder_are_refused_while_the_first_are_there(run, refused, photos, make):
+    first, second = make(photos)
+    before = contents(run(first)[0])
+    message = refused(StoreError, images=second)
+    assert f"holds other images of {find_images(first).location}, such as " in message
+    assert "put all images into one list, choose another output with -o, or delete the store" in message
+    assert contents(run(first)[0]) == before
+    first.unlink()
+    if first.suffix != ".csv":  # a list may go, its images are there still
+        run(second)
+
+
+def test_a_list_is_edited_and_run_again(run, refused, photos):
+    path = photos / "list.csv"
+    images = [(f"{file.parent.name}/{file.name}", file.parent.name) for file in sorted(photos.glob("[co]*/0*.png"))]
+    run(listing(path, images))
+    relabelled = [(name, "any") for name, _ in images]
+    assert counts(run(listing(path, relabelled))[1]) == (0, 7, 0)
+    assert counts(run(listing(path, images[:5]))[1]) == (0, 5, 2)
+    assert counts(run(listing(path, images[:2]))[1]) == (0, 2, 3)
+    assert counts(run(listing(path, images))[1]) == (5, 2, 0)
+    renamed = [(name.replace("/0", "/x"), label) for name, label in images]
+    for (old, _), (new, _) in zip(images, renamed, strict=True):
+        (photos / old).rename(photos / new)
+    store, summary = run(listing(path, renamed))
+    assert counts(summary) == (0, 7, 7)
+    assert store.labels.tolist() == [0] * 4 + [1] * 3
+
+
 def test_a_store_of_another_dtype_is_refused(run, refused):
     run()
     assert "another dtype (float16, not float32)" in refused(StoreError, dtype="float32")
