@@ -55,6 +55,10 @@ class DecodeError(ExtractError):
     """One image cannot be decoded; the message is stored as the reason of its failure row."""
 
 
+class PageError(DecodeError):
+    """A page of a Parquet table is damaged, or too large for the memory."""
+
+
 class NoImageError(DecodeError):
     """There is no image here, and reading again would not find one."""
 

@@ -3,17 +3,20 @@
 import csv
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from headstart.extract.errors import SourceError
+from headstart.extract.errors import DecodeError, SourceError
 from headstart.extract.options import ListOptions
 from headstart.extract.sources.items import Item, Source
 from headstart.extract.sources.lists.columns import choose_columns
 from headstart.extract.sources.lists.locate import located_item
+from headstart.extract.sources.lists.pages import CheckedFile
 from headstart.extract.sources.lists.parquet import parquet_table
 from headstart.extract.sources.lists.rows import read_csv, read_jsonl
 from headstart.extract.sources.lists.table import Table
+from headstart.extract.sources.readers import LocalReader
 from headstart.files.urls import local_path
 
 
@@ -49,7 +52,7 @@ def read_manifest(manifest: Path, options: ListOptions | None = None) -> Source:
             if item.path in items:
                 raise SourceError(f"{where} names {os.fsdecode(item.path)!r} again; keep one row per file")
             items[item.path] = item
-    except (OSError, ValueError, csv.Error, RecursionError) as error:
+    except (DecodeError, OSError, ValueError, csv.Error, RecursionError) as error:
         message = str(error).splitlines()[0]
         raise SourceError(f"{manifest}: expected a {manifest.suffix} table, but it cannot be read: {message}") from None
     if not items:
@@ -89,5 +92,7 @@ MANIFESTS: dict[str, Callable[[Path], Table]] = {
     ".csv": read_csv,
     ".tsv": read_csv,
     ".jsonl": read_jsonl,
-    ".parquet": lambda path: parquet_table(path, str(path)),
+    ".parquet": lambda path: parquet_table(
+        CheckedFile(partial(LocalReader(path.parent).part, os.fsencode(path.name)), os.path.getsize(path)), str(path)
+    ),
 }

@@ -1,7 +1,7 @@
 """Images in rows of Parquet tables, read in order: a row group is decoded once, and never held whole."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import groupby
@@ -9,14 +9,13 @@ from typing import Any
 
 from headstart.extract.errors import DecodeError, NoImageError
 from headstart.extract.sources.items import Item
+from headstart.extract.sources.lists.pages import CheckedFile
 from headstart.extract.sources.readers import Budget, Fetch, File, Pending, ReadAhead, Reader, check_size
 from headstart.extract.sources.tables import image_column, open_table
 from headstart.files.errors import one_line
 
-BYTES_AHEAD, BATCH_BYTES = 256 << 20, 16 << 20
-"""The budget for reading ahead, and the size of a decoded batch of rows."""
-LARGEST_RATIO = 100
-"""A row group that expands more than this, and beyond the budget, is not read: images hardly compress."""
+BYTES_AHEAD = 256 << 20
+"""The budget for reading ahead."""
 
 
 class _Cursor:
@@ -26,7 +25,8 @@ class _Cursor:
     """
 
     def __init__(self, fetch: Fetch, size: int) -> None:
-        self._table = open_table(fetch, size)
+        self._file = CheckedFile(fetch, size)
+        self._table = open_table(self._file)
         self._column = image_column(self._table.schema_arrow, "the table")
         self._starts = [0]
         for group in range(self._table.num_row_groups):
@@ -65,25 +65,11 @@ class _Cursor:
         self._batches = self._images_of(group)
 
     def _images_of(self, group: int) -> Iterator[Any]:
-        rows = self._table.metadata.row_group(group)
-        chunks = [rows.column(number) for number in range(rows.num_columns)]
-        size = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema == self._column)
-        check_expansion(chunks, self._column)
-        # A dictionary holds images that repeat once, so that any row may be as large as all of them.
-        repeats = any(chunk.has_dictionary_page for chunk in chunks if chunk.path_in_schema == self._column)
-        at_once = max(1, min(rows.num_rows, BATCH_BYTES * (1 if repeats else rows.num_rows) // max(1, size)))
-        batches = self._table.iter_batches(at_once, row_groups=[group], columns=[self._column], use_threads=False)
-        for batch in batches:
+        self._file.check(self._table.metadata.row_group(group))
+        # Row by row: an image that a dictionary or a page holds once may stand in every row.
+        for batch in self._table.iter_batches(1, row_groups=[group], columns=[self._column], use_threads=False):
             column = batch.column(0)
             yield column if self._column in batch.schema.names else column.flatten()[0]
-
-
-def check_expansion(chunks: Sequence[Any], column: str) -> None:
-    """Raise `DecodeError` if the images of a row group are so much larger unpacked that they exhaust the memory."""
-    for chunk in chunks:
-        unpacked, packed = chunk.total_uncompressed_size, max(1, chunk.total_compressed_size)
-        if chunk.path_in_schema == column and unpacked > BYTES_AHEAD and unpacked > LARGEST_RATIO * packed:
-            raise DecodeError(f"its row group holds {unpacked:,} bytes in {packed:,}; write smaller row groups")
 
 
 class RowReader:

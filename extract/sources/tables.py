@@ -1,13 +1,13 @@
 """Images in a column of a Parquet table, listed from its other columns."""
 
-import io
 import os
 from dataclasses import replace
 from typing import Any
 
-from headstart.extract.errors import DecodeError, SourceError
+from headstart.extract.errors import DecodeError, PageError, SourceError
 from headstart.extract.sources.items import UNLISTED, Item
 from headstart.extract.sources.lists.columns import choose_columns
+from headstart.extract.sources.lists.pages import CheckedFile
 from headstart.extract.sources.lists.parquet import parquet_table
 from headstart.extract.sources.lists.table import Table
 from headstart.extract.sources.lists.values import label_in, split_in
@@ -27,15 +27,16 @@ def table_items(container: Item, fetch: Fetch, name: str, label_column: str | No
     no column of images, more than one that may hold labels, or an unknown split.
     """
     try:
-        with open_table(fetch, container.size) as table:
+        with open_table(CheckedFile(fetch, container.size)) as table:
             image_column(table.schema_arrow, name)
-            if table.metadata.num_rows > container.size:
-                raise SourceError(f"{name}: claims {table.metadata.num_rows:,} rows, more than it has bytes")
+            _require_rows(table.metadata, container.size, name)
             _require_bytes(table, name)
-            listed = parquet_table(_FetchedFile(fetch, container.size), name, table.metadata)
+            listed = parquet_table(CheckedFile(fetch, container.size), name, table.metadata)
         rows = _labels_and_splits(listed, container, name, label_column)
     except SourceError:
         raise
+    except PageError as error:
+        raise SourceError(f"{name}: {one_line(error)}") from None
     except DecodeError as error:
         return [Item(container.path, container.size, container.mtime_ns, reason=f"{UNLISTED}: {one_line(error)}")]
     except Exception as error:  # pyarrow raises its own, and those of others
@@ -58,12 +59,12 @@ def _labels_and_splits(
     return [(row_label or label, row_split or split) for _, _, row_label, row_split in found]
 
 
-def open_table(fetch: Fetch, size: int) -> Any:
+def open_table(file: CheckedFile) -> Any:
     """Open a table as a `pyarrow.parquet.ParquetFile` that reads only what is asked for."""
     import pyarrow.parquet
 
     # With pre_buffer, pyarrow's default, the whole column of a row group would be held at once.
-    return pyarrow.parquet.ParquetFile(_FetchedFile(fetch, size), buffer_size=REQUEST_BYTES, pre_buffer=False)
+    return pyarrow.parquet.ParquetFile(file, buffer_size=REQUEST_BYTES, pre_buffer=False)
 
 
 def has_images(schema: Any) -> bool:
@@ -102,6 +103,14 @@ def _bytes_in(column: Any) -> str:
     return f"{column.name}.bytes" if is_struct and holds_bytes(column.type.field("bytes").type) else ""
 
 
+def _require_rows(metadata: Any, size: int, name: str) -> None:
+    groups = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+    if sum(groups) != metadata.num_rows or min(groups, default=0) < 0:
+        raise SourceError(f"{name}: claims {metadata.num_rows:,} rows, but its row groups have {sum(groups):,}")
+    if metadata.num_rows > size:
+        raise SourceError(f"{name}: claims {metadata.num_rows:,} rows, more than it has bytes")
+
+
 def _require_bytes(table: Any, name: str) -> None:
     """Raise `SourceError` if a column of bytes and paths has nothing but paths, as its statistics say."""
     column = image_column(table.schema_arrow, name)
@@ -118,29 +127,3 @@ def _require_bytes(table: Any, name: str) -> None:
 
 def _all_null(chunk: Any) -> bool:
     return not chunk.statistics or chunk.statistics.null_count == chunk.num_values
-
-
-class _FetchedFile(io.RawIOBase):
-    """A file for pyarrow, whose every read is one request."""
-
-    def __init__(self, fetch: Fetch, size: int) -> None:
-        self._fetch, self._size, self._at = fetch, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def read(self, size: int | None = -1) -> bytes:
-        end = self._size if size is None or size < 0 else min(self._size, self._at + size)
-        data = self._fetch(self._at, end)
-        self._at += len(data)
-        return data

@@ -6,6 +6,7 @@ from itertools import count
 from typing import Any
 
 from headstart.extract.errors import SourceError
+from headstart.extract.sources.lists.pages import CheckedFile
 from headstart.extract.sources.lists.table import Table
 
 BATCH_ROWS = 4096
@@ -13,13 +14,13 @@ LONGEST_TEXTS = 256 << 20
 """Bytes of the different texts of one column in one row group."""
 
 
-def parquet_table(source: Any, where: str, metadata: Any = None) -> Table:
+def parquet_table(source: CheckedFile, where: str, metadata: Any = None) -> Table:
     """Return the columns of a Parquet table.
 
     Parameters
     ----------
     source
-        A path or a file, which stays open until the rows are read.
+        The file.
     where
         Its name, for messages.
     metadata
@@ -28,7 +29,9 @@ def parquet_table(source: Any, where: str, metadata: Any = None) -> Table:
     Raises
     ------
     SourceError
-        On reading, if a column holds no plain values, or texts too long for the memory.
+        On reading, if a column holds no plain values.
+    DecodeError
+        If it cannot be read, or holds texts too long for the memory.
     """
     import pyarrow.parquet
 
@@ -41,7 +44,7 @@ def parquet_table(source: Any, where: str, metadata: Any = None) -> Table:
     )
 
 
-def _rows(source: Any, file: Any, fields: Sequence[Any], where: str) -> Iterator[tuple[str, Sequence[Any]]]:
+def _rows(source: CheckedFile, file: Any, fields: Sequence[Any], where: str) -> Iterator[tuple[str, Sequence[Any]]]:
     import pyarrow.parquet
 
     number = count(1)
@@ -50,12 +53,13 @@ def _rows(source: Any, file: Any, fields: Sequence[Any], where: str) -> Iterator
         return
     names = [field.name for field in fields]
     texts = [field.name for field in fields if _is_text(field, where)]
-    _check_sizes(file.metadata, texts, where)
     # As dictionaries, texts that repeat are held once.
     table = pyarrow.parquet.ParquetFile(source, metadata=file.metadata, read_dictionary=texts, pre_buffer=False)
-    for batch in table.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
-        columns = [_values(batch.column(batch.schema.names.index(name))) for name in names]
-        yield from ((f"{where}: row {next(number)}", values) for values in zip(*columns, strict=True))
+    for group in range(table.num_row_groups):
+        source.check(table.metadata.row_group(group), {*texts}, LONGEST_TEXTS)
+        for batch in table.iter_batches(BATCH_ROWS, row_groups=[group], columns=names, use_threads=False):
+            columns = [_values(batch.column(batch.schema.names.index(name))) for name in names]
+            yield from ((f"{where}: row {next(number)}", values) for values in zip(*columns, strict=True))
 
 
 def _is_text(field: Any, where: str) -> bool:
@@ -72,16 +76,6 @@ def _is_text(field: Any, where: str) -> bool:
     raise SourceError(
         f"{where}: expected one text or whole number a row in the column {field.name!r}, found {str(field.type)[:80]}"
     )
-
-
-def _check_sizes(metadata: Any, names: Sequence[str], where: str) -> None:
-    for group in map(metadata.row_group, range(metadata.num_row_groups)):
-        for column in map(group.column, range(group.num_columns)):
-            if column.path_in_schema in names and column.total_uncompressed_size > LONGEST_TEXTS:
-                raise SourceError(
-                    f"{where}: the column {column.path_in_schema!r} holds {column.total_uncompressed_size:,} bytes in "
-                    f"one row group; expected at most {LONGEST_TEXTS:,}: write smaller row groups"
-                )
 
 
 def _values(column: Any) -> list[Any]:

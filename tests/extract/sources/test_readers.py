@@ -63,7 +63,6 @@ def scene(request, tmp_path, monkeypatch) -> Scene:
 
 def make_table(path: Path, images: list[bytes], monkeypatch) -> Path:
     monkeypatch.setattr("headstart.extract.sources.tables.REQUEST_BYTES", 10_000)
-    monkeypatch.setattr("headstart.extract.sources.table_rows.BATCH_BYTES", 10_000)
     table = pyarrow.table({"image": images})
     pyarrow.parquet.write_table(table, path, data_page_size=5000, write_batch_size=2, use_dictionary=False)
     return path

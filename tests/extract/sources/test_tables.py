@@ -90,7 +90,6 @@ def test_rows_are_those_of_the_folder_and_nothing_is_read_again(photos, rows, ba
 
 def test_a_row_group_is_opened_once_and_one_that_is_known_not_at_all(rows, backbone, tmp_path, opened, monkeypatch):
     monkeypatch.setattr("headstart.extract.sources.table_rows.BYTES_AHEAD", 5000)
-    monkeypatch.setattr("headstart.extract.sources.table_rows.BATCH_BYTES", 3000)
     for i in range(2):
         make_table(tmp_path / "tables" / f"{i}.parquet", rows[i::2])
     options = EngineOptions(isolate=False, batch_size=3, workers=4)
@@ -112,7 +111,6 @@ def test_a_row_group_is_never_read_whole(picture, tmp_path, monkeypatch):
             return super().part(path, start, end)
 
     monkeypatch.setattr("headstart.extract.sources.tables.REQUEST_BYTES", 10_000)
-    monkeypatch.setattr("headstart.extract.sources.table_rows.BATCH_BYTES", 20_000)
     photos = [picture(n) for n in range(400)]
     place = tmp_path / "x.parquet"
     paged = {"data_page_size": 5000, "write_batch_size": 2, "use_dictionary": False}
