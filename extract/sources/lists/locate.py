@@ -3,6 +3,7 @@
 import os
 import re
 from collections import defaultdict
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path, PurePath
 from unicodedata import normalize
@@ -16,7 +17,7 @@ def located_item(root: Path, name: str, label: str | None, split: str) -> Item:
     """Look for the file that a list names, relative to `root` or absolute below it.
 
     If there is no file of exactly this name, one is taken whose name differs only in surrounding space, backslashes,
-    Unicode's normal form, or a missing suffix.
+    Unicode's normal form, a missing suffix, or letter case if no other file is meant.
     """
     if URL.match(name):
         return Item(_stored(name), -1, 0, label, split, "a URL in a list; download the file and list its local path")
@@ -39,9 +40,12 @@ def _spellings(root: Path, name: str) -> list[str]:
     plain = [name, name.strip(), name.strip().replace("\\", "/")]
     forms = [_relative(root, normalize(form, each)) for each in plain for form in ("NFC", "NFD")]
     last = forms[-1]
-    folder, stem = os.path.split(last)
-    found = [] if _leads_out(last) else _stems(os.path.join(root, folder)).get(stem, [])
-    return [*dict.fromkeys(forms), *(os.path.join(folder, file) for file in found if len(found) == 1)]
+    folder, file = os.path.split(last)
+    if not _leads_out(last):
+        for key, wanted in ((_stem, file), (str.lower, file.lower())):
+            found = _names_by(key, os.path.join(root, folder), _changed(os.path.join(root, folder))).get(wanted, [])
+            forms += [os.path.join(folder, name) for name in found if len(found) == 1]
+    return [*dict.fromkeys(forms)]
 
 
 def _relative(root: Path, name: str) -> str:
@@ -60,12 +64,23 @@ def _stored(path: str) -> bytes:
     return os.fsencode(path.replace("\0", "?"))
 
 
+def _stem(name: str) -> str:
+    return PurePath(name).stem
+
+
+def _changed(folder: str) -> int:
+    try:
+        return os.stat(folder).st_mtime_ns
+    except (OSError, ValueError):
+        return 0
+
+
 @lru_cache(maxsize=64)
-def _stems(folder: str) -> dict[str, list[str]]:
-    stems: dict[str, list[str]] = defaultdict(list)
+def _names_by(key: Callable[[str], str], folder: str, _changed_ns: int) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = defaultdict(list)
     try:
         for name in os.listdir(folder):
-            stems[PurePath(name).stem].append(name)
+            names[key(name)].append(name)
     except (OSError, ValueError):
         pass
-    return stems
+    return names

@@ -3,6 +3,7 @@
 Parameter ids name the public report that has such an input.
 """
 
+import base64
 import json
 import os
 import subprocess
@@ -157,6 +158,24 @@ def test_a_table_of_paths_without_bytes_is_refused(files):  # huggingface/datase
     kind = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
     path = table(files / "x.parquet", image=pyarrow.array([{"bytes": None, "path": "a/0.png"}], kind))
     assert "holds paths, not images" in refusal(path)
+
+
+def test_a_name_in_another_letter_case_is_found_if_it_can_mean_only_one_file(files):
+    (files / "list.csv").write_text("path,label\na/0.PNG,x\na/1.Png,y\n")
+    assert found(files / "list.csv") == {"a/0.png": "x", "a/1.png": "y"}
+    (files / "a/0.Png").write_bytes(b"x")
+    reasons = [item.reason for item in find_images(files / "list.csv").items]
+    assert reasons == ["no such file", ""] or (files / "a/0.PNG").exists()  # some disks take both for one file
+
+
+def test_images_as_base64_in_a_table_are_named_so(files):
+    from headstart.extract.decoding.formats import explain
+    from headstart.extract.sources.open import open_reader
+
+    path = table(files / "x.parquet", image=[base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(99))])
+    reader = open_reader(files)
+    assert explain(reader.read(find_images(path).items[0])[0]) == "base64 is an image as text; decode it to bytes"
+    reader.close()
 
 
 def test_folders_of_a_partitioned_table_give_labels(files):
