@@ -82,7 +82,7 @@ def test_damaged_files_are_refused_by_name(scene):
 
 @pytest.mark.parametrize(("breakage", "subject"), [("no digest", "store"), ("no seal", "classifier")])
 def test_files_that_are_believed_are_noticed(scene, breakage, subject):
-    noticed(damage(scene, 40, subjects=(subject,), breakage=breakage, patience=3), "silently wrong")
+    noticed(damage(scene, 160, subjects=(subject,), breakage=breakage, patience=6), "silently wrong")
 
 
 def test_of_two_writers_one_writes_and_the_other_is_refused(scene):
