@@ -4,13 +4,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.errors import HeadError
 from headstart.classify.heads.kinds import HeadKind, Search
+from headstart.classify.heads.layers import FittedHead
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.registry import HEADS, find_kind
 from headstart.classify.heads.rows import TrainingRows
@@ -53,7 +53,7 @@ class Fitted:
     Attributes
     ----------
     search, head, options
-        What was compared; the fitted scikit-learn pipeline; its options, including the chosen ones.
+        What was compared; the fitted head; its options, including the chosen ones.
     split
         The rows that it was fitted on, and those to evaluate it on.
     warnings
@@ -67,7 +67,7 @@ class Fitted:
     """
 
     search: Search
-    head: Any = field(repr=False)
+    head: FittedHead = field(repr=False)
     options: HeadOptions
     split: Split
     warnings: list[str] = field(default_factory=list)
@@ -123,7 +123,7 @@ def _fit_in_memory(store: Store, split: Split, plan: FitPlan) -> Fitted:
     return Fitted(search, head, options, split)
 
 
-def fit_rows(rows: TrainingRows, head: str, options: HeadOptions) -> tuple[Search, Any, HeadOptions]:
+def fit_rows(rows: TrainingRows, head: str, options: HeadOptions) -> tuple[Search, FittedHead, HeadOptions]:
     """Search, fit the chosen setting to all rows, and give the options that were chosen."""
     search = search_head(head, rows, options)
     options, kind = replace(options, c=search.chosen.c), find_kind(search.chosen.head)
@@ -160,7 +160,7 @@ def _fit_streamed(store: Store, split: Split, plan: FitPlan) -> Fitted:
     return Fitted(search, head, options, evaluated, [note, *warnings])
 
 
-def _take_tuned(kind: HeadKind, head: Any, store: Store, split: Split, plan: FitPlan) -> Fitted:
+def _take_tuned(kind: HeadKind, head: FittedHead, store: Store, split: Split, plan: FitPlan) -> Fitted:
     """Use the head that was tuned with the tail, evaluated on at most as many images as fit in memory."""
     warnings: list[str] = []
     if bytes_needed(store, split) > plan.memory:
