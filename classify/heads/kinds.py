@@ -16,8 +16,8 @@ from headstart.classify.errors import HeadError
 from headstart.classify.heads.axes import Axes
 from headstart.classify.heads.layers import FittedHead, Layer, apply_layers, with_column_per_class, with_scaler
 from headstart.classify.heads.options import HeadOptions
+from headstart.classify.heads.problem import Fits
 from headstart.classify.heads.rows import TrainingRows, blocks_of
-from headstart.classify.heads.solver import Fits
 
 Blocks = Callable[[], Iterator[tuple[slice, NDArray[np.float32]]]]
 """Gives embeddings one block at a time, once per pass: which rows they are, and float32 (b, d)."""

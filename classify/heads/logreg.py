@@ -12,13 +12,17 @@ from headstart.classify.heads.axes import Axes
 from headstart.classify.heads.kinds import Blocks, Candidate, HeadKind, Search
 from headstart.classify.heads.layers import FittedHead, Layer, standardised
 from headstart.classify.heads.options import HeadOptions
+from headstart.classify.heads.problem import Fits, Problem
 from headstart.classify.heads.rows import TrainingRows
-from headstart.classify.heads.solver import TOLERANCE, Fits, Problem, solve_path
+from headstart.classify.heads.solver import TOLERANCE, solve_path
 
 DEFAULT_C = 0.01
 GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 RISES = 1
 """The path towards weaker penalties, the slowest to solve, ends after this many values that are worse than the best."""
+SEARCH_TOLERANCE = 0.05
+"""Penalties are compared on solutions of this tolerance, which changes a log loss by less than 1 %; those of the chosen
+penalty are then refined."""
 LARGE_TOLERANCE = 0.01
 """The final fit to more rows than were searched, started from the search's solution, may end this much sooner."""
 
@@ -40,15 +44,27 @@ def search_penalties(kind: HeadKind, rows: TrainingRows, options: HeadOptions, r
     projected = axes.project(rows.embeddings)
     problem = Problem(projected, rows.labels, fold_sets(rows, options), axes.covariance, rows.classes)
     grid = GRID if options.c is None else (options.c,)
-    searches: list[Search] = []
-    for c, fits in zip(grid, solve_path(problem, penalties(grid, ratio, rows.classes)), strict=True):
+    strengths = penalties(grid, ratio, rows.classes)
+
+    def judged(c: float, fits: Fits) -> Search:
         logits = _out_of_fold(fits, projected, rows)
         found = Search.of_one(Candidate(kind.name, c, *rows.judge(logits)), rows, logits)
-        searches.append(replace(found, axes=axes, fits=fits))
-        losses = [search.chosen.log_loss for search in searches]
-        if len(losses) - int(np.argmin(losses)) > RISES:
+        return replace(found, axes=axes, fits=fits)
+
+    searches: list[Search] = []
+    for c, fits in zip(grid, solve_path(problem, strengths, tolerance=SEARCH_TOLERANCE), strict=False):
+        searches.append(judged(c, fits))
+        if len(searches) - _least(searches) > RISES:
             break
-    return replace(searches[int(np.argmin(losses))], candidates=[search.chosen for search in searches])
+    precise: set[int] = set()
+    while (best := _least(searches)) not in precise:
+        searches[best] = judged(grid[best], next(solve_path(problem, strengths[best:], searches[best].fits)))
+        precise.add(best)
+    return replace(searches[best], candidates=[search.chosen for search in searches])
+
+
+def _least(searches: list[Search]) -> int:
+    return int(np.argmin([search.chosen.log_loss for search in searches]))
 
 
 def fit_solved(_kind: HeadKind, search: Search, rows: TrainingRows, options: HeadOptions) -> FittedHead:
