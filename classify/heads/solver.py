@@ -19,10 +19,13 @@ from headstart.classify.heads.problem import Fits, Points, Problem, dot
 
 MEMORY = 8
 TOLERANCE = 0.01
-PASSES, ROUNDS = 30, 10
-"""Passes until the Hessian is approximated anew, and how often at most."""
+PASSES = 30
+"""Passes until the Hessian is approximated anew."""
+MOST_PASSES = {np.float32: 300, np.float64: 3000}
+"""If float32 is not precise enough, float64 goes on. Sets that are nearly separable, under hardly any penalty, take
+hundreds of passes."""
 EXACT_C = 1.0
-"""Under a weaker penalty the residuals of separable rows get too small for float32 sums; float64 is used instead."""
+"""Under a weaker penalty the residuals of separable rows get too small for float32 sums; float64 is used at once."""
 
 Product = Callable[[Points], Points]
 """Multiplies a point with the inverse of an approximate Hessian."""
@@ -59,9 +62,9 @@ def solve_path(
 def _solve(problem: Problem, start: Points, c: float, tolerance: float) -> Points:
     """Minimise the loss of all sets: in float32 if that is precise enough."""
     point, which = start.copy(), np.arange(start.shape[1])
-    for dtype in (np.float32, np.float64) if c <= EXACT_C else (np.float64,):
+    for dtype in [dtype for dtype in MOST_PASSES if c <= EXACT_C or dtype is np.float64]:
         sets = _Sets(problem, point[:, which].astype(dtype), which, 1 / (c * problem.totals[which]))
-        for number in range(PASSES * ROUNDS):
+        for number in range(MOST_PASSES[dtype]):
             point[:, sets.which] = sets.point
             sets.keep(sets.are_going(tolerance))
             if not len(sets.which):
@@ -71,8 +74,8 @@ def _solve(problem: Problem, start: Points, c: float, tolerance: float) -> Point
             sets.step()
         which = sets.which
     raise HeadError(
-        f"logistic regression with C = {c:g} did not converge in {PASSES * ROUNDS} passes over {len(problem.labels):,} "
-        "images; use a stronger penalty (a smaller C)"
+        f"logistic regression with C = {c:g} did not converge in {MOST_PASSES[np.float64]} passes over "
+        f"{len(problem.labels):,} images; use a stronger penalty (a smaller C)"
     )
 
 

@@ -142,8 +142,7 @@ def test_sets_that_take_more_rounds_than_others_are_solved_too():
 
 @pytest.mark.parametrize("c", [0.01, 100.0])
 def test_sets_that_are_never_finished_are_refused(monkeypatch, c):
-    monkeypatch.setattr("headstart.classify.heads.solver.ROUNDS", 1)
-    monkeypatch.setattr("headstart.classify.heads.solver.PASSES", 2)
+    monkeypatch.setattr("headstart.classify.heads.solver.MOST_PASSES", {np.float32: 1, np.float64: 2})
     points, codes, _ = draw(200, 16, 3)
     with pytest.raises(
         HeadError, match=rf"with C = {c:g} did not converge in 2 passes over 200 images; use a stronger"
