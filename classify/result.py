@@ -12,6 +12,7 @@ from headstart.classify.evaluation.label_issues import LabelIssue
 from headstart.classify.evaluation.learning_curve import LearningCurve
 from headstart.classify.evaluation.metrics import Evaluation
 from headstart.classify.heads.kinds import Search
+from headstart.classify.heads.layers import FittedHead
 from headstart.classify.split.duplicates import Duplicates
 from headstart.classify.split.holdout import Split
 
@@ -24,8 +25,8 @@ class TrainResult:
     ----------
     classifier, path
         The file that was written, and its path.
-    head
-        The fitted scikit-learn pipeline that it was made from.
+    fitted_head
+        The head that it was made from; see `head`.
     evaluation
         Metrics on images that the head has not seen.
     search
@@ -54,7 +55,7 @@ class TrainResult:
 
     classifier: Classifier = field(repr=False)
     path: Path
-    head: Any = field(repr=False)
+    fitted_head: FittedHead = field(repr=False)
     evaluation: Evaluation
     search: Search
     calibration: Calibration | None
@@ -67,6 +68,11 @@ class TrainResult:
     baselines: list[Baseline] = field(repr=False)
     trained_images: int
     seconds: float = 0.0
+
+    @property
+    def head(self) -> Any:
+        """The fitted scikit-learn pipeline that it was made from; built when first needed."""
+        return self.fitted_head.pipeline
 
     @property
     def judged_on(self) -> str:

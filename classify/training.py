@@ -20,7 +20,7 @@ from headstart.classify.evaluation.metrics import Evaluation, evaluate_rows
 from headstart.classify.evaluation.warnings import find_warnings
 from headstart.classify.heads.fitting import FitPlan, Fitted, fit
 from headstart.classify.heads.options import HeadOptions
-from headstart.classify.heads.registry import AUTO, DEFAULT_HEAD, find_kind, import_ahead
+from headstart.classify.heads.registry import AUTO, DEFAULT_HEAD, find_kind
 from headstart.classify.heads.threads import blas_threads
 from headstart.classify.heads.tuned import without_tuned
 from headstart.classify.provenance import provenance_of
@@ -144,7 +144,6 @@ def train(
     options, output, announce = TrainOptions(**settings), local_path(output), announcer(progress)
     options.check()
     check_model_output(output, "classifier")
-    import_ahead()
     stores = [opened_embeddings(each) for each in (store, *options.compare)]
     if options.untrained is not None:
         stores.append(opened_untrained(options.untrained))
@@ -191,7 +190,7 @@ def _train(
     is_trained = classifier.model.is_trained
     warnings = find_warnings(store, fitted.split, evaluation, duplicates, fitted.options, is_trained)
     return TrainResult(
-        classifier=classifier, path=output, head=fitted.head, evaluation=evaluation, search=fitted.search,
+        classifier=classifier, path=output, fitted_head=fitted.head, evaluation=evaluation, search=fitted.search,
         calibration=head.calibration, unknown=head.unknown, learning_curve=curve, duplicates=duplicates,
         label_issues=issues, split=fitted.split, warnings=warnings + _doubts(head, fitted) + fitted.warnings,
         baselines=[*baselines, majority_baseline(store, evaluation)], trained_images=fitted.trained_images,

@@ -70,7 +70,7 @@ def prepare(store: Store, trunk: Model, output: Path, recipe: Recipe, holdout: f
         logits = logits_of(fitted.head, embeddings.embeddings(held_out))
         frozen = evaluate(logits, embeddings.labels[held_out])[:2]
         (head,) = to_layers(fitted.head)
-        return Start(Rows(store, split.train[train]), Rows(store, held_out), head, frozen)
+        return Start(Rows(store, split.train[train]), Rows(store, held_out), head.uncentred(), frozen)
 
 
 @contextmanager

@@ -128,8 +128,8 @@ def write_classifier(
     Parameters
     ----------
     head
-        A fitted pipeline (see `headstart.classify.heads.registry.to_layers`), whose classes are the store's label codes
-        0..k-1.
+        A fitted head or pipeline (see `headstart.classify.heads.registry.to_layers`), whose classes are the store's
+        label codes 0..k-1.
     temperature
         Divides the head's logits.
     unknown

@@ -1,6 +1,6 @@
 """The classifier's graph: a head appended to a backbone, and the head extracted again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -75,10 +75,12 @@ def head_of(data: bytes, output: str) -> Any:
 
 def _add_layers(graph: "_Graph", head: Head) -> None:
     last = head.layers[-1]
-    scaled = Layer(last.weights / head.temperature, last.bias / head.temperature)
+    scaled = replace(last, weights=last.weights / head.temperature, bias=last.bias / head.temperature)
     value = "embedding"
     for number, layer in enumerate([*head.layers[:-1], scaled]):
         value = graph.add("Relu", value) if number else value
+        if layer.centre is not None:
+            value = graph.add("Sub", value, graph.constant("centre", layer.centre))
         value = graph.add("Gemm", value, graph.constant("weights", layer.weights), graph.constant("bias", layer.bias))
     graph.add("Softmax", value, axis=1, out=PROBABILITIES)
 

@@ -1,7 +1,6 @@
 """A head whose probabilities are calibrated, and which marks unknown images."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 from headstart.classify.confidence.calibration import Calibration, fit_temperature
 from headstart.classify.confidence.novelty import Novelty, fit_novelty
 from headstart.classify.heads.kinds import Search
+from headstart.classify.heads.layers import FittedHead
 from headstart.classify.heads.loss import softmax
 from headstart.classify.heads.registry import logits_of
 from headstart.classify.split.holdout import Split
@@ -24,14 +24,14 @@ class CalibratedHead:
     Attributes
     ----------
     head
-        The fitted scikit-learn pipeline.
+        The fitted head.
     calibration
         The temperature; None if there are too few images to fit one.
     unknown
         When an image is marked unknown; None if that was turned off, or there are too few images.
     """
 
-    head: Any
+    head: FittedHead
     calibration: Calibration | None
     unknown: Novelty | None
 
@@ -41,7 +41,7 @@ class CalibratedHead:
         return self.calibration.temperature if self.calibration else 1.0
 
     @classmethod
-    def of(cls, search: Search, head: Any, split: Split, false_alarms: float, seed: int) -> "CalibratedHead":
+    def of(cls, search: Search, head: FittedHead, split: Split, false_alarms: float, seed: int) -> "CalibratedHead":
         """Fit temperature and thresholds to out-of-fold logits."""
         held_out, calibration = search.rows.folds >= 0, None
         if held_out.sum() >= LEAST_TO_CALIBRATE:

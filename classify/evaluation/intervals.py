@@ -72,7 +72,7 @@ def mean_interval(
     groups
         int64, (n,): the same number for values that are not independent.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit  # scipy.stats takes longer to import than an evaluation
 
     if len(values) < 2:
         return -np.inf, np.inf
@@ -83,7 +83,7 @@ def mean_interval(
     mean, square = (
         (n * own + added * other) / (n + added) for own, other in zip((mean, square), expected, strict=True)
     )
-    half = t.ppf(0.975, max(count - 1, 1)) * np.sqrt(max(square - mean**2, 0) / max(n + added - 1, 1))
+    half = stdtrit(max(count - 1, 1), 0.975) * np.sqrt(max(square - mean**2, 0) / max(n + added - 1, 1))
     return mean - half, mean + half
 
 
@@ -113,6 +113,6 @@ def _like_normal(n: float, groups: NDArray[np.int64] | None) -> float:
 
     Korn and Graubard 1998, "Confidence intervals for proportions with small expected number of positive counts".
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit  # scipy.stats takes longer to import than an evaluation
 
-    return n if groups is None else float(n * (Z / t.ppf(0.975, max(len(np.unique(groups)) - 1, 1))) ** 2)
+    return n if groups is None else float(n * (Z / stdtrit(max(len(np.unique(groups)) - 1, 1), 0.975)) ** 2)

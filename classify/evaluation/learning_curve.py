@@ -11,9 +11,10 @@ from headstart.classify.heads.kinds import Search, fit_head
 from headstart.classify.heads.logreg import DEFAULT_C, penalties
 from headstart.classify.heads.loss import log_loss, softmax
 from headstart.classify.heads.options import HeadOptions
+from headstart.classify.heads.problem import Problem
 from headstart.classify.heads.registry import logits_of, make_head
 from headstart.classify.heads.rows import blocks_of
-from headstart.classify.heads.solver import Problem, solve_path
+from headstart.classify.heads.solver import solve_path
 from headstart.classify.split.folds import rank_within_class
 
 SHARES = (0.1, 0.2, 0.4, 0.7, 1.0)
@@ -88,7 +89,9 @@ def _fitted(
     grid = penalties((options.c or DEFAULT_C,), 1.0, rows.classes)
     projected = axes.project(rows.embeddings)
     problem = Problem(projected, rows.labels, sets, axes.covariance, rows.classes)
-    fits = next(solve_path(problem, grid))
+    # The fit to all rows is a good start for each share, and the last is all rows.
+    start = search.fits.repeated(-1, len(chosen)) if search.fits else None
+    fits = next(solve_path(problem, grid, start))
     logits = np.concatenate([fits.logits(axes.project(block)) for block in blocks_of(test)])
     return [logits[:, number] for number in range(len(chosen))]
 

@@ -4,15 +4,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.errors import HeadError
 from headstart.classify.heads.kinds import HeadKind, Search
+from headstart.classify.heads.layers import FittedHead
 from headstart.classify.heads.options import HeadOptions
-from headstart.classify.heads.registry import HEADS, find_kind
+from headstart.classify.heads.registry import AUTO, HEADS, find_kind
 from headstart.classify.heads.rows import TrainingRows
 from headstart.classify.heads.search import search_head, search_of_tuned, searched_sample
 from headstart.classify.heads.tuned import tuned_head
@@ -53,7 +53,7 @@ class Fitted:
     Attributes
     ----------
     search, head, options
-        What was compared; the fitted scikit-learn pipeline; its options, including the chosen ones.
+        What was compared; the fitted head; its options, including the chosen ones.
     split
         The rows that it was fitted on, and those to evaluate it on.
     warnings
@@ -67,7 +67,7 @@ class Fitted:
     """
 
     search: Search
-    head: Any = field(repr=False)
+    head: FittedHead = field(repr=False)
     options: HeadOptions
     split: Split
     warnings: list[str] = field(default_factory=list)
@@ -90,21 +90,26 @@ def fit(store: Store, split: Split, plan: FitPlan) -> Fitted:
         If the head is unknown, or needs more memory than the plan allows.
     """
     started = time.monotonic()
-    fitted = _strategy(store, split, plan)(store, split, plan)
-    return replace(fitted, seconds=time.monotonic() - started)
+    fits = [strategy(store, split, plan) for strategy in _strategies(store, split, plan)]
+    best = min(fits, key=lambda fitted: fitted.search.chosen.log_loss)
+    candidates = [candidate for fitted in fits for candidate in fitted.search.candidates]
+    search = replace(best.search, candidates=candidates)
+    return replace(best, search=search, seconds=time.monotonic() - started)
 
 
-def _strategy(store: Store, split: Split, plan: FitPlan) -> Callable[[Store, Split, FitPlan], Fitted]:
-    """Decide how to fit; this is the only place that does."""
-    kind = HEADS.get(plan.head)
+def _strategies(store: Store, split: Split, plan: FitPlan) -> list[Callable[[Store, Split, FitPlan], Fitted]]:
+    """Decide how to fit, if in several ways then to compare them; this is the only place that does."""
+    anew = _fit_in_memory if bytes_needed(store, split) <= plan.memory else _fit_streamed
     weighted = store.header.model.get("tuned", {}).get("recipe", {}).get("class_weight", "none")
     # A head that was tuned without class weights cannot be given them afterwards: it is fitted anew.
     as_tuned = plan.options.c is None and plan.options.class_weight in ("none", weighted)
-    if split.fresh is not None and kind and kind.from_weights and as_tuned:
-        head = tuned_head(store, kind, plan.options)
-        if head is not None:
-            return partial(_take_tuned, kind, head)
-    return _fit_in_memory if bytes_needed(store, split) <= plan.memory else _fit_streamed
+    for kind in HEADS.values() if split.fresh is not None and as_tuned else ():
+        if kind.from_weights and plan.head in (AUTO, kind.name):
+            head = tuned_head(store, kind, plan.options)
+            if head is not None:
+                tuned = partial(_take_tuned, kind, head)
+                return [tuned, anew] if plan.head == AUTO else [tuned]
+    return [anew]
 
 
 def bytes_needed(store: Store, split: Split) -> int:
@@ -123,7 +128,7 @@ def _fit_in_memory(store: Store, split: Split, plan: FitPlan) -> Fitted:
     return Fitted(search, head, options, split)
 
 
-def fit_rows(rows: TrainingRows, head: str, options: HeadOptions) -> tuple[Search, Any, HeadOptions]:
+def fit_rows(rows: TrainingRows, head: str, options: HeadOptions) -> tuple[Search, FittedHead, HeadOptions]:
     """Search, fit the chosen setting to all rows, and give the options that were chosen."""
     search = search_head(head, rows, options)
     options, kind = replace(options, c=search.chosen.c), find_kind(search.chosen.head)
@@ -160,7 +165,7 @@ def _fit_streamed(store: Store, split: Split, plan: FitPlan) -> Fitted:
     return Fitted(search, head, options, evaluated, [note, *warnings])
 
 
-def _take_tuned(kind: HeadKind, head: Any, store: Store, split: Split, plan: FitPlan) -> Fitted:
+def _take_tuned(kind: HeadKind, head: FittedHead, store: Store, split: Split, plan: FitPlan) -> Fitted:
     """Use the head that was tuned with the tail, evaluated on at most as many images as fit in memory."""
     warnings: list[str] = []
     if bytes_needed(store, split) > plan.memory:

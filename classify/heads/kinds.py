@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from headstart.classify.errors import HeadError
 from headstart.classify.heads.axes import Axes
-from headstart.classify.heads.layers import Layer, apply_layers, standardised, with_column_per_class
+from headstart.classify.heads.layers import FittedHead, Layer, apply_layers, with_column_per_class, with_scaler
 from headstart.classify.heads.options import HeadOptions
+from headstart.classify.heads.problem import Fits
 from headstart.classify.heads.rows import TrainingRows, blocks_of
-from headstart.classify.heads.solver import Fits
 
 Blocks = Callable[[], Iterator[tuple[slice, NDArray[np.float32]]]]
 """Gives embeddings one block at a time, once per pass: which rows they are, and float32 (b, d)."""
@@ -119,9 +119,10 @@ def cross_validate(kind: "HeadKind", rows: TrainingRows, options: HeadOptions, _
     return Search.of_one(Candidate(kind.name, None, *rows.judge(logits)), rows, logits)
 
 
-def fit_pipeline(kind: "HeadKind", _search: Search, rows: TrainingRows, options: HeadOptions) -> Any:
+def fit_pipeline(kind: "HeadKind", _search: Search, rows: TrainingRows, options: HeadOptions) -> FittedHead:
     """Fit a head to all rows with scikit-learn."""
-    return fit_head(kind.make(options), rows.embeddings, rows.labels, options)
+    head = fit_head(kind.make(options), rows.embeddings, rows.labels, options)
+    return FittedHead(layers_of(head, [kind]), lambda: head)
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ class HeadKind:
     default_c
         The penalty if there is nothing to search on; None for a head without one.
     from_weights
-        Gives the fitted pipeline that computes ``x W + b`` on bare embeddings, given W float32 (d, k), b float32 (k,),
+        Gives the fitted head that computes ``x W + b`` on bare embeddings, given W float32 (d, k), b float32 (k,),
         the options and the number of images; None for a head that cannot.
     """
 
@@ -161,14 +162,14 @@ class HeadKind:
     make: Callable[[HeadOptions], Any]
     to_layers: Callable[[Any], list[Layer]]
     search: Callable[["HeadKind", TrainingRows, HeadOptions, float], Search] = cross_validate
-    fit: Callable[["HeadKind", Search, TrainingRows, HeadOptions], Any] = fit_pipeline
-    fit_blocks: Callable[[Search, Blocks, NDArray[np.int32], HeadOptions], Any] | None = None
+    fit: Callable[["HeadKind", Search, TrainingRows, HeadOptions], FittedHead] = fit_pipeline
+    fit_blocks: Callable[[Search, Blocks, NDArray[np.int32], HeadOptions], FittedHead] | None = None
     default_c: float | None = None
-    from_weights: Callable[[NDArray[np.float32], NDArray[np.float32], HeadOptions, int], Any] | None = None
+    from_weights: Callable[[NDArray[np.float32], NDArray[np.float32], HeadOptions, int], FittedHead] | None = None
 
 
 def layers_of(head: Any, kinds: Iterable[HeadKind]) -> list[Layer]:
-    """Return the affine layers, float64, that compute the same as a fitted pipeline of one of the kinds.
+    """Return the affine layers, float64, that compute the same as a fitted head or a pipeline of one of the kinds.
 
     ReLU belongs between them, softmax after the last. Standardisation goes into the first.
 
@@ -177,6 +178,8 @@ def layers_of(head: Any, kinds: Iterable[HeadKind]) -> list[Layer]:
     HeadError
         If the pipeline holds another kind of step.
     """
+    if isinstance(head, FittedHead):
+        return head.layers
     *scalers, model = [step for _, step in head.steps] if hasattr(head, "steps") else [head]
     known = {kind.estimator: kind for kind in kinds}
     name = type(model).__name__
@@ -188,12 +191,12 @@ def layers_of(head: Any, kinds: Iterable[HeadKind]) -> list[Layer]:
             raise HeadError(
                 f"a {type(scaler).__name__} cannot be written as ONNX; expected only StandardScaler before the {name}"
             )
-        layers[0] = standardised(layers[0], scaler)
+        layers[0] = with_scaler(layers[0], scaler)
     return [*layers[:-1], with_column_per_class(layers[-1])]
 
 
 def logits_of(head: Any, embeddings: NDArray[np.float32], kinds: Iterable[HeadKind]) -> NDArray[np.float64]:
-    """Return the logits of a fitted pipeline, float64 (n, k), for embeddings, (n, d).
+    """Return the logits of a fitted head or pipeline, float64 (n, k), for embeddings, (n, d).
 
     They are computed from its layers. Logarithms of its probabilities would be wrong where a probability has been
     rounded to 0 or 1.

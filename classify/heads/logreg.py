@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,19 @@ from numpy.typing import NDArray
 
 from headstart.classify.heads.axes import Axes
 from headstart.classify.heads.kinds import Blocks, Candidate, HeadKind, Search
+from headstart.classify.heads.layers import FittedHead, Layer, standardised
 from headstart.classify.heads.options import HeadOptions
+from headstart.classify.heads.problem import Fits, Problem
 from headstart.classify.heads.rows import TrainingRows
-from headstart.classify.heads.solver import TOLERANCE, Fits, Problem, solve_path
+from headstart.classify.heads.solver import TOLERANCE, solve_path
 
 DEFAULT_C = 0.01
 GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 RISES = 1
 """The path towards weaker penalties, the slowest to solve, ends after this many values that are worse than the best."""
+SEARCH_TOLERANCE = 0.05
+"""Penalties are compared on solutions of this tolerance, which changes a log loss by less than 1 %; those of the chosen
+penalty are then refined."""
 LARGE_TOLERANCE = 0.01
 """The final fit to more rows than were searched, started from the search's solution, may end this much sooner."""
 
@@ -38,18 +44,30 @@ def search_penalties(kind: HeadKind, rows: TrainingRows, options: HeadOptions, r
     projected = axes.project(rows.embeddings)
     problem = Problem(projected, rows.labels, fold_sets(rows, options), axes.covariance, rows.classes)
     grid = GRID if options.c is None else (options.c,)
-    searches: list[Search] = []
-    for c, fits in zip(grid, solve_path(problem, penalties(grid, ratio, rows.classes)), strict=True):
+    strengths = penalties(grid, ratio, rows.classes)
+
+    def judged(c: float, fits: Fits) -> Search:
         logits = _out_of_fold(fits, projected, rows)
         found = Search.of_one(Candidate(kind.name, c, *rows.judge(logits)), rows, logits)
-        searches.append(replace(found, axes=axes, fits=fits))
-        losses = [search.chosen.log_loss for search in searches]
-        if len(losses) - int(np.argmin(losses)) > RISES:
+        return replace(found, axes=axes, fits=fits)
+
+    searches: list[Search] = []
+    for c, fits in zip(grid, solve_path(problem, strengths, tolerance=SEARCH_TOLERANCE), strict=False):
+        searches.append(judged(c, fits))
+        if len(searches) - _least(searches) > RISES:
             break
-    return replace(searches[int(np.argmin(losses))], candidates=[search.chosen for search in searches])
+    precise: set[int] = set()
+    while (best := _least(searches)) not in precise:
+        searches[best] = judged(grid[best], next(solve_path(problem, strengths[best:], searches[best].fits)))
+        precise.add(best)
+    return replace(searches[best], candidates=[search.chosen for search in searches])
 
 
-def fit_solved(_kind: HeadKind, search: Search, rows: TrainingRows, options: HeadOptions) -> Any:
+def _least(searches: list[Search]) -> int:
+    return int(np.argmin([search.chosen.log_loss for search in searches]))
+
+
+def fit_solved(_kind: HeadKind, search: Search, rows: TrainingRows, options: HeadOptions) -> FittedHead:
     """Fit to all rows in memory, starting from the search's solution."""
     axes = search.axes if search.axes and search.rows is rows else Axes.of(rows.embeddings)
     # Only without rotations do the axes of a sample and those of all rows mean the same features.
@@ -60,7 +78,7 @@ def fit_solved(_kind: HeadKind, search: Search, rows: TrainingRows, options: Hea
     return _solved(problem, axes, start, options, TOLERANCE if search.rows is rows else LARGE_TOLERANCE)
 
 
-def fit_solved_by_blocks(search: Search, blocks: Blocks, labels: NDArray[np.int32], options: HeadOptions) -> Any:
+def fit_solved_by_blocks(search: Search, blocks: Blocks, labels: NDArray[np.int32], options: HeadOptions) -> FittedHead:
     """Fit to blocks of rows, on the axes of the rows that were searched, starting from the search's solution."""
     classes = search.rows.classes
     axes = search.axes or Axes.of(search.rows.embeddings)
@@ -74,38 +92,37 @@ def fit_solved_by_blocks(search: Search, blocks: Blocks, labels: NDArray[np.int3
     return _solved(problem, axes, search.fits, options, LARGE_TOLERANCE)
 
 
-def _solved(problem: Problem, axes: Axes, start: Fits | None, options: HeadOptions, tolerance: float) -> Any:
+def _solved(problem: Problem, axes: Axes, start: Fits | None, options: HeadOptions, tolerance: float) -> FittedHead:
     last, grid = start.repeated(-1) if start else None, penalties((options.c or DEFAULT_C,), 1.0, problem.classes)
     fits = next(solve_path(problem, grid, last, tolerance=tolerance))
-    weights = axes.unproject(fits.weights[:, 0])
-    return _pipeline(axes.mean, axes.scale, weights, fits.bias[0], options, len(problem.labels))
+    weights, bias = axes.unproject(fits.weights[:, 0]).astype(np.float64), fits.bias[0].astype(np.float64)
+    layer = Layer(weights - weights.mean(axis=1, keepdims=True), bias - bias.mean())
+    pipeline = partial(_pipeline, layer, axes.mean, axes.scale, options, len(problem.labels))
+    return FittedHead([standardised(layer, axes.mean, axes.scale)], pipeline)
 
 
-def from_weights(weights: NDArray[np.float32], bias: NDArray[np.float32], options: HeadOptions, images: int) -> Any:
-    """Return the fitted pipeline of weights, (d, k), and bias, (k,), on embeddings as they are."""
-    dim = len(weights)
-    return _pipeline(np.zeros(dim, np.float32), np.ones(dim, np.float32), weights, bias, options, images)
+def from_weights(
+    weights: NDArray[np.float32], bias: NDArray[np.float32], options: HeadOptions, images: int
+) -> FittedHead:
+    """Return the fitted head of weights, (d, k), and bias, (k,), on embeddings as they are."""
+    layer, dim = Layer(weights.astype(np.float64), bias.astype(np.float64)), len(weights)
+    return FittedHead([layer], partial(_pipeline, layer, np.zeros(dim), np.ones(dim), options, images))
 
 
 def _pipeline(
-    mean: NDArray[np.float32],
-    scale: NDArray[np.float32],
-    weights: NDArray[np.float32],
-    bias: NDArray[np.float32],
-    options: HeadOptions,
-    images: int,
+    layer: Layer, mean: NDArray[np.floating], scale: NDArray[np.floating], options: HeadOptions, images: int
 ) -> Any:
-    """Return the fitted pipeline of a solution on embeddings that are standardised by mean and scale, both (d,)."""
+    """Return the fitted pipeline of a layer on embeddings that are standardised by mean and scale, both (d,)."""
     head = make_logreg(options)
     scaler, model = head[0], head[-1]
     scaler.mean_, scaler.scale_ = mean.astype(np.float64), scale.astype(np.float64)
     scaler.var_, scaler.n_samples_seen_ = scaler.scale_**2, images
-    model.classes_ = np.arange(len(bias))
-    if len(bias) == 2:  # scikit-learn stores their difference alone
-        weights, bias = weights[:, 1:] - weights[:, :1], bias[1:] - bias[:1]
-    else:
-        weights, bias = weights - weights.mean(axis=1, keepdims=True), bias - bias.mean()
-    model.coef_, model.intercept_ = weights.T, bias
+    model.classes_ = np.arange(len(layer.bias))
+    coefficients, intercepts = layer.weights.T, layer.bias
+    if len(intercepts) == 2:  # scikit-learn stores their difference alone
+        coefficients, intercepts = np.diff(coefficients, axis=0), np.diff(intercepts)
+    # Of float32 as the embeddings are, so that it keeps them so.
+    model.coef_, model.intercept_ = coefficients.astype(np.float32), intercepts.astype(np.float32)
     scaler.n_features_in_ = model.n_features_in_ = len(mean)
     return head
 

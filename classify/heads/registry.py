@@ -1,7 +1,5 @@
 """The heads that can be trained. To add one, add its record here."""
 
-from importlib import import_module
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -90,15 +88,10 @@ def make_head(name: str, options: HeadOptions) -> Any:
 
 
 def to_layers(head: Any) -> list[Layer]:
-    """Apply `headstart.classify.heads.kinds.layers_of` to a pipeline of any of `HEADS`."""
+    """Apply `headstart.classify.heads.kinds.layers_of` to a head of any of `HEADS`."""
     return layers_of(head, HEADS.values())
 
 
 def logits_of(head: Any, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Apply `headstart.classify.heads.kinds.logits_of` to a pipeline of any of `HEADS`."""
+    """Apply `headstart.classify.heads.kinds.logits_of` to a head of any of `HEADS`."""
     return kinds.logits_of(head, embeddings, HEADS.values())
-
-
-def import_ahead() -> None:
-    """Start importing scikit-learn in the background: it takes as long as the search, which does not need it."""
-    Thread(target=import_module, args=("sklearn.linear_model",), daemon=True).start()

@@ -1,12 +1,12 @@
 """Which head, and how strongly penalised: candidates compared by cross-validation on the training rows alone."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.heads.kinds import Candidate, HeadKind, Search
+from headstart.classify.heads.layers import FittedHead
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.registry import AUTO, HEADS, find_kind, logits_of
 from headstart.classify.heads.rows import TrainingRows
@@ -35,7 +35,7 @@ def search_head(name: str, rows: TrainingRows, options: HeadOptions, *, of: int 
     return replace(best, candidates=candidates, images=images, reason=_reason(best, candidates, len(sample) < whole))
 
 
-def search_of_tuned(kind: HeadKind, head: Any, rows: TrainingRows) -> Search:
+def search_of_tuned(kind: HeadKind, head: FittedHead, rows: TrainingRows) -> Search:
     """Evaluate a head that was tuned together with the tail of its backbone on images that neither has seen."""
     logits = np.where(rows.folds[:, None] >= 0, logits_of(head, rows.embeddings), np.nan)
     candidate = Candidate(kind.name, None, *rows.judge(logits))

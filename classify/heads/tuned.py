@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from headstart.classify.errors import LabelError
 from headstart.classify.heads.kinds import HeadKind
+from headstart.classify.heads.layers import FittedHead
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.split.holdout import Split
 from headstart.classify.split.seen import CHOSE_EPOCH, TUNED_ON, digests_of, entry_of, is_named
@@ -37,8 +38,8 @@ def note_tuned_head(proto: Any, classes: list[str], weights: NDArray[np.float32]
     proto.metadata_props.add(key=TUNED_HEAD, value=json.dumps(noted))
 
 
-def tuned_head(store: Store, kind: HeadKind, options: HeadOptions) -> Any | None:
-    """Return the head that was tuned with the tail of a store's backbone, as a fitted pipeline of a linear kind.
+def tuned_head(store: Store, kind: HeadKind, options: HeadOptions) -> FittedHead | None:
+    """Return the head that was tuned with the tail of a store's backbone, as one of a linear kind.
 
     A head fitted anew to embeddings that the tail was tuned on is worse: on flowers its log loss was a quarter higher.
 

@@ -28,7 +28,7 @@ from headstart.classify.evaluation.evaluate import evaluate
 from headstart.classify.training import train
 
 evaluate(sys.argv[1], train(*sys.argv[1:]).path)
-print(*sorted({"onnxruntime", "PIL", "tensorflow"} & set(sys.modules)))
+print(*sorted({"onnxruntime", "PIL", "scipy.stats", "sklearn", "tensorflow"} & set(sys.modules)))
 """
 
 

@@ -115,6 +115,33 @@ def test_the_head_that_was_tuned_with_the_tail_is_taken(tuned, tensors, tmp_path
     assert "tuned" not in train(renamed, tmp_path / "renamed.onnx").search.reason
 
 
+def test_auto_compares_the_tuned_head_with_heads_fitted_anew(tuned, tensors, tmp_path):
+    store, _ = embed(tensors[2], tuned.path, tmp_path / "tuned.h5")
+    result, alone = (train(store, tmp_path / f"{head}.onnx", head=head) for head in ("auto", "logreg"))
+    assert result.search.candidates[0] == alone.search.chosen
+    assert result.search.candidates[0].c is None
+    assert {candidate.head for candidate in result.search.candidates[1:]} == {"logreg", "mlp"}
+    assert result.search.chosen.log_loss == min(candidate.log_loss for candidate in result.search.candidates)
+    assert result.trained_images == (tuned.images if result.search.chosen.c is None else len(result.split.train))
+
+
+def test_a_head_tuned_without_class_weights_is_fitted_anew_with_them(tuned, tensors, tmp_path):
+    store, _ = embed(tensors[2], tuned.path, tmp_path / "tuned.h5")
+    result = train(store, tmp_path / "balanced.onnx", options=HeadOptions(class_weight="balanced"))
+    assert "tuned" not in result.search.reason
+    assert result.classifier.model.metadata["head"]["class_weight"] == "balanced"
+    assert result.trained_images == len(result.split.train)
+    header = store.header
+    recipe = header.model["tuned"]["recipe"] | {"class_weight": "balanced"}
+    model = header.model | {"tuned": header.model["tuned"] | {"recipe": recipe}}
+    weighted = replace(store, header=replace(header, model=model))
+    for weight in ("none", "balanced"):
+        kept = train(weighted, tmp_path / f"{weight}.onnx", options=HeadOptions(class_weight=weight))
+        assert kept.search.reason.startswith("logreg as it was tuned with the tail")
+        assert kept.classifier.model.metadata["head"]["class_weight"] == "balanced"
+        assert kept.trained_images == tuned.images
+
+
 def test_users_splits_are_kept(tensors, frameworks, tmp_path):
     from headstart.extract.sources.items import SPLITS
 

@@ -78,7 +78,7 @@ def test_its_record_is_registered_by_its_name(name):
 def test_its_layers_compute_what_the_pipeline_does(name, k, clusters):
     points, codes = clusters(120, k)
     head = fitted(name, points[:90], codes[:90], c=1.0)
-    values, (*hidden, last) = points[90:].astype(np.float64), to_layers(head)
+    values, (*hidden, last) = points[90:].astype(np.float64), [layer.uncentred() for layer in to_layers(head)]
     for layer in hidden:
         values = np.maximum(values @ layer.weights + layer.bias, 0)
     expected = head.predict_proba(points[90:])
@@ -121,7 +121,7 @@ def test_its_search_holds_every_image_out_once(name, class_weight, clusters):
     assert (search.chosen.log_loss, search.chosen.accuracy) == rows.judge(search.logits)
     assert search.chosen.log_loss < np.log(3)
     head = HEADS[name].fit(HEADS[name], search, rows, options)
-    assert logits_of(head, points).argmax(axis=1).tolist() == head.predict(points).tolist()
+    assert logits_of(head, points).argmax(axis=1).tolist() == head.pipeline.predict(points).tolist()
 
 
 @every_head

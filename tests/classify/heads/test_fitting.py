@@ -34,7 +34,7 @@ def store(make_store):
 def test_the_fit_is_that_of_memory(store, class_weight):
     split = split_rows(store)
     options = HeadOptions(c=0.01, class_weight=class_weight)
-    streamed, expected = (fit(store, split, FitPlan("logreg", options, memory)).head for memory in (1, 1e9))
+    streamed, expected = (fit(store, split, FitPlan("logreg", options, memory)).head.pipeline for memory in (1, 1e9))
     test = store.embeddings(split.test)
     assert streamed.predict_proba(test) == pytest.approx(expected.predict_proba(test), abs=0.05)
     right = store.labels[split.test]

@@ -24,9 +24,10 @@ def fit(pipeline, points, codes):
 
 def run(layers, points: np.ndarray) -> np.ndarray:
     """Affine layers with ReLU between them and softmax after the last, in float64."""
-    for layer in layers[:-1]:
+    for layer in [layer.uncentred() for layer in layers[:-1]]:
         points = np.maximum(points @ layer.weights + layer.bias, 0)
-    logits = points @ layers[-1].weights + layers[-1].bias
+    last = layers[-1].uncentred()
+    logits = points @ last.weights + last.bias
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
 

@@ -102,7 +102,8 @@ def test_the_fitted_head_is_that_of_scikit_learn(overlapping, monkeypatch, k, sa
     points = rows.embeddings.astype(np.float64)
     scaler = StandardScaler().fit(points)
     expected = model_of(0.01, scaler.transform(points), rows.labels, **given)
-    search, head, _ = fit_rows(rows, "logreg", options)
+    search, fitted, _ = fit_rows(rows, "logreg", options)
+    head = fitted.pipeline
     assert len(search.images) == min(sampled, len(rows))
     assert head[0].mean_ == pytest.approx(scaler.mean_, abs=1e-3)
     assert head[0].scale_ == pytest.approx(scaler.scale_, rel=1e-3)

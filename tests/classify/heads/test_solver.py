@@ -3,9 +3,11 @@ import pytest
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
+from headstart.classify.errors import HeadError
 from headstart.classify.heads.axes import Axes
 from headstart.classify.heads.logreg import penalties
-from headstart.classify.heads.solver import TOLERANCE, Fits, Problem, solve_path
+from headstart.classify.heads.problem import Fits, Problem
+from headstart.classify.heads.solver import TOLERANCE, solve_path
 
 TIGHT = 1e-4
 
@@ -136,3 +138,13 @@ def test_sets_that_take_more_rounds_than_others_are_solved_too():
     for number, one in enumerate(sets):
         (alone,) = solve(axes, points, codes, one, (1000.0,), tolerance=TOLERANCE)
         assert together.logits(rows)[:, number] == pytest.approx(alone.logits(rows)[:, 0], rel=0.05, abs=1)
+
+
+@pytest.mark.parametrize("c", [0.01, 100.0])
+def test_sets_that_are_never_finished_are_refused(monkeypatch, c):
+    monkeypatch.setattr("headstart.classify.heads.solver.MOST_PASSES", {np.float32: 1, np.float64: 2})
+    points, codes, _ = draw(200, 16, 3)
+    with pytest.raises(
+        HeadError, match=rf"with C = {c:g} did not converge in 2 passes over 200 images; use a stronger"
+    ):
+        solve(Axes.of(points), points, codes, np.ones(200), (c,))

@@ -1,0 +1,131 @@
+"""The problems that `headstart.classify.heads.solver` solves: sets of rows, each to fit a model to, and their loss."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.classify.heads.axes import Floats
+
+Blocks = Callable[[], Iterator[tuple[slice, Floats]]]
+"""Gives rows on their axes one block at a time, once per pass: which labels are theirs, and float32 (b, r)."""
+
+Points = NDArray[Any]
+"""Weights and, in the last row, biases: float32 or float64, (r + 1, a, k)."""
+
+
+@dataclass(frozen=True)
+class Fits:
+    """Fitted models of m sets of rows: weights float32, (r, m, k), on the axes; bias float32, (m, k)."""
+
+    weights: Floats
+    bias: Floats
+
+    def repeated(self, number: int, times: int = 1) -> "Fits":
+        """Return one of the models several times over."""
+        return Fits(self.weights[:, [number] * times], self.bias[[number] * times])
+
+    def logits(self, projected: Floats) -> Floats:
+        """Return float32, (n, m, k)."""
+        r, m, k = self.weights.shape
+        result: Floats = (projected @ self.weights.reshape(r, m * k)).reshape(-1, m, k) + self.bias
+        return result
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The rows, and the sets of them to fit a model to.
+
+    Attributes
+    ----------
+    rows
+        float32, (n, r): rows on their axes; or, if they are too many for memory, a function that gives their blocks.
+    labels
+        (n,): codes 0..k-1.
+    sets
+        float32, (m, n): the weight of each row in each set; 0 leaves it out, 1 (or a class weight) includes it.
+    covariance
+        float32, (r, r), or (r,) if it is diagonal: of the rows.
+    classes
+        k.
+    """
+
+    rows: Floats | Blocks
+    labels: NDArray[np.integer]
+    sets: Floats
+    covariance: Floats
+    classes: int
+
+    @cached_property
+    def totals(self) -> NDArray[np.float64]:
+        """The weight of each set, float64 (m,)."""
+        totals: NDArray[np.float64] = self.sets.sum(axis=1, dtype=np.float64)
+        return totals
+
+    @cached_property
+    def shares(self) -> Floats:
+        """Each row's share of each set, float32 (n, m)."""
+        shares: Floats = (self.sets / self.totals[:, None]).T.astype(np.float32)
+        return shares
+
+    def blocks(self) -> Iterator[tuple[slice, Floats]]:
+        """Give the rows, once."""
+        return self.rows() if callable(self.rows) else iter([(slice(None), self.rows)])
+
+    def loss(self, point: Points, penalty: Points, which: NDArray[np.int64]) -> tuple[NDArray[np.float64], Points]:
+        """Return the loss, float64 (a,), and the gradient, (r + 1, a, k), of the sets `which`."""
+        gradient = penalty * point
+        loss = 0.5 * dot(gradient, point)
+        for part, block in self.blocks():
+            rows, shares = block.astype(point.dtype, copy=False), self.shares[part][:, which]
+            losses, residuals = _residuals(rows, point, self.labels[part])
+            loss += (losses * shares).sum(axis=0)
+            residuals *= shares[:, :, None]
+            gradient[:-1] += (rows.T @ residuals.reshape(len(rows), -1)).reshape(point[:-1].shape)
+            gradient[-1] += residuals.sum(axis=0)
+        return loss, gradient
+
+    def curvature(self, point: Points, which: NDArray[np.int64]) -> tuple[Points, float]:
+        """Return the mean Hessian of the sets `which` and all classes: of the weights, (r, r), and of the bias."""
+        r, k = len(self.covariance), self.classes
+        hessian, bias = np.zeros((r, r), point.dtype), 0.0
+        for part, block in self.blocks():
+            rows = block.astype(point.dtype, copy=False)
+            residuals = np.abs(_residuals(rows, point, self.labels[part])[1])  # 1 - p of the label, p of the others
+            each = (residuals * (1 - residuals)).mean(axis=2) * self.shares[part][:, which]
+            weights = each.mean(axis=1).astype(point.dtype) * (k / (k - 1))
+            scaled = rows * np.sqrt(weights)[:, None]
+            hessian += scaled.T @ scaled
+            bias += float(weights.sum())
+        return hessian, bias
+
+
+def _residuals(rows: Points, point: Points, labels: NDArray[np.integer]) -> tuple[NDArray[np.float64], Points]:
+    """Return the loss of each row, float64 (n, a), and its residuals p - y, (n, a, k).
+
+    Nothing is subtracted from 1, so that both keep their relative precision however sure the model is.
+    """
+    (n, r), (_, a, k) = rows.shape, point.shape
+    logits = (rows @ point[:-1].reshape(r, a * k)).reshape(n, a, k) + point[-1]
+    logits -= logits.max(axis=2, keepdims=True)
+    which = np.arange(n)
+    right = logits[which, :, labels].astype(np.float64)
+    np.exp(logits, out=logits)
+    own = logits[which, :, labels]
+    logits[which, :, labels] = 0
+    others = logits.sum(axis=2)
+    total = others + own
+    logits /= total[:, :, None]
+    logits[which, :, labels] = -others / total
+    with np.errstate(divide="ignore"):
+        losses = np.logaddexp(0, np.log(others.astype(np.float64)) - right)
+    return losses, logits
+
+
+def dot(a: Points, b: Points) -> NDArray[np.float64]:
+    """Return the inner product per set, float64 (m,), of two points (r, m, k)."""
+    result: NDArray[np.float64] = np.einsum("rmk,rmk->m", a, b).astype(np.float64)
+    return result
