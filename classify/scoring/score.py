@@ -20,6 +20,7 @@ from headstart.extract.notes import Note
 from headstart.extract.options import EngineOptions, ListOptions
 from headstart.extract.pipeline import run
 from headstart.extract.sources.find import Images
+from headstart.extract.sources.labels import codes_among
 from headstart.extract.store.merging import Share
 from headstart.extract.store.remote_copy import working_copy
 from headstart.extract.store.schema import EMBEDDED
@@ -177,6 +178,7 @@ class _Tally:
 
     def predictions(self, batch: _Batch) -> Iterator[Prediction]:
         store, names = batch.store, list(self._counts)
+        code_of = codes_among(store.classes, names)
         order = np.argsort(-batch.predictions[:, : len(names)], axis=1, kind="stable")[:, : self.top]
         for row, best, values in zip(batch.rows, order, batch.predictions, strict=True):
             path = os.fsdecode(store.rows.path[row])
@@ -187,11 +189,10 @@ class _Tally:
                 continue
             top = [(names[number], float(values[number])) for number in best]
             distance, unknown = (float(values[-2]), bool(values[-1])) if self.knows_unknown else (None, None)
-            code = int(store.labels[row])
-            label = store.classes[code] if code >= 0 else None
+            code = code_of[store.labels[row]] if store.labels[row] >= 0 else -1
             self._counts[top[0][0]] += 1
-            self._labelled += label in self._counts
-            self._agreeing += label == top[0][0]
+            self._labelled += code >= 0
+            self._agreeing += code == best[0]
             self._unknown += bool(unknown)
             yield Prediction(path, top, unknown=unknown, distance=distance)
 
