@@ -8,6 +8,7 @@ from headstart.classify.errors import ClassifierError, LabelError
 from headstart.classify.evaluation.comparison import Comparison, compare
 from headstart.classify.evaluation.metrics import Evaluation, codes_of, evaluate_rows
 from headstart.classify.evaluation.unseen import choose_rows, is_seen
+from headstart.classify.split.holdout import left_out_classes
 from headstart.classify.stores import opened_store
 from headstart.extract.sources.items import SPLITS
 from headstart.extract.sources.labels import codes_among
@@ -31,8 +32,9 @@ def evaluate(
     ClassifyError
         If there are no such labelled rows, or the classes or the backbone are not the classifier's.
     """
-    opened = opened_store(store)
+    whole = opened_store(store)
     evaluated = read_classifier(classifier)
+    opened = evaluated.without_left_out(whole)
     evaluated.require_store_of_same_backbone(opened)
     if split is not None and split not in SPLITS[1:]:
         raise LabelError(f"unknown split {split!r}; expected one of {', '.join(SPLITS[1:])}")
@@ -45,7 +47,7 @@ def evaluate(
         )
     probabilities = evaluated.probabilities(opened.embeddings(chosen.rows))
     found = evaluate_rows(opened, probabilities, chosen.rows, evaluated.classes, chosen.groups)
-    return replace(found, judged_on=chosen.origin, warnings=chosen.warnings)
+    return replace(found, judged_on=chosen.origin, warnings=[*left_out_classes(whole, opened), *chosen.warnings])
 
 
 def compare_classifiers(

@@ -298,7 +298,9 @@ def test_class_names_in_the_spelling_of_earlier_stores_are_the_same_classes(make
     train(old, path)
     found = evaluate(old, new)
     assert (found.images, found.accuracy) == (len(rows), 1)
-    other = make_store([known.classes[code] for code in known.labels[rows]], known.embeddings(rows), contents=rows.tolist())
+    other = make_store(
+        [known.classes[code] for code in known.labels[rows]], known.embeddings(rows), contents=rows.tolist()
+    )
     found = evaluate(other, path)
     assert (found.images, found.accuracy) == (len(rows), 1)
     assert compare_classifiers(other, found, path, new).accuracy_difference == 0
