@@ -13,12 +13,18 @@ from headstart.extract.store.store import Store
 
 
 def provenance_of(
-    store: Store, fitted: Fitted, head: CalibratedHead, evaluation: Evaluation, duplicates: Duplicates, holdout: float
+    store: Store,
+    left_out: list[str],
+    fitted: Fitted,
+    head: CalibratedHead,
+    evaluation: Evaluation,
+    duplicates: Duplicates,
+    holdout: float,
 ) -> dict[str, dict[str, Any]]:
     """Record what a classifier was made from, how, and how it did, as entries of its file's metadata.
 
     ``head`` has its name and options, ``calibration`` the errors before and after, ``trained_on`` the store, the rows
-    used and the versions, and ``measured`` the metrics on rows that it was not trained on.
+    used, the classes left out and the versions, and ``measured`` the metrics on rows that it was not trained on.
     """
     calibration = head.calibration
     errors = calibration and {"error_before": calibration.before.error, "error_after": calibration.after.error}
@@ -32,6 +38,7 @@ def provenance_of(
             "images": fitted.trained_images,
             "judged_on": fitted.split.origin,
             "holdout": holdout,
+            "left_out": left_out,
             "copies": [group.rows for group in duplicates.groups],
         },
         "measured": {

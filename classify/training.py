@@ -26,7 +26,7 @@ from headstart.classify.heads.tuned import without_tuned
 from headstart.classify.provenance import provenance_of
 from headstart.classify.result import TrainResult
 from headstart.classify.split.duplicates import Duplicates, find_duplicates
-from headstart.classify.split.holdout import Split, draws_of, split_rows
+from headstart.classify.split.holdout import Split, draws_of, left_out_classes, split_rows, with_trainable_classes
 from headstart.classify.stores import opened_embeddings, opened_untrained
 from headstart.extract.store.store import Store
 from headstart.files.atomic import check_model_output
@@ -71,6 +71,9 @@ class TrainOptions:
         Bytes that embeddings may take, by default half of the machine's. If they need more, the head is fitted by
         passes over the store and evaluated on at most `MOST_JUDGED` images; if a single copy needs more, near
         duplicates are not looked for. The warnings say so.
+    min_photos
+        Leave out the classes with fewer different images to train on than this; by default, a class with too few is an
+        error.
     """
 
     head: str = DEFAULT_HEAD
@@ -82,6 +85,7 @@ class TrainOptions:
     suspects: bool = False
     report: str | os.PathLike[str] | None = None
     memory: float | None = None
+    min_photos: int | None = None
 
     @property
     def plan(self) -> FitPlan:
@@ -105,6 +109,8 @@ class TrainOptions:
             raise LabelError(f"the share to hold out must lie between 0 and 1, found {self.holdout}")
         if not 0 <= self.false_alarms < 1:
             raise LabelError(f"the share of false alarms must be at least 0 and below 1, found {self.false_alarms}")
+        if self.min_photos is not None and self.min_photos < 1:
+            raise LabelError(f"the least number of photos per class must be at least 1, found {self.min_photos}")
         if self.report is not None:
             from headstart.classify.report import check_report_output
 
@@ -148,23 +154,23 @@ def train(
     if options.untrained is not None:
         stores.append(opened_untrained(options.untrained))
     with blas_threads(len(stores[0])):
-        result = _train(stores, output, options, announce)
+        store, result = _train(stores, output, options, announce)
     result = replace(result, seconds=time.monotonic() - started)
     if options.report is not None:
         from headstart.classify.report import write_report
 
         announce("writing the report")
-        write_report(options.report, stores[0], result)
+        write_report(options.report, store, result)
     return result
 
 
 def _train(
     stores: Sequence[Store], output: Path, options: TrainOptions, announce: Callable[[str], None]
-) -> TrainResult:
-    """Train on the first store, and compare with heads on the others."""
-    store, *others = stores
+) -> tuple[Store, TrainResult]:
+    """Train on the first store, and compare with heads on the others; also return it with the trained classes."""
+    whole, *others = stores
     announce("looking for duplicates")
-    duplicates, split, draws = _split(store, options)
+    store, duplicates, split, draws = _split(whole, options)
     aligned = [align_store(store, other, split, draws) for other in others]
     announce("searching and fitting")
     fitted = fit(store, split, options.plan)
@@ -182,27 +188,30 @@ def _train(
         announce("looking for label mistakes")
         issues = label_issues_of(store, fitted.search, head, fitted.split, evaluation.probabilities)
     announce("writing")
-    provenance = provenance_of(store, fitted, head, evaluation, duplicates, options.holdout)
+    left_out = sorted(set(whole.classes) - set(store.classes))
+    provenance = provenance_of(store, left_out, fitted, head, evaluation, duplicates, options.holdout)
     classifier = write_classifier(
         output, fitted.head, store, temperature=head.temperature, unknown=head.unknown, provenance=provenance,
         trained=fitted.split.train,
     )  # fmt: skip
     is_trained = classifier.model.is_trained
     warnings = find_warnings(store, fitted.split, evaluation, duplicates, fitted.options, is_trained)
-    return TrainResult(
+    warnings += [*_doubts(head, fitted), *fitted.warnings, *left_out_classes(whole, store)]
+    return store, TrainResult(
         classifier=classifier, path=output, fitted_head=fitted.head, evaluation=evaluation, search=fitted.search,
         calibration=head.calibration, unknown=head.unknown, learning_curve=curve, duplicates=duplicates,
-        label_issues=issues, split=fitted.split, warnings=warnings + _doubts(head, fitted) + fitted.warnings,
+        label_issues=issues, split=fitted.split, warnings=warnings,
         baselines=[*baselines, majority_baseline(store, evaluation)], trained_images=fitted.trained_images,
     )  # fmt: skip
 
 
-def _split(store: Store, options: TrainOptions) -> tuple[Duplicates, Split, NDArray[np.float64]]:
-    """Find duplicates, and split the rows so that none are on both sides; also give the random numbers behind that."""
-    duplicates = find_duplicates(store, near=4 * store.header.dim * len(store) <= options.plan.memory)
-    groups, seed = duplicates.group_of_rows(len(store)), options.options.seed
+def _split(whole: Store, options: TrainOptions) -> tuple[Store, Duplicates, Split, NDArray[np.float64]]:
+    """Return the store with the classes to train on, its duplicates, a split with none on both sides, and its draws."""
+    duplicates = find_duplicates(whole, near=4 * whole.header.dim * len(whole) <= options.plan.memory)
+    groups, seed = duplicates.group_of_rows(len(whole)), options.options.seed
+    store = with_trainable_classes(whole, groups, options.min_photos)
     split, draws = split_rows(store, options.holdout, seed, groups), draws_of(store, seed, groups)
-    return duplicates, without_tuned(store, split, draws), draws
+    return store, duplicates, without_tuned(store, split, draws), draws
 
 
 def _evaluate(

@@ -14,7 +14,7 @@ from .inference.providers import (
 from .job import RunSummary as RunSummary
 from .notes import Note as Note
 from .options import EngineOptions as EngineOptions
-from .options import ListOptions as ListOptions
+from .options import SourceOptions as SourceOptions
 from .pipeline import (
     embed as embed,
 )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from headstart.extract.inference.model import Model
 from headstart.extract.notes import Note
-from headstart.extract.options import EngineOptions, ListOptions
+from headstart.extract.options import EngineOptions, SourceOptions
 from headstart.extract.sources.find import Images
 from headstart.extract.store.merging import Share
 from headstart.extract.store.store import Store
@@ -70,8 +70,8 @@ class Job:
         What progress is reported as.
     is_temporary
         Whether the rows are deleted once they have been used.
-    lists
-        How a list of images is read.
+    source_options
+        How images are found.
     """
 
     images: Images | Store
@@ -83,4 +83,4 @@ class Job:
     progress: ProgressCallback | None = None
     stage: str = "embedding"
     is_temporary: bool = False
-    lists: ListOptions | None = None
+    source_options: SourceOptions | None = None

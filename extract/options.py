@@ -9,19 +9,23 @@ ENGINES = ("local", "ray")
 
 
 @dataclass(frozen=True)
-class ListOptions:
-    """How a list or table of images is read.
+class SourceOptions:
+    """How images are found.
 
     Attributes
     ----------
     label_column
-        The column of labels; by default ``label``, or the only one with another usual name.
+        The column of labels of a list or table; by default ``label``, or the only one with another usual name.
     root
         The folder that a list's paths are relative to, or absolute below; by default the list's own folder.
+    follow_links
+        Whether to follow symbolic links inside a folder, or next to a list, wherever they lead. By default only those
+        to files inside the folder. (A path that the user names may always be a link.)
     """
 
     label_column: str | None = None
     root: str | os.PathLike[str] | None = None
+    follow_links: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from headstart.extract.inference.model import CUT, Model, read_model
 from headstart.extract.inference.subgraph import uncut
 from headstart.extract.job import Job, RunSummary
 from headstart.extract.notes import Note
-from headstart.extract.options import EngineOptions, ListOptions
+from headstart.extract.options import EngineOptions, SourceOptions
 from headstart.extract.sources.find import Images, find_images
 from headstart.extract.sources.items import Item, Source
 from headstart.extract.store.merging import Share
@@ -40,7 +40,7 @@ def embed(
     dtype: str = "float16",
     share: Share | None = None,
     options: EngineOptions | None = None,
-    lists: ListOptions | None = None,
+    source_options: SourceOptions | None = None,
     progress: ProgressCallback | None = None,
     grey_bits: int | None = None,
     views: int | None = None,
@@ -65,8 +65,8 @@ def embed(
         3e-8) or ``"float32"``.
     share
         The part of the images to embed, if several runs share them; rows of other parts are left alone.
-    lists
-        The column of labels and the root of a list.
+    source_options
+        Columns and root of a list, and whether links are followed.
     progress
         Called after every row.
     grey_bits
@@ -97,7 +97,7 @@ def embed(
     with working_copy(output) as path:
         if path.suffix == PARTS or not (is_folder_store(path) or path.suffix in (".h5", ".hdf5")):
             raise OutputError(f"{path}: expected a name that ends in .h5 (one file) or .emb (a folder of shards)")
-        job = Job(*_plan(images, model, grey_bits), dtype, share, options, progress, lists=lists)
+        job = Job(*_plan(images, model, grey_bits), dtype, share, options, progress, source_options=source_options)
         with run(job, path) as finished:
             return finished
 
@@ -136,7 +136,8 @@ def run(job: Job, path: Path) -> Iterator[tuple[Store, RunSummary]]:
     if isinstance(job.images, Store):
         listing, runner = source_of(job.images), TailRunner(job.images, job.model, options)
     else:
-        listing, runner = find_images(job.images, job.lists), RUNNERS[options.engine](job.model, job.output, options)
+        listing = find_images(job.images, job.source_options)
+        runner = RUNNERS[options.engine](job.model, job.output, options)
     source = listing if job.share is None else job.share.of_source(listing)
     header = Header(
         model=job.model.metadata,

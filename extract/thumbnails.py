@@ -27,8 +27,8 @@ def thumbnail(
     Parameters
     ----------
     root, path
-        The folder of the images, and the image's path in it, as stored. A link that leads out of the folder is not
-        followed.
+        The folder of the images, and the image's path in it, as stored. A link that leads out of the folder is
+        followed only for content that `sha256` identifies.
     size
         Pixels of the longer side; a smaller image keeps its size.
     sha256
@@ -39,7 +39,8 @@ def thumbnail(
     The bytes of an RGB JPEG file without metadata, or None if the image cannot be read or was replaced.
     """
     try:
-        if not leads_below(Path(root), path):
+        is_plain = not path.startswith(b"/") and b".." not in path.split(b"/")
+        if not leads_below(Path(root), path) and (sha256 is None or not is_plain):
             return None
         data = read_packed(root, path)
         if data is None:

@@ -35,7 +35,7 @@ from .extract import (
     ExtractError as ExtractError,
 )
 from .extract import (
-    ListOptions as ListOptions,
+    SourceOptions as SourceOptions,
 )
 from .extract import (
     embed as embed,

@@ -38,6 +38,9 @@ LabelColumn = Annotated[
     str | None,
     typer.Option(help="Take the labels of a list or table from this column.", show_default="label, or a usual name"),
 ]
+FollowLinks = Annotated[
+    bool, typer.Option("--follow-links", help="Follow symbolic links inside a folder, or next to a list.")
+]
 Root = Annotated[
     str | None,
     typer.Option(help="Look for the files of a list in this folder.", show_default="the list's folder"),

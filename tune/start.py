@@ -15,7 +15,7 @@ from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.registry import logits_of, to_layers
 from headstart.classify.split.duplicates import find_duplicates
 from headstart.classify.split.folds import draw_folds
-from headstart.classify.split.holdout import Split, split_rows
+from headstart.classify.split.holdout import Split, split_rows, with_trainable_classes
 from headstart.extract.inference.model import Model
 from headstart.extract.pipeline import embed
 from headstart.extract.store.store import Store
@@ -62,6 +62,8 @@ def prepare(store: Store, trunk: Model, output: Path, recipe: Recipe, holdout: f
     with _folder_beside(output) as folder:
         embeddings, _ = embed(store, trunk, folder / "frozen.h5")
         groups = find_duplicates(embeddings).group_of_rows(len(embeddings))
+        embeddings = with_trainable_classes(embeddings, groups)
+        store = store.with_classes(embeddings.classes)
         split = split_rows(embeddings, holdout, recipe.seed, groups)
         chooses = _chooses_epoch(embeddings, split)
         train, held_out = np.flatnonzero(~chooses), split.train[chooses]

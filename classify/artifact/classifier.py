@@ -17,6 +17,7 @@ from headstart.classify.heads.loss import softmax
 from headstart.classify.heads.registry import logits_of, to_layers
 from headstart.classify.split.seen import TRAINED_ON, digests_of, entry_of, is_named
 from headstart.extract.inference.model import Model, parse_model, read_model
+from headstart.extract.sources.labels import codes_among
 from headstart.extract.store.store import Store
 from headstart.files.atomic import check_model_output, write_file
 from headstart.files.seal import sealed
@@ -71,6 +72,13 @@ class Classifier:
         """Tell which rows of a store, bool (n,), its head was fitted on; None if it does not say (release 0.1)."""
         digests = entry_of(self.model.data, TRAINED_ON)
         return is_named(store, digests) if digests else None
+
+    def without_left_out(self, store: Store) -> Store:
+        """Take the label from the rows of those classes that its training left out."""
+        left_out = self.model.metadata.get("trained_on", {}).get("left_out", [])
+        codes = codes_among(store.classes, left_out)
+        kept = [name for name, code in zip(store.classes, codes, strict=True) if code < 0]
+        return store if len(kept) == len(codes) else store.with_classes(kept)
 
     def require_store_of_same_backbone(self, store: Store) -> None:
         """Refuse a store whose embeddings come from another backbone.

@@ -3,15 +3,15 @@
 import os
 from dataclasses import replace
 
-import numpy as np
-
 from headstart.classify.artifact.classifier import read_classifier
 from headstart.classify.errors import ClassifierError, LabelError
 from headstart.classify.evaluation.comparison import Comparison, compare
 from headstart.classify.evaluation.metrics import Evaluation, codes_of, evaluate_rows
 from headstart.classify.evaluation.unseen import choose_rows, is_seen
+from headstart.classify.split.holdout import left_out_classes
 from headstart.classify.stores import opened_store
 from headstart.extract.sources.items import SPLITS
+from headstart.extract.sources.labels import codes_among
 from headstart.extract.store.store import Store
 
 
@@ -32,21 +32,22 @@ def evaluate(
     ClassifyError
         If there are no such labelled rows, or the classes or the backbone are not the classifier's.
     """
-    opened = opened_store(store)
+    whole = opened_store(store)
     evaluated = read_classifier(classifier)
+    opened = evaluated.without_left_out(whole)
     evaluated.require_store_of_same_backbone(opened)
     if split is not None and split not in SPLITS[1:]:
         raise LabelError(f"unknown split {split!r}; expected one of {', '.join(SPLITS[1:])}")
     chosen = choose_rows(opened, evaluated, split)
-    foreign = sorted({opened.classes[code] for code in np.unique(opened.labels[chosen.rows])} - set(evaluated.classes))
-    if foreign:
+    foreign = opened.labels[chosen.rows][codes_of(opened, chosen.rows, evaluated.classes) < 0]
+    if len(foreign):
         raise ClassifierError(
-            f"{opened.location}: has the class {foreign[0]!r}, which {classifier} does not know (it knows "
-            f"{', '.join(evaluated.classes)}); train it again, or evaluate it on images of its own classes"
+            f"{opened.location}: has the class {opened.classes[foreign.min()]!r}, which {classifier} does not know "
+            f"(it knows {', '.join(evaluated.classes)}); train it again, or evaluate it on images of its own classes"
         )
     probabilities = evaluated.probabilities(opened.embeddings(chosen.rows))
     found = evaluate_rows(opened, probabilities, chosen.rows, evaluated.classes, chosen.groups)
-    return replace(found, judged_on=chosen.origin, warnings=chosen.warnings)
+    return replace(found, judged_on=chosen.origin, warnings=[*left_out_classes(whole, opened), *chosen.warnings])
 
 
 def compare_classifiers(
@@ -79,7 +80,8 @@ def compare_classifiers(
     opened = opened_store(store)
     new, old = read_classifier(classifier), read_classifier(against)
     old.require_store_of_same_backbone(opened)
-    if set(old.classes) != set(new.classes):
+    order = codes_among(new.classes, old.classes)
+    if sorted(order) != list(range(len(old.classes))):
         raise ClassifierError(
             f"{against}: knows {', '.join(old.classes)}, but {classifier} knows {', '.join(new.classes)}; compare "
             "classifiers of the same classes"
@@ -88,7 +90,6 @@ def compare_classifiers(
     if not kept.any():
         raise LabelError(f"{against}: was trained on all of these {evaluation.images} images; compare on other images")
     rows = evaluation.rows[kept]
-    order = [old.classes.index(name) for name in new.classes]
     labels = codes_of(opened, rows, new.classes)
     probabilities = old.probabilities(opened.embeddings(rows))[:, order]
     groups = None if evaluation.groups is None else evaluation.groups[kept]

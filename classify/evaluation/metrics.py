@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from headstart.classify.confidence.calibration import Reliability, reliability
 from headstart.classify.evaluation.intervals import share_interval
 from headstart.classify.heads.loss import log_loss
+from headstart.extract.sources.labels import codes_among
 from headstart.extract.store.store import Store
 
 PER_ROW = ("reliability", "rows", "probabilities", "groups")
@@ -122,8 +123,7 @@ def evaluate_rows(
 
 def codes_of(store: Store, rows: NDArray[np.int64], classes: list[str]) -> NDArray[np.int32]:
     """Return the labels of rows, int32 (m,), as codes into other classes; -1 for a class that is not among them."""
-    number = {name: code for code, name in enumerate(classes)}
-    return np.array([number.get(name, -1) for name in store.classes], np.int32)[store.labels[rows]]
+    return np.array(codes_among(store.classes, classes), np.int32)[store.labels[rows]]
 
 
 def evaluate_probabilities(

@@ -17,6 +17,7 @@ from headstart.classify.heads.layers import FittedHead
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.split.holdout import Split
 from headstart.classify.split.seen import CHOSE_EPOCH, TUNED_ON, digests_of, entry_of, is_named
+from headstart.extract.sources.labels import codes_among
 from headstart.extract.store.store import Store
 
 TUNED_HEAD = "headstart-tuned-head"
@@ -49,7 +50,8 @@ def tuned_head(store: Store, kind: HeadKind, options: HeadOptions) -> FittedHead
     """
     text = _noted(store, TUNED_HEAD)
     noted = json.loads(text) if text else {}
-    if kind.from_weights is None or noted.get("classes") != store.classes:
+    classes = noted.get("classes", [])
+    if kind.from_weights is None or not classes or codes_among(store.classes, classes) != [*range(len(classes))]:
         return None
     weights, bias = (np.frombuffer(bytes.fromhex(noted[name]), "<f4") for name in ("weights", "bias"))
     images = int(store.header.model["tuned"]["images"])

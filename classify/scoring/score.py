@@ -17,9 +17,10 @@ from headstart.classify.errors import PredictionError
 from headstart.classify.scoring.predictions import Prediction, check_format, write_predictions
 from headstart.extract.job import Job, RunSummary
 from headstart.extract.notes import Note
-from headstart.extract.options import EngineOptions, ListOptions
+from headstart.extract.options import EngineOptions, SourceOptions
 from headstart.extract.pipeline import run
 from headstart.extract.sources.find import Images
+from headstart.extract.sources.labels import codes_among
 from headstart.extract.store.merging import Share
 from headstart.extract.store.remote_copy import working_copy
 from headstart.extract.store.schema import EMBEDDED
@@ -84,7 +85,7 @@ def score(
     top: int = 3,
     share: Share | None = None,
     options: EngineOptions | None = None,
-    lists: ListOptions | None = None,
+    source_options: SourceOptions | None = None,
     progress: ProgressCallback | None = None,
     bom: bool = False,
 ) -> ScoreSummary:
@@ -105,8 +106,8 @@ def score(
         How many of the likeliest classes to write per image.
     share
         The part of the images to score, if several runs share them; each writes a file of its own.
-    lists
-        The column of labels and the root of a list.
+    source_options
+        Columns and root of a list, and whether links are followed.
     bom
         Whether a CSV file begins with a byte order mark, by which Excel knows UTF-8.
 
@@ -129,7 +130,9 @@ def score(
         if any(path.exists() and os.path.exists(source) and path.samefile(source) for source in (*inputs, classifier)):
             raise PredictionError(f"{path}: is also an input; write the predictions to another file with -o")
         tally = _Tally(model, min(top, len(model.classes)))
-        job = Job(images, model.model, model.prediction, "float32", share, options, progress, "scoring", True, lists)
+        job = Job(
+            images, model.model, model.prediction, "float32", share, options, progress, "scoring", True, source_options
+        )
         with _scored_store(model, images, share) if is_store(images) else _scored(job, path) as (batches, finished):
             predictions = (prediction for batch in batches for prediction in tally.predictions(batch))
             write_predictions(path, predictions, tally.top, with_unknown=tally.knows_unknown, bom=bom)
@@ -177,6 +180,7 @@ class _Tally:
 
     def predictions(self, batch: _Batch) -> Iterator[Prediction]:
         store, names = batch.store, list(self._counts)
+        code_of = codes_among(store.classes, names)
         order = np.argsort(-batch.predictions[:, : len(names)], axis=1, kind="stable")[:, : self.top]
         for row, best, values in zip(batch.rows, order, batch.predictions, strict=True):
             path = os.fsdecode(store.rows.path[row])
@@ -187,11 +191,10 @@ class _Tally:
                 continue
             top = [(names[number], float(values[number])) for number in best]
             distance, unknown = (float(values[-2]), bool(values[-1])) if self.knows_unknown else (None, None)
-            code = int(store.labels[row])
-            label = store.classes[code] if code >= 0 else None
+            code = code_of[store.labels[row]] if store.labels[row] >= 0 else -1
             self._counts[top[0][0]] += 1
-            self._labelled += label in self._counts
-            self._agreeing += label == top[0][0]
+            self._labelled += code >= 0
+            self._agreeing += code == best[0]
             self._unknown += bool(unknown)
             yield Prediction(path, top, unknown=unknown, distance=distance)
 

@@ -8,7 +8,7 @@ from os.path import splitext
 from pathlib import Path
 
 from headstart.extract.errors import SourceError
-from headstart.extract.options import ListOptions
+from headstart.extract.options import SourceOptions
 from headstart.extract.sources.folders import find_folder_images
 from headstart.extract.sources.items import Source, regular_item, shown
 from headstart.extract.sources.labels import notes_on_classes
@@ -22,7 +22,7 @@ Images = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """A folder, URL, manifest, archive, table or image; or several image files."""
 
 
-def find_images(images: Images, lists: ListOptions | None = None) -> Source:
+def find_images(images: Images, options: SourceOptions | None = None) -> Source:
     """List the images in a folder, below a URL, or named by a manifest; or take image files.
 
     Image files have no label: the folder they lie in is their root. Images in tar archives or Parquet tables are
@@ -37,18 +37,18 @@ def find_images(images: Images, lists: ListOptions | None = None) -> Source:
     """
     if not isinstance(images, str | os.PathLike):
         return _named(images)
-    lists = lists or ListOptions()
+    options = options or SourceOptions()
     images = without_scheme(os.fspath(images))
     if is_url(images):
-        return _checked(unpacked(find_remote_images(images), lists.label_column), images)
+        return _checked(unpacked(find_remote_images(images), options.label_column), images)
     path = Path(images)
     if os.path.isdir(path):
-        source = unpacked(find_folder_images(path), lists.label_column)
+        source = unpacked(find_folder_images(path, options.follow_links), options.label_column)
     elif is_packed(os.fsencode(path)) and os.path.isfile(path) and not names_files(path):
-        container = regular_item(path.parent, os.fsencode(path.name))
-        source = unpacked(Source(path.parent, [container]), lists.label_column)
+        container = regular_item(path.parent, os.fsencode(path.name), follows=True)
+        source = unpacked(Source(path.parent, [container]), options.label_column)
     elif path.suffix.lower() in MANIFESTS and os.path.isfile(path):
-        source = read_manifest(path, lists)
+        source = read_manifest(path, options)
     elif is_image_name(os.fsencode(path)) and os.path.isfile(path):
         source = _named([path])
     elif os.path.exists(path):
@@ -69,10 +69,9 @@ def _named(images: Sequence[str | os.PathLike[str]]) -> Source:
             raise SourceError(
                 f"{image}: expected an image file beside others; give one folder, archive or URL by itself"
             )
-    root = os.path.commonpath([os.path.dirname(file) for file in files])
-    return Source(
-        Path(os.fsdecode(root)), [regular_item(Path(os.fsdecode(root)), os.path.relpath(file, root)) for file in files]
-    )
+    folder = os.path.commonpath([os.path.dirname(file) for file in files])
+    root = Path(os.fsdecode(folder))
+    return Source(root, [regular_item(root, os.path.relpath(file, folder), follows=True) for file in files])
 
 
 def _checked(source: Source, where: str | Path, names_all: bool = False) -> Source:

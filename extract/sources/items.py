@@ -12,6 +12,7 @@ from pathlib import Path
 SPLITS = ("", "train", "val", "test")
 UNLISTED = "folder cannot be listed"
 """Begins the reason of what could not be listed; stores contain it."""
+NOT_FOLLOWED = "not followed without --follow-links"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,8 @@ class Source:
         return sorted({item.label for item in self.items if item.label is not None})
 
 
-def regular_item(root: Path, path: bytes, label: str | None = None, split: str = "") -> Item:
-    """Look at a path below `root` without opening it; a link is followed only if it stays below `root`."""
+def regular_item(root: Path, path: bytes, label: str | None = None, split: str = "", *, follows: bool = False) -> Item:
+    """Look at a path below `root` without opening it; a link to a file is followed if it stays there, or `follows`."""
 
     def failed(reason: str) -> Item:
         return Item(path, -1, 0, label, split, reason)
@@ -84,11 +85,11 @@ def regular_item(root: Path, path: bytes, label: str | None = None, split: str =
     try:
         status = os.lstat(full)
         if stat.S_ISLNK(status.st_mode):
-            if not leads_below(root, path):
-                return failed("link that leads out of the folder; not followed")
+            if not follows and not leads_below(root, path):
+                return failed(f"link that leads out of the folder; {NOT_FOLLOWED}")
             status = os.stat(full)
             if stat.S_ISDIR(status.st_mode):
-                return failed("link to a folder; not followed")
+                return failed("link to a folder that it lies in" if follows else f"link to a folder; {NOT_FOLLOWED}")
     except FileNotFoundError:
         return failed("no such file")
     except (OSError, ValueError) as error:

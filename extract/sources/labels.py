@@ -3,7 +3,7 @@
 import sys
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff"))
 AT_ENDS = "\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -21,6 +21,13 @@ def class_name(text: str) -> str | None:
     while text != (text := text.strip().strip(AT_ENDS)):
         pass
     return sys.intern(text) or None  # all images of a class share one string: there may be millions
+
+
+def codes_among(names: Iterable[str], classes: Sequence[str]) -> list[int]:
+    """Return each name's position among classes, or -1; stores of earlier releases have names in other spellings."""
+    spelled = {class_name(name): code for code, name in reversed([*enumerate(classes)])}
+    exact = {name: code for code, name in enumerate(classes)}
+    return [exact.get(name, spelled.get(class_name(name), -1)) for name in names]
 
 
 def notes_on_classes(classes: Iterable[str]) -> list[str]:

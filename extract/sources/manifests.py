@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.extract.errors import DecodeError, SourceError
-from headstart.extract.options import ListOptions
+from headstart.extract.options import SourceOptions
 from headstart.extract.sources.items import Item, Source
 from headstart.extract.sources.lists.columns import choose_columns
 from headstart.extract.sources.lists.locate import located_item
@@ -20,7 +20,7 @@ from headstart.extract.sources.readers import LocalReader
 from headstart.files.urls import local_path
 
 
-def read_manifest(manifest: Path, options: ListOptions | None = None) -> Source:
+def read_manifest(manifest: Path, options: SourceOptions | None = None) -> Source:
     """List the images that a manifest names.
 
     Parameters
@@ -39,7 +39,7 @@ def read_manifest(manifest: Path, options: ListOptions | None = None) -> Source:
     LocationError
         If the root is a URL.
     """
-    options = options or ListOptions()
+    options = options or SourceOptions()
     root = local_path(options.root) if options.root else manifest.parent
     items: dict[bytes, Item] = {}
     try:
@@ -48,7 +48,8 @@ def read_manifest(manifest: Path, options: ListOptions | None = None) -> Source:
         if columns.path is None:
             raise SourceError(f"{manifest}: expected a column 'path', found the columns {table.columns_text()}")
         for where, path, label, split in table.labelled_rows(columns):
-            item = located_item(root, _name_in(path, f"{where}, column {table.names[columns.path]!r}"), label, split)
+            name = _name_in(path, f"{where}, column {table.names[columns.path]!r}")
+            item = located_item(root, name, label, split, follows=options.follow_links)
             if item.path in items:
                 raise SourceError(f"{where} names {os.fsdecode(item.path)!r} again; keep one row per file")
             items[item.path] = item

@@ -78,7 +78,7 @@ def read_packed(root: str | os.PathLike[str], path: bytes) -> bytes | None:
     Raises `ExtractError` if it cannot be read.
     """
     for slash in re.finditer(b"/", path):
-        container = regular_item(Path(root), path[: slash.start()])
+        container = regular_item(Path(root), path[: slash.start()], follows=True)
         if is_packed(container.path) and not container.reason:
             item = _inside(os.fspath(root), container).get(path)
             reader = open_reader(root)

@@ -58,7 +58,7 @@ def working_copy(output: str | os.PathLike[str], *, is_store: bool = True) -> It
     """
     text = without_scheme(os.fspath(output))
     if not is_url(text):
-        yield Path(text)
+        yield Path(os.path.realpath(text) if os.path.islink(text) else text)  # renaming would replace the link
         return
     mirror = Mirror(RemoteFiles(text))
     with ExitStack() as stack:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from headstart.extract.errors import StoreError
 from headstart.extract.inference.model import Model, parse_model
 from headstart.extract.sources.items import SPLITS
+from headstart.extract.sources.labels import codes_among
 from headstart.extract.store.hdf5 import own_dataset, states_digest
 from headstart.extract.store.remote_copy import local_copy, naming_url
 from headstart.extract.store.schema import EMBEDDED, FAILED, Header, Rows
@@ -147,6 +148,12 @@ class Store:
         """Give the same vectors under other rows: row i, labelled with these classes, has the vector of `which[i]`."""
         header = replace(self.header, classes=classes)
         return replace(self, header=header, rows=rows, _file=self._file[which], _position=self._position[which])
+
+    def with_classes(self, classes: Sequence[str]) -> "Store":
+        """Give the same rows labelled with these classes alone; rows of any other class have no label."""
+        codes = np.array([*codes_among(self.header.classes, classes), -1], np.int32)
+        rows = replace(self.rows, label=codes[self.rows.label])
+        return replace(self, header=replace(self.header, classes=tuple(classes)), rows=rows)
 
     def model(self) -> Model:
         """Return the model that made the rows, which the store contains.

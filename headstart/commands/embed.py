@@ -49,6 +49,7 @@ def run(
     ] = None,
     label_column: options.LabelColumn = None,
     root: options.Root = None,
+    follow_links: options.FollowLinks = False,
     shard: options.Shard = None,
     provider: options.Provider = "auto",
     workers: options.Workers = None,
@@ -62,7 +63,7 @@ def run(
     views: Annotated[int | None, typer.Option(hidden=True)] = None,  # names the option's new home
 ) -> None:
     """Compute an embedding per image and store it. Images that have not changed are not computed again."""
-    from headstart.extract import EngineOptions, ListOptions, Share, embed
+    from headstart.extract import EngineOptions, Share, SourceOptions, embed
 
     with progress("embedding") as callback:
         store, summary = embed(
@@ -74,7 +75,7 @@ def run(
             views=views,
             share=Share.parse(shard) if shard else None,
             options=EngineOptions(provider, workers, batch_size, isolate, engine, address, gpus_per_worker),
-            lists=ListOptions(label_column, root),
+            source_options=SourceOptions(label_column, root, follow_links),
             progress=callback,
         )
     if json:

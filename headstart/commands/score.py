@@ -28,6 +28,7 @@ def run(
     ] = False,
     label_column: options.LabelColumn = None,
     root: options.Root = None,
+    follow_links: options.FollowLinks = False,
     shard: options.Shard = None,
     provider: options.Provider = "auto",
     workers: options.Workers = None,
@@ -41,7 +42,7 @@ def run(
 ) -> None:
     """Classify images, a folder of them or a store, and write predictions."""
     from headstart.classify import score
-    from headstart.extract import EngineOptions, ListOptions, Share
+    from headstart.extract import EngineOptions, Share, SourceOptions
 
     with progress("scoring") as callback:
         summary = score(
@@ -51,7 +52,7 @@ def run(
             top=top,
             share=Share.parse(shard) if shard else None,
             options=EngineOptions(provider, workers, batch_size, isolate, engine, address, gpus_per_worker),
-            lists=ListOptions(label_column, root),
+            source_options=SourceOptions(label_column, root, follow_links),
             progress=callback,
             bom=bom,
         )

@@ -34,6 +34,10 @@ def run(
     holdout: Annotated[
         float, typer.Option(help="Share of images held out for evaluation, if the store has no val or test split.")
     ] = 0.2,
+    min_photos: Annotated[
+        int | None,
+        typer.Option(min=1, help="Leave out classes with fewer training images.", show_default="stop and name them"),
+    ] = None,
     false_alarms: Annotated[
         float, typer.Option(help="Accepted share of known images flagged `unknown`; 0 turns the flag off.")
     ] = 0.05,
@@ -68,6 +72,7 @@ def run(
             head=head,
             options=head_options,
             holdout=holdout,
+            min_photos=min_photos,
             false_alarms=false_alarms,
             compare=compare or (),
             untrained=untrained,

@@ -489,3 +489,31 @@ def test_a_store_of_tensors_is_refused(tiny_store, tiny_photos, cut_backbone, tm
     stores = (tiny_store, [tensors]) if at == "compared" else (tensors, [])
     with pytest.raises(LabelError, match=r"tensors\.h5: expected a store of embeddings, .* \(15 x 15 x 16\); run them"):
         train(stores[0], tmp_path / "c.onnx", compare=stores[1])
+
+
+@pytest.mark.parametrize(("split", "min_photos"), [("test", None), ("val", None), ("train", 5)])
+def test_a_class_that_cannot_be_learned_is_left_out_of_training_and_evaluation(
+    clustered, make_store, tmp_path, split, min_photos
+):
+    known = clustered(90)
+    labels = [*(known.classes[code] for code in known.labels), *["unknown"] * 3]
+    splits = ["train"] * 60 + ["val"] * 30 + [split] * 3
+    vectors = np.concatenate([known.embeddings(), np.full((3, 16), 9, np.float32)])
+    store = make_store(labels, vectors, splits=splits, name="more.h5")
+    result = train(store, tmp_path / "more.onnx", min_photos=min_photos, compare=[store])
+    assert result.classifier.classes == NAMES
+    assert (result.trained_images, result.evaluation.images) == (60, 30)
+    (warning,) = (text for text in result.warnings if "not learned" in text)
+    assert "'unknown'; 3 images are left out" in warning
+    again = evaluate(store, result.path)
+    assert (again.images, again.accuracy) == (30, result.evaluation.accuracy)
+    assert any("'unknown'; 3 images are left out" in text for text in again.warnings)
+    whole = train(known, tmp_path / "known.onnx")
+    assert evaluate(store, result.path, split="val").images == 30
+    with pytest.raises(ClassifyError, match="has the class 'unknown'"):
+        evaluate(store, whole.path)
+
+
+def test_the_least_number_of_photos_is_checked(tiny_store, tmp_path):
+    with pytest.raises(LabelError, match="at least 1, found 0"):
+        train(tiny_store, tmp_path / "x.onnx", min_photos=0)

@@ -8,13 +8,13 @@ from functools import lru_cache
 from pathlib import Path, PurePath
 from unicodedata import normalize
 
-from headstart.extract.sources.items import Item, leads_below, regular_item
+from headstart.extract.sources.items import NOT_FOLLOWED, Item, leads_below, regular_item
 
 URL, DRIVE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://"), re.compile(r"[A-Za-z]:[\\/]")
 
 
-def located_item(root: Path, name: str, label: str | None, split: str) -> Item:
-    """Look for the file that a list names, relative to `root` or absolute below it.
+def located_item(root: Path, name: str, label: str | None, split: str, *, follows: bool = False) -> Item:
+    """Look for the file that a list names, relative to `root` or absolute below it; `follows` links that lead out.
 
     If there is no file of exactly this name, one is taken whose name differs only in surrounding space, backslashes,
     Unicode's normal form, a missing suffix, or letter case if no other file is meant.
@@ -25,10 +25,13 @@ def located_item(root: Path, name: str, label: str | None, split: str) -> Item:
     if not os.path.lexists(os.path.join(root, relative.replace("\0", "?"))):
         relative = next((other for other in _spellings(root, name) if _is_file(root, other)), relative)
     path = _stored(relative)
-    if _leads_out(relative) or "\0" in relative or not leads_below(root, path):
+    if _leads_out(relative) or "\0" in relative:
         reason = "outside the manifest's folder; not read; name a folder that holds all files with --root"
         return Item(path, -1, 0, label, split, reason)
-    item = regular_item(root, path, label, split)
+    if not follows and not leads_below(root, path):
+        reason = f"outside the manifest's folder, behind a link; {NOT_FOLLOWED}"
+        return Item(path, -1, 0, label, split, reason)
+    item = regular_item(root, path, label, split, follows=follows)
     if item.reason == "no such file" and DRIVE.match(name):
         reason = "no such file: a path of a Windows drive; list paths relative to the list's folder"
         return Item(path, -1, 0, label, split, reason)
@@ -49,7 +52,15 @@ def _spellings(root: Path, name: str) -> list[str]:
 
 
 def _relative(root: Path, name: str) -> str:
-    return os.path.normpath(os.path.relpath(name, os.path.abspath(root)) if os.path.isabs(name) else name)
+    if not os.path.isabs(name):
+        return os.path.normpath(name)
+    from_root, from_target = (os.path.relpath(name, base) for base in _bases(root))
+    return from_root if _leads_out(from_target) else from_target
+
+
+@lru_cache(maxsize=8)
+def _bases(root: Path) -> tuple[str, str]:
+    return os.path.abspath(root), os.path.realpath(root)
 
 
 def _leads_out(relative: str) -> bool:

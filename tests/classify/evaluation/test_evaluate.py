@@ -8,6 +8,7 @@ from headstart.classify.artifact.classifier import read_classifier, write_classi
 from headstart.classify.errors import ClassifierError, LabelError
 from headstart.classify.evaluation.evaluate import compare_classifiers, evaluate
 from headstart.classify.heads.options import HeadOptions
+from headstart.classify.scoring.score import score
 from headstart.classify.split.holdout import split_rows
 from headstart.classify.training import train
 from headstart.extract.store.store import open_store
@@ -285,3 +286,23 @@ def test_a_classifier_of_another_backbone_is_rejected(
     rival = train(other, tmp_path / "rival.onnx").path
     with pytest.raises(ClassifierError, match=r"its embeddings come from backbone .*rival\.onnx was trained on"):
         compare_classifiers(tiny_store, evaluate(tiny_store, tiny_classifier), tiny_classifier, rival)
+
+
+@pytest.mark.parametrize("spelled", ["ash ", " ash", "ash\u200b", "\u00a0ash"])
+def test_class_names_in_the_spelling_of_earlier_stores_are_the_same_classes(make_store, tiny_store, spelled, tmp_path):
+    known, path = open_store(tiny_store), tmp_path / "old.onnx"
+    rows = np.flatnonzero(known.is_embedded & (known.labels >= 0))
+    labels = [known.classes[code].replace("ash", spelled) for code in known.labels[rows]]
+    old = make_store(labels, known.embeddings(rows), name="old.h5")
+    new = train(tiny_store, tmp_path / "new.onnx").path
+    train(old, path)
+    found = evaluate(old, new)
+    assert (found.images, found.accuracy) == (len(rows), 1)
+    other = make_store(
+        [known.classes[code] for code in known.labels[rows]], known.embeddings(rows), contents=rows.tolist()
+    )
+    found = evaluate(other, path)
+    assert (found.images, found.accuracy) == (len(rows), 1)
+    assert compare_classifiers(other, found, path, new).accuracy_difference == 0
+    scored = score(old.location, new, tmp_path / "predictions.csv")
+    assert (scored.labelled, scored.agreeing) == (len(rows), len(rows))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headstart.classify.errors import LabelError
-from headstart.classify.split.holdout import digest_of_rows, split_rows
+from headstart.classify.split.holdout import digest_of_rows, split_rows, with_trainable_classes
 
 
 def names(store, rows) -> set[str]:
@@ -243,3 +243,30 @@ def test_the_digest_tells_names_that_are_no_text_apart(make_store):
         for row, name in enumerate(names)
     ]
     assert digest_of_rows(stores[0]) != digest_of_rows(stores[1])
+
+
+@pytest.mark.parametrize(
+    ("labels", "splits", "min_photos", "kept"),
+    [
+        ("aabbcc", ["train"] * 4 + ["val"] * 2, None, "ab"),
+        ("aabbccc", ["train"] * 4 + ["val", "test", "test"], None, "ab"),
+        ("aabbc", [""] * 5, None, "abc"),  # too few, which is an error
+        ("aabbc", [""] * 5, 1, "ab"),  # a hold-out takes one
+        ("aabbbcccc", [""] * 9, 3, "bc"),
+        ("aaabbc", ["train"] * 4 + ["val"] * 2, 2, "a"),
+        ("aabbcc", ["train"] * 4 + ["test"] * 2, 2, "ab"),  # the only test class is left out: a hold-out follows
+    ],
+)
+def test_classes_without_enough_images_to_train_on_are_left_out(make_store, labels, splits, min_photos, kept):
+    store = make_store(list(labels), splits=splits)
+    found = with_trainable_classes(store, np.arange(len(store)), min_photos)
+    assert found.classes == list(kept)
+    assert [found.classes[code] if code >= 0 else None for code in found.labels] == [
+        label if label in kept else None for label in labels
+    ]
+
+
+def test_duplicates_and_failed_images_do_not_count_towards_the_least(make_store):
+    store = make_store(list("aaabbbccc"), contents=[1, 1, 1, *range(2, 8)], failed=[3, 4])
+    groups = np.array([0, 0, 0, *range(3, 9)])
+    assert with_trainable_classes(store, groups, 2).classes == ["c"]

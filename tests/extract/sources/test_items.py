@@ -209,7 +209,7 @@ def test_a_link_to_a_folder_is_a_failed_item_and_not_walked(tmp_path):
     items = find_images(tmp_path).items
     assert [(item.path, item.reason) for item in items] == [
         (b"cat/1.jpg", ""),
-        (b"dog", "link to a folder; not followed"),
+        (b"dog", "link to a folder; not followed without --follow-links"),
     ]
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from headstart.extract import find_images
 from headstart.extract.errors import DecodeError, SourceError
-from headstart.extract.options import ListOptions
+from headstart.extract.options import SourceOptions
 
 Case = pytest.param
 
@@ -30,14 +30,14 @@ def files(tmp_path) -> Path:
     return tmp_path
 
 
-def found(path: Path, lists: ListOptions | None = None) -> dict[str, str | None]:
+def found(path: Path, lists: SourceOptions | None = None) -> dict[str, str | None]:
     """Give the labels by path; every file is found."""
     items = find_images(path, lists).items
     assert [item.reason for item in items] == [""] * len(items)
     return {os.fsdecode(item.path): item.label for item in items}
 
 
-def refusal(path: Path, lists: ListOptions | None = None) -> str:
+def refusal(path: Path, lists: SourceOptions | None = None) -> str:
     with pytest.raises(SourceError) as caught:
         find_images(path, lists)
     assert "\n" not in str(caught.value)
@@ -113,9 +113,9 @@ def test_the_column_of_labels_and_the_root_can_be_named(files):
     (files / "elsewhere").mkdir()
     path = files / "elsewhere/x.csv"
     path.write_text(f"path,class,species\n{files}/a/0.png,x,y\na/1.png,x,z\n")
-    assert found(path, ListOptions("species", files)) == {"a/0.png": "y", "a/1.png": "z"}
-    assert "found the columns path, class, species" in refusal(path, ListOptions("genus"))
-    assert "--root" in find_images(path, ListOptions("class")).items[0].reason
+    assert found(path, SourceOptions("species", files)) == {"a/0.png": "y", "a/1.png": "z"}
+    assert "found the columns path, class, species" in refusal(path, SourceOptions("genus"))
+    assert "--root" in find_images(path, SourceOptions("class")).items[0].reason
 
 
 @pytest.mark.parametrize(
