@@ -40,6 +40,8 @@ def find_images(images: Images, options: SourceOptions | None = None) -> Source:
     options = options or SourceOptions()
     images = without_scheme(os.fspath(images))
     if is_url(images):
+        if splitext(images)[1].lower() in MANIFESTS and not is_packed(os.fsencode(images)):
+            raise SourceError(f"{images}: a list at a URL is not read; download it, and the files that it names")
         return _checked(unpacked(find_remote_images(images), options.label_column), images)
     path = Path(images)
     if os.path.isdir(path):

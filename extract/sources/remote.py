@@ -6,12 +6,13 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from headstart.extract.errors import DecodeError, SourceError, TryAgainError
 from headstart.extract.sources.items import Item, Source
-from headstart.extract.sources.names import Layout, is_hidden, is_packed, layout_of
+from headstart.extract.sources.names import Layout, is_hidden, is_image_name, is_packed, layout_of
 from headstart.extract.sources.range_reads import read_run, runs
 from headstart.extract.sources.readers import MAX_FILE_BYTES, Budget, File, Pending, ReadAhead, check_size
 from headstart.extract.sources.sidecars import notes_on_sidecars, without_sidecars
@@ -19,6 +20,7 @@ from headstart.files.errors import LocationError, one_line
 from headstart.files.filesystems import REQUESTS_AT_ONCE, list_files, open_filesystem, version_of, with_retries
 
 BYTES_AHEAD = 256 << 20
+VERSION_MARK = "its name contains '?versionId=', which s3fs takes for a version; rename the object"
 
 
 class RemoteReader:
@@ -53,6 +55,8 @@ class RemoteReader:
                 raise TryAgainError("the archive was changed meanwhile")
         elif item.size:
             data = self._fetch(item.path)
+        elif self._size(item.path) == 0:
+            data = b""  # of which some servers give no range
         else:  # of unknown length
             data = self._fetch(item.path, start=0, end=MAX_FILE_BYTES + 1)
         if len(data) > MAX_FILE_BYTES:
@@ -64,11 +68,21 @@ class RemoteReader:
         if path in self._gone:
             raise self._gone[path]()
         try:
-            return self._fetch(path, start=start, end=end) if start < end else b""
+            data = self._fetch(path, start=start, end=end) if start < end else b""
         except DecodeError as error:
             if not self._has_first_byte(path):
                 self._gone[path] = partial(type(error), str(error))
             raise
+        if len(data) > end - start:
+            raise DecodeError("the server does not give parts of a file; download the file, and embed it from there")
+        return data
+
+    def _size(self, path: bytes) -> int | None:
+        try:
+            size: int | None = with_retries(lambda: self._files.size(f"{self._root}/{os.fsdecode(path)}"), self._ended)
+        except Exception:  # each file system raises its own; reading tells why
+            return None
+        return size
 
     def _has_first_byte(self, path: bytes) -> bool:
         try:
@@ -104,7 +118,7 @@ def find_remote_images(url: str) -> Source:
     files, root = open_filesystem(url)
     try:
         files.invalidate_cache()
-        if is_packed(os.fsencode(url)) and with_retries(lambda: files.isfile(root)):
+        if (is_packed(name := os.fsencode(url)) or is_image_name(name)) and with_retries(lambda: files.isfile(root)):
             entries = {root: with_retries(lambda: files.info(root))}
             url, root = url.rstrip("/").rpartition("/")[0], root.rpartition("/")[0]
         else:
@@ -113,18 +127,26 @@ def find_remote_images(url: str) -> Source:
         raise LocationError(
             f"{url}: cannot be listed: {one_line(error)}; check the URL, and the credentials that its own tools use"
         ) from None
-    by_path = {os.fsencode(name[len(root) :].strip("/")): entry for name, entry in entries.items()}
-    folders = {path[: at.start()] for path in by_path for at in re.finditer(b"/", path)}  # may be objects too
-    paths = sorted(path for path in by_path.keys() - folders if path and not any(map(is_hidden, path.split(b"/"))))
+    by_path = {os.fsencode(name[len(root) :].removeprefix("/")): entry for name, entry in entries.items()}
+    folders = {path[: at.end() - end] for path in by_path for at in re.finditer(b"/", path) for end in (0, 1)}
+    markers = {path for path in folders & by_path.keys() if not by_path[path].get("size")}  # empty objects for folders
+    paths = sorted(path for path in by_path.keys() - markers if path and not any(map(is_hidden, path.split(b"/"))))
     if not paths:
         raise SourceError(f"{url}: expected images, found no files at all; give the URL that holds your images")
-    layout = layout_of(url, paths)
+    layout = layout_of(url, map(_as_path, paths))
     listed = [_item(path, by_path[path], layout) for path in paths]
+    if "s3" in files.protocol:
+        listed = [replace(item, reason=VERSION_MARK) if b"?versionId=" in item.path else item for item in listed]
     with closing(RemoteReader(url)) as reader:
         items = without_sidecars(listed, reader.fetch, url)
     return Source(url.rstrip("/"), items, [*layout.notes, *notes_on_sidecars(listed, items)])
 
 
+def _as_path(key: bytes) -> bytes:
+    """Return the path that a key looks like: some have a slash too many."""
+    return re.sub(b"/+", b"/", key).lstrip(b"/")
+
+
 def _item(path: bytes, entry: dict[str, Any], layout: Layout) -> Item:
-    label, split = layout.label_and_split(path)
+    label, split = layout.label_and_split(_as_path(path))
     return Item(path, int(entry.get("size") or 0), version_of(entry), label, split)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import subprocess
 import sys
 import tarfile
@@ -9,9 +10,13 @@ import time
 
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from PIL import Image
 
 from headstart.extract import EngineOptions, embed, find_images
+from headstart.extract.errors import DecodeError, SourceError
+from headstart.extract.sources.open import open_reader
+from headstart.extract.sources.remote import RemoteReader
 from headstart.extract.store.schema import ROW_DTYPES
 from headstart.files.errors import HeadstartError, LocationError
 
@@ -226,3 +231,61 @@ def test_wrong_credentials_are_told_in_one_line(door, bucket, backbone, tmp_path
     assert done.stderr.startswith(f"error: {bucket}: cannot be listed: ")
     assert "credentials" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_every_object_is_one_row_whatever_its_key(door, picture):
+    client, name = boto3.client("s3"), f"keys-{time.time_ns()}"
+    client.create_bucket(Bucket=name)
+    keys = [
+        "cat/1.png",
+        "cat//1.png",
+        "/cat/1.png",
+        "//dog/2.png",
+        "dog/a b.png",
+        "dog/x#y.png",
+        "dog/%20+*.png",
+        "dog",
+    ]
+    contents = {key: picture(seed) for seed, key in enumerate(keys)}
+    for key, data in {
+        **contents,
+        "cat/": b"",
+        "dog//": b"",
+        "dog/empty.png": b"",
+        "dog/0?versionId=1.png": b"x",
+    }.items():
+        client.put_object(Bucket=name, Key=f"photos/{key}", Body=data)
+    source = find_images(f"s3://{name}/photos")
+    by_path = {os.fsdecode(item.path): item for item in source.items}
+    assert sorted(by_path) == sorted([*keys, "dog/empty.png", "dog/0?versionId=1.png"])
+    assert {item.label for item in source.items} == {"cat", "dog", None}
+    assert [path for path, item in by_path.items() if item.label is None] == ["dog"]
+    assert "rename the object" in by_path["dog/0?versionId=1.png"].reason
+    reader = open_reader(source.root)
+    assert {path: reader.read(by_path[path])[0] for path in keys} == contents
+    assert reader.read(by_path["dog/empty.png"])[0] == b""
+    reader.close()
+
+
+def test_a_single_photo_at_a_url_is_read_and_a_list_refused(door, bucket, picture):
+    name, _ = bucket.removeprefix("s3://").split("/", 1)
+    client = boto3.client("s3")
+    client.put_object(Bucket=name, Key="one/photo.png", Body=picture(3))
+    (item,) = find_images(f"s3://{name}/one/photo.png").items
+    assert (item.path, item.label, item.reason) == (b"photo.png", None, "")
+    with pytest.raises(SourceError, match="a list at a URL is not read; download it"):
+        find_images(f"s3://{name}/one/list.csv")
+
+
+def test_a_server_that_sends_whole_files_is_named(tmp_path):
+    class Whole(MemoryFileSystem):
+        def cat_file(self, path, start=None, end=None, **kwargs):
+            return super().cat_file(path)
+
+    reader = RemoteReader("memory://whole")
+    reader._files = Whole()
+    reader._files.pipe_file("/whole/x.tar", bytes(2000))
+    with pytest.raises(DecodeError, match="does not give parts of a file"):
+        reader.part(b"x.tar", 512, 1024)
+    assert len(reader.part(b"x.tar", 0, 4096)) == 2000
+    reader.close()
