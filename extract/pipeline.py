@@ -151,6 +151,8 @@ def run(job: Job, path: Path) -> Iterator[tuple[Store, RunSummary]]:
     )
     with StoreWriter(path, header, job.model) as writer:
         writer.reusable.require_same_images(listing.items)
+        if job.share is not None:
+            writer.reusable.require_no_others_to_move(job.share.holds)
         computed = _fill(writer, source, runner, job)
         gone = [path for path in writer.reusable.gone(listing.items) if job.share is None or job.share.holds(path)]
         notes = [Note(text) for text in listing.notes]

@@ -1,7 +1,7 @@
 """The rows that a store has already, looked up so that no image is computed twice."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -87,6 +87,19 @@ class ReusableRows:
         else:
             return
         raise StoreError(f"{self._stored.location}: holds {images}; {remedy}")
+
+    def require_no_others_to_move(self, holds: Callable[[bytes], bool]) -> None:
+        """Refuse a share of moved images if one file holds rows of other shares: it states one root for all its rows.
+
+        Raises `StoreError`, if there are such rows.
+        """
+        if self._store is None or self._store.location.is_dir():  # each shard of a folder states its own
+            return
+        if any(self._store.root_of(row) != self._root and not holds(path) for path, row in self._by_path.items()):
+            raise StoreError(
+                f"{self._store.location}: holds other shards' images of {self._store.header.root}, but this shard's "
+                f"are in {self._root}; run once without --shard, or write to another output"
+            )
 
     def _number_left_out(self, missing: Sequence[bytes], items: Sequence[Item]) -> int:
         """Count the stored images that are still on disk, though none of the items; at a URL none is looked for."""

@@ -188,3 +188,26 @@ def test_a_killed_merge_leaves_nothing_for_the_next(tiny_store, tmp_path):
     left.write_bytes(b"half")
     merge([tiny_store], tmp_path / "merged.h5")
     assert not left.exists()
+
+
+@pytest.mark.parametrize("name", ["all.h5", "all.emb"])
+def test_a_shard_of_moved_photos_leaves_the_root_of_other_rows_alone(photos, backbone, tmp_path, name):
+    output, share = tmp_path / name, Share(1, 2)
+    before, _ = embed(photos, backbone, output)
+    moved = photos.rename(tmp_path / "moved")
+    if output.suffix == ".h5":
+        with pytest.raises(StoreError, match="run once without --shard"):
+            embed(moved, backbone, output, share=share)
+    else:
+        embed(moved, backbone, output, share=share)
+    store = open_store(output)
+    others = [row for row, path in enumerate(store.rows.path.tolist()) if not share.holds(path)]
+    assert len(store) == len(before)
+    assert {store.root_of(row) for row in others} == {str(photos)}
+    embed(moved, backbone, output)
+    store, _ = embed(moved, backbone, output, share=share)
+    assert {store.root_of(row) for row in range(len(store))} == {str(moved)}
+    embed(moved, backbone, tmp_path / "own.h5", share=share)
+    again = moved.rename(tmp_path / "again")
+    store, _ = embed(again, backbone, tmp_path / "own.h5", share=share)
+    assert store.header.root == str(again)
