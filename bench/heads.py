@@ -118,7 +118,7 @@ def _large(store: Any) -> list[str]:
         "| what | seconds | ratio | held-out log loss |",
         "|---|---:|---:|---:|",
         f"| scikit-learn's LogisticRegression | {theirs:.1f} | 1 | {losses[1]:.4f} |",
-        f"| Headstart, started from the search on a sample | {ours:.1f} | {theirs / ours:.1f} | {losses[0]:.4f} |",
+        f"| Headstart, started from the search's solution | {ours:.1f} | {theirs / ours:.1f} | {losses[0]:.4f} |",
     ]
 
 

@@ -183,7 +183,8 @@ def _whitened(store: Store, rows: NDArray[np.int64]) -> tuple[NDArray[np.float16
     result = np.empty((len(rows), d), np.float16)
     for start in range(0, len(rows), 4 * BLOCK):
         block = slice(start, start + 4 * BLOCK)
-        result[block] = unit_rows((rooted_embeddings(store, rows[block]) - mean) @ turn)
+        vectors = known[block] if len(known) == len(rows) else rooted_embeddings(store, rows[block]) - mean
+        result[block] = unit_rows(vectors @ turn)
     return result, max(ALIKE, _chance(result[sample].astype(np.float32), len(rows)))
 
 

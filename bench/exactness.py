@@ -1,0 +1,116 @@
+"""``make bench-exactness``: compare logistic regression fits with those of scikit-learn, solved until nothing changes.
+
+Settings come from the environment: BENCH_STORE (an embedding store; by default random features), BENCH_ROWS (numbers of
+rows), BENCH_CLASSES (numbers of classes) and BENCH_C (penalties), each a list with commas.
+"""
+
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+UNSEEN, ANCHORS = 1000, 6
+TOLERANCE, MOST_PASSES = 1e-10, 3000
+"""scikit-learn stops once no entry of its gradient exceeds this; at 1e-7 it is the less exact of the two."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How one fit compares with scikit-learn's on unseen rows.
+
+    Attributes
+    ----------
+    same
+        Share of rows with the same answer, 0..1.
+    loss
+        Log loss divided by scikit-learn's, less 1.
+    passes
+        Those of scikit-learn; `MOST_PASSES` if it stopped there.
+    seconds
+        CPU time of the fit and of scikit-learn's.
+    """
+
+    same: float
+    loss: float
+    passes: int
+    seconds: tuple[float, float]
+
+
+def main() -> None:
+    """Run the comparison, and print a Markdown table as it grows."""
+    from headstart import open_store
+    from headstart.classify.heads.threads import blas_threads
+
+    store = os.environ.get("BENCH_STORE")
+    rng = np.random.default_rng(0)
+    real = open_store(store).embeddings() if store else np.maximum(rng.normal(0, 1, (2500, 1280)), 0)
+    rows, classes = (_numbers(name, text) for name, text in (("ROWS", "50,300,900,2500"), ("CLASSES", "2,5,40,120")))
+    with blas_threads(0):
+        for line in _lines(real.astype(np.float32), rows, classes, _numbers("C", "0.01,1,100,1000")):
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+
+
+def _numbers(name: str, default: str) -> list[float]:
+    return [float(part) for part in os.environ.get(f"BENCH_{name}", default).split(",")]
+
+
+def _lines(real: NDArray[np.float32], rows: list[float], classes: list[float], cs: list[float]) -> Iterator[str]:
+    yield "| rows | classes | C | same answers | log loss / scikit-learn's - 1 | its passes | CPU s | its CPU s |"
+    yield "|---:|---:|---:|---:|---:|---:|---:|---:|"
+    for n, k, c in product(rows, classes, cs):
+        if n >= 2 * k:
+            found = agreement(*mixture(real, int(n) + UNSEEN, int(k)), int(n), c)
+            ours, theirs = found.seconds
+            yield (
+                f"| {n:.0f} | {k:.0f} | {c:g} | {found.same:.3f} | {found.loss:+.4f} | {found.passes} | {ours:.2f} | "
+                f"{theirs:.1f} |"
+            )
+
+
+def mixture(real: NDArray[np.float32], n: int, k: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Draw mixtures of one of a class's anchors and any other row: float32 (n, d), and labels (n,) of k classes."""
+    rng, labels = np.random.default_rng(1), (np.arange(n) % k).astype(np.int32)
+    anchors, share = rng.integers(0, len(real), (k, ANCHORS)), rng.beta(2, 2, (n, 1)).astype(np.float32)
+    own, other = real[anchors[labels, rng.integers(0, ANCHORS, n)]], real[rng.integers(0, len(real), n)]
+    return share * own + (1 - share) * other, labels
+
+
+def agreement(points: NDArray[np.float32], labels: NDArray[np.int32], n: int, c: float) -> Agreement:
+    """Fit to the first n rows, and compare on the others with scikit-learn on the same axes, in float64."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    from headstart.classify.heads.axes import Axes
+    from headstart.classify.heads.logreg import penalties
+    from headstart.classify.heads.loss import log_loss, softmax
+    from headstart.classify.heads.problem import Problem
+    from headstart.classify.heads.solver import solve_path
+
+    axes, k = Axes.of(points[:n]), int(labels.max()) + 1
+    rows = axes.project(points)
+    started = time.process_time()
+    problem = Problem(rows[:n], labels[:n], np.ones((1, n), np.float32), axes.covariance, k)
+    logits = next(solve_path(problem, penalties((c,), 1.0, k))).logits(rows[n:])[:, 0]
+    between = time.process_time()
+    model = LogisticRegression(C=c, tol=TOLERANCE, max_iter=MOST_PASSES)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(rows[:n].astype(np.float64), labels[:n])
+    ended = time.process_time()
+    expected = model.decision_function(rows[n:].astype(np.float64))
+    expected = np.stack([0 * expected, expected], axis=1) if k == 2 else expected
+    losses = [log_loss(softmax(each), labels[n:]) for each in (logits, expected)]
+    same = float((logits.argmax(axis=1) == expected.argmax(axis=1)).mean())
+    seconds = between - started, ended - between
+    return Agreement(same, losses[0] / losses[1] - 1, int(model.n_iter_.max()), seconds)
+
+
+if __name__ == "__main__":
+    main()
