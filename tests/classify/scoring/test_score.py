@@ -212,7 +212,7 @@ def test_what_is_read_is_not_written_over(draw_photos, tiny_classifier, tmp_path
         output.symlink_to(given[read])
     before = contents_of(tmp_path)
     with pytest.raises(
-        PredictionError, match=rf"{output.name}: is also an input; write the predictions to another file"
+        PredictionError, match=rf"{given[read].name}: is also an input; write the predictions to another file"
     ):
         score(given["manifest"], given["classifier"], output)
     assert contents_of(tmp_path) == before
