@@ -7,7 +7,7 @@ from headstart.classify.artifact.classifier import read_classifier
 from headstart.classify.errors import ClassifierError, LabelError
 from headstart.classify.evaluation.comparison import Comparison, compare
 from headstart.classify.evaluation.metrics import Evaluation, codes_of, evaluate_rows
-from headstart.classify.evaluation.unseen import choose_rows, is_seen
+from headstart.classify.evaluation.unseen import choose_rows, is_seen_or_copied
 from headstart.classify.split.holdout import left_out_classes
 from headstart.classify.stores import opened_store
 from headstart.extract.sources.items import SPLITS
@@ -86,7 +86,7 @@ def compare_classifiers(
             f"{against}: knows {', '.join(old.classes)}, but {classifier} knows {', '.join(new.classes)}; compare "
             "classifiers of the same classes"
         )
-    kept = ~is_seen(opened, old)[evaluation.rows] | (evaluation.judged_on.startswith("the train split"))
+    kept = ~is_seen_or_copied(opened, old)[evaluation.rows] | (evaluation.judged_on.startswith("the train split"))
     if not kept.any():
         raise LabelError(f"{against}: was trained on all of these {evaluation.images} images; compare on other images")
     rows = evaluation.rows[kept]

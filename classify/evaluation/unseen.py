@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from headstart.classify.artifact.classifier import Classifier
 from headstart.classify.errors import LabelError
-from headstart.classify.heads.tuned import is_seen_by_tail, without_tuned
+from headstart.classify.heads.tuned import is_seen_by_tail, is_tuned_without_epoch, without_tuned
 from headstart.classify.split.duplicates import find_duplicates, group_numbers
 from headstart.classify.split.holdout import digest_of_rows, draws_of, have_two_labels, split_rows
 from headstart.extract.store.store import Store
@@ -48,8 +48,7 @@ def choose_rows(store: Store, classifier: Classifier, split: str | None = None) 
     """
     groups = _groups(store, classifier)
     offered, origin = _offered(store, classifier, split)
-    seen = is_seen(store, classifier)
-    seen = np.isin(groups, groups[seen])
+    seen = is_seen_or_copied(store, classifier, groups)
     count = np.count_nonzero(offered & seen)
     if split == "train":
         origin += f", {count:,} of which it was trained on" if count else ""
@@ -64,10 +63,17 @@ def choose_rows(store: Store, classifier: Classifier, split: str | None = None) 
     return ChosenRows(rows, groups[rows], origin, _warnings(store, classifier))
 
 
-def is_seen(store: Store, classifier: Classifier) -> NDArray[np.bool_]:
-    """Tell which rows, bool (n,), a classifier was trained on, its backbone was tuned on, or that chose its epoch."""
+def is_seen_or_copied(
+    store: Store, classifier: Classifier, groups: NDArray[np.int64] | None = None
+) -> NDArray[np.bool_]:
+    """Tell which rows, bool (n,), a classifier was trained on, its tail was tuned on, or that are duplicates of these.
+
+    `groups` are each row's group of duplicates, int (n,), if they are known.
+    """
+    if groups is None:
+        groups = _groups(store, classifier)
     seen, trained = is_seen_by_tail(store), classifier.has_seen(store)
-    return seen if trained is None else seen | trained
+    return np.isin(groups, groups[seen if trained is None else seen | trained])
 
 
 def _offered(store: Store, classifier: Classifier, split: str | None) -> tuple[NDArray[np.bool_], str]:
@@ -113,9 +119,16 @@ def _evaluated_in_training(store: Store, classifier: Classifier) -> tuple[NDArra
 
 
 def _warnings(store: Store, classifier: Classifier) -> list[str]:
+    found = []
+    if is_tuned_without_epoch(store):
+        found.append(
+            "the backbone was tuned by an earlier release, which did not note the images that chose its epoch: some of "
+            "these may be among them; tune it again"
+        )
     if classifier.has_seen(store) is not None or _is_as_trained(store, classifier):
-        return []
+        return found
     return [
+        *found,
         f"{classifier.model.source} does not say which images it was trained on, as an earlier release wrote it: some "
-        "of these may be among them; train it again"
+        "of these may be among them; train it again",
     ]

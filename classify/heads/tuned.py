@@ -72,6 +72,11 @@ def is_seen_by_tail(store: Store) -> NDArray[np.bool_]:
     return is_tuned_on(store) | is_named(store, _noted(store, CHOSE_EPOCH))
 
 
+def is_tuned_without_epoch(store: Store) -> bool:
+    """Tell whether a store's backbone was tuned by release 0.1, which did not note the images that chose its epoch."""
+    return bool(_noted(store, TUNED_ON)) and not _noted(store, CHOSE_EPOCH)
+
+
 def without_tuned(store: Store, split: Split, draws: NDArray[np.float64]) -> Split:
     """Return a split that neither searches nor evaluates on images that the backbone was tuned on.
 

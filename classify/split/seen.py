@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.classify.errors import LabelError
 from headstart.extract.store.store import Store
 
 TRAINED_ON = "headstart-trained-on"
@@ -32,4 +33,10 @@ def entry_of(model: bytes, key: str) -> str:
 def is_named(store: Store, digests: str) -> NDArray[np.bool_]:
     """Tell which rows, bool (n,), hold an image that a text of `digests_of` names, under any path and label."""
     own = np.ascontiguousarray(store.rows.sha256[:, : DIGITS // 2]).view("<u8").ravel()
-    return np.isin(own, np.frombuffer(bytes.fromhex(digests), "<u8"))
+    try:
+        named = np.frombuffer(bytes.fromhex(digests), "<u8")
+    except ValueError:
+        raise LabelError(
+            f"{store.location}: the list of images that the model was made from is damaged; train or tune it again"
+        ) from None
+    return np.isin(own, named)

@@ -49,6 +49,8 @@ def to_8_bits(image: Image.Image, grey_bits: int, notes: list[str]) -> Image.Ima
     if values.min() < 0 or peak > 65535:
         raise DecodeError("32-bit pixels beyond 0-65535 have no stated range; save it with 8 or 16 bits")
     stated = image.info.get("bits", FULL)
+    if image.format == "PNG" and not (values & ((1 << FULL - stated) - 1)).any():
+        stated = FULL  # the significant bits are the upper ones, as the standard has it (ISO 15948, 11.3.2.7)
     bits = next((bits for bits in (stated, grey_bits) if bits < FULL and not peak >> bits), FULL)
     used = next((depth for depth in CAMERA_DEPTHS if not peak >> depth), FULL)
     if bits == FULL and used < FULL and peak:

@@ -2,6 +2,7 @@
 
 import io
 import struct
+from collections import deque
 from typing import Any
 
 from PIL import ImagePalette, TiffImagePlugin
@@ -96,13 +97,13 @@ class _Pages:
 
     def _others(self, first: Tags) -> list[Tags]:
         pages, seen = [], {0, self._first}
-        waiting = [first[_NEXT], *_numbers(first.get(SUB_IFDS, ()))]
+        waiting = deque(_following(first))
         while waiting and len(seen) <= MAX_PAGES:
-            offset = waiting.pop(0)
+            offset = waiting.popleft()
             if offset not in seen:
                 seen.add(offset)
                 pages.append(self._read(offset))
-                waiting += [pages[-1][_NEXT], *_numbers(pages[-1].get(SUB_IFDS, ()))]
+                waiting.extend(_following(pages[-1]))
         return [page for page in pages if WIDTH in page and HEIGHT in page]
 
     def _read(self, offset: int) -> Tags:
@@ -110,6 +111,11 @@ class _Pages:
         self._directory.load(self._file)
         tags = {tag: self._directory[tag] for tag in _TAGS if tag in self._directory}
         return tags | {_OFFSET: offset, _NEXT: self._directory.next}
+
+
+def _following(page: Tags) -> list[int]:
+    """Return the offsets of the pages that a page names: the next one, and those inside it."""
+    return [page[_NEXT], *_numbers(page.get(SUB_IFDS, ()))[:MAX_PAGES]]
 
 
 def _misread(tags: Tags) -> str:

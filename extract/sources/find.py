@@ -71,6 +71,8 @@ def _named(images: Sequence[str | os.PathLike[str]]) -> Source:
             raise SourceError(
                 f"{image}: expected an image file beside others; give one folder, archive or URL by itself"
             )
+    if not files:
+        raise SourceError("expected at least one image file, found none; name a folder, list, archive or image")
     folder = os.path.commonpath([os.path.dirname(file) for file in files])
     root = Path(os.fsdecode(folder))
     return Source(root, [regular_item(root, os.path.relpath(file, folder), follows=True) for file in files])

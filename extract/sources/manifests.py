@@ -1,13 +1,12 @@
 """A manifest (CSV, JSON lines or Parquet) that names images, labels and splits, as a source."""
 
-import csv
 import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from headstart.extract.errors import DecodeError, SourceError
+from headstart.extract.errors import SourceError
 from headstart.extract.options import SourceOptions
 from headstart.extract.sources.items import Item, Source
 from headstart.extract.sources.lists.columns import choose_columns
@@ -17,6 +16,7 @@ from headstart.extract.sources.lists.parquet import parquet_table
 from headstart.extract.sources.lists.rows import read_csv, read_jsonl
 from headstart.extract.sources.lists.table import Table
 from headstart.extract.sources.readers import LocalReader
+from headstart.files.errors import one_line
 from headstart.files.urls import local_path
 
 
@@ -53,8 +53,10 @@ def read_manifest(manifest: Path, options: SourceOptions | None = None) -> Sourc
             if item.path in items:
                 raise SourceError(f"{where} names {os.fsdecode(item.path)!r} again; keep one row per file")
             items[item.path] = item
-    except (DecodeError, OSError, ValueError, csv.Error, RecursionError) as error:
-        message = str(error).splitlines()[0]
+    except SourceError:
+        raise
+    except Exception as error:  # pyarrow raises many types for a damaged table
+        message = one_line(error)
         raise SourceError(f"{manifest}: expected a {manifest.suffix} table, but it cannot be read: {message}") from None
     if not items:
         raise SourceError(f"{manifest}: expected a list with a row per image, found no rows")

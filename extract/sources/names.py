@@ -35,7 +35,10 @@ IMAGE_SUFFIXES = frozenset(
     b".apng .avif .avifs .bmp .dib .gif .ico .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpo .pbm .pfm .pgm "
     b".png .pnm .ppm .tif .tiff .webp".split()
 )
-OTHER_IMAGES = frozenset(b".arw .cr2 .cr3 .dng .heic .heif .jxl .nef .orf .psd .raf .rw2 .svg .tga".split())
+OTHER_IMAGES = frozenset(
+    b".3fr .arw .cr2 .cr3 .dng .eps .exr .hdr .heic .heics .heif .hif .jxl .jxr .nef .orf .pef .psb .psd .raf .raw "
+    b".rw2 .rwl .srw .svg .tga .wdp .x3f .xcf".split()
+)
 """Image formats that are not accepted: they become failure rows, and are never sidecar files of an image."""
 
 
@@ -83,7 +86,10 @@ def layout_of(where: str, paths: Iterable[bytes]) -> Layout:
     SourceError
         If splits lie next to other folders. (One folder named like a split, with images right in it, may be a class.)
     """
-    folders = {path.rpartition(b"/")[0] for path in paths if not is_no_image(path)}
+    paths = list(paths)
+    images = [path for path in paths if is_image_name(path)]
+    deciding = images or [path for path in paths if not is_no_image(path)]
+    folders = {path.rpartition(b"/")[0] for path in deciding}
     top = b""
     while len(inner := {_first(folder[len(top) :]) for folder in folders}) == 1 and (name := inner.pop()):
         if split_of(name) or top + name in folders:

@@ -44,7 +44,7 @@ def unpacked(source: Source, label_column: str | None = None) -> Source:
     items = [item for item in items if item.path not in names] + inside
     if not items:
         raise SourceError(f"{source.root}: expected archives of images, found only empty ones")
-    return Source(source.root, sorted(items, key=lambda item: item.path), layout.notes)
+    return Source(source.root, sorted(items, key=lambda item: item.path), [*source.notes, *layout.notes])
 
 
 def _described(paths: Sequence[bytes]) -> set[bytes]:
@@ -101,8 +101,7 @@ def _with_labels(source: Source, items: list[Item]) -> tuple[Layout, list[Item]]
     """
     paths = {item.path: _unpacked_path(item) for item in items if item.container.lower().endswith(TAR)}
     good = {item.path for item in items if item.path in paths and not item.reason}
-    deciding = [paths[path] for path in good if is_image_name(path)] or [paths[path] for path in good]
-    layout = layout_of(str(source.root), deciding)
+    layout = layout_of(str(source.root), [paths[path] for path in good])
     splits = {shard: split_of_shard(shard) for shard in {item.container for item in items if item.container}}
     are_splits = all(splits.values())  # else the names mean something else
     labelled = []

@@ -1,5 +1,6 @@
 """The images of a tar archive, listed from its headers alone; nothing is ever unpacked."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -101,11 +102,13 @@ def _items(container: Item, members: Sequence[Member], name: str) -> list[Item]:
 
     items = without_sidecars([item(path, member) for path, member in latest.items()], texts, name)
     kept = {item.path: item for item in items}
+    copies = Counter[bytes]()
     for path in replaced:
         if earlier := kept.get(path):
-            while path in kept:
-                path += b"~"
-            kept[path] = replace(earlier, path=path, reason="a later member of the archive has the same name")
+            copies[path] += 1
+            while (other := b"%s~%d" % (path, copies[path])) in kept:
+                copies[path] += 1
+            kept[other] = replace(earlier, path=other, reason="a later member of the archive has the same name")
     return list(kept.values())
 
 

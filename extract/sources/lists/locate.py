@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 from unicodedata import normalize
 
 from headstart.extract.sources.items import NOT_FOLLOWED, Item, leads_below, regular_item
+from headstart.extract.sources.names import is_image_name
 
 URL, DRIVE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://"), re.compile(r"[A-Za-z]:[\\/]")
 
@@ -47,6 +48,7 @@ def _spellings(root: Path, name: str) -> list[str]:
     if not _leads_out(last):
         for key, wanted in ((_stem, file), (str.lower, file.lower())):
             found = _names_by(key, os.path.join(root, folder), _changed(os.path.join(root, folder))).get(wanted, [])
+            found = [name for name in found if is_image_name(os.fsencode(name))] or found
             forms += [os.path.join(folder, name) for name in found if len(found) == 1]
     return [*dict.fromkeys(forms)]
 

@@ -89,7 +89,7 @@ class _Chunk:
                 file.seek(self._next - begin)
                 self._rest = file.read()
                 break
-            except (KeyError, ValueError, RecursionError) as error:
+            except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
                 raise PageError(
                     f"damaged table: the column {self._name!r} has a page without a header ({error})"
                 ) from None

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headstart.extract.errors import SourceError
+from headstart.extract.sources.labels import class_name
 from headstart.extract.sources.lists.columns import Columns, listed
 from headstart.extract.sources.lists.values import label_in, split_in
 
@@ -36,9 +37,12 @@ class Table:
         classes = self.class_names.get(label_name, ())
         for where, values in self.rows(positions):
             path, label, split = (None if slot is None else values[slot] for slot in slots)
-            if classes and isinstance(label, int):
-                label = _class_of(label, classes, where)
-            yield where, path, label_in(label, f"{where}, column {label_name!r}"), split_in(split, where)
+            if classes and isinstance(label, int):  # a declared name, such as "None", is no missing value
+                name = _class_of(label, classes, where)
+                label = None if name is None else class_name(name)
+            else:
+                label = label_in(label, f"{where}, column {label_name!r}")
+            yield where, path, label, split_in(split, where)
 
     def columns_text(self) -> str:
         """Return the names of all columns for a message."""

@@ -575,3 +575,10 @@ def test_a_file_that_went_wrong(shared, name):
         if "key" in name:
             expected[pixels == 255] = 255
         assert likeness(pixels, expected) >= 0.99
+
+
+def test_upper_bits_that_are_the_significant_ones_stay_where_they_are():
+    """ISO 15948, 11.3.2.7: samples span all 16 bits whatever sBIT says; a dark frame must not become bright."""
+    samples = np.full((8, 8), 0x0FF0, "<u2")
+    dark = decode(png(samples.astype(">u2"), 16, 0, chunk(b"sBIT", b"\x0c")), ResizeRule(8, 8))
+    assert 14 <= dark.min() <= dark.max() <= 17

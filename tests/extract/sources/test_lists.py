@@ -272,3 +272,22 @@ def test_the_shared_lists_are_read(shared):
         assert labels == {name: expected[name] for name in labels}
     table = find_images(shared("cases/trees/class_label_column.parquet"))
     assert table.classes == ["healthy", "rust"]
+
+
+def test_a_declared_class_called_none_is_a_class(tmp_path):
+    features = {"label": {"names": ["None", "NA", "mild"], "_type": "ClassLabel"}}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    columns = {"path": ["a.png", "b.png", "c.png", "d.png"], "label": [0, 1, 2, -1]}
+    pyarrow.parquet.write_table(pyarrow.table(columns).replace_schema_metadata(metadata), tmp_path / "list.parquet")
+    assert [item.label for item in find_images(tmp_path / "list.parquet").items] == ["None", "NA", "mild", None]
+
+
+def test_a_changed_header_of_a_page_is_never_a_traceback(tmp_path):
+    pyarrow.parquet.write_table(pyarrow.table({"path": ["a.png"], "label": ["x"]}), tmp_path / "good.parquet")
+    column = pyarrow.parquet.read_metadata(tmp_path / "good.parquet").row_group(0).column(0)
+    data = (tmp_path / "good.parquet").read_bytes()
+    for at in (column.dictionary_page_offset, column.dictionary_page_offset + 2, column.data_page_offset):
+        for value in (0x1C, 0x00, 0xFF):
+            (tmp_path / "bad.parquet").write_bytes(data[:at] + bytes([value]) + data[at + 1 :])
+            with pytest.raises(SourceError, match=r"bad\.parquet"):
+                find_images(tmp_path / "bad.parquet")

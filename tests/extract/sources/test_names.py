@@ -121,3 +121,23 @@ def test_trees_that_went_wrong(shared, part, classes, splits):
     assert not [item for item in source.items if item.reason or b"@eaDir" in item.path]
     assert classes in (None, source.classes)
     assert {item.split for item in source.items} == splits
+
+
+@pytest.mark.parametrize("stray", ["SHA256SUMS", "checksums", "readme.odt"])
+def test_a_stray_file_beside_the_wrapper_changes_nothing(tmp_path, stray):
+    names = [f"flowers/{split}/{name}/1.jpg" for split in ("train", "test") for name in ("rose", "tulip")]
+    source = find_images(tree(tmp_path, *names, stray))
+    assert {(item.label, item.split) for item in source.items if item.path.endswith(b".jpg")} == {
+        (name, split) for split in ("train", "test") for name in ("rose", "tulip")
+    }
+
+
+@pytest.mark.parametrize("suffix", ["hif", "pef", "nef", "exr"])
+def test_a_photo_of_another_format_is_no_sidecar_file(tmp_path, suffix):
+    source = find_images(tree(tmp_path, "1.jpg", f"1.{suffix}"))
+    assert len(source.items) == 2
+
+
+def test_no_images_by_name_are_an_error():
+    with pytest.raises(SourceError, match="at least one image"):
+        find_images([])

@@ -180,7 +180,7 @@ def test_members_made_to_attack_are_failure_rows(tmp_path, backbone, picture, fo
         "5.jpg": "a hard link to a file that the archive does not contain before it",
         "6.jpg": "not a regular file but a device or pipe",
         "7.jpg": "not a regular file but a device or pipe",
-        "twice.png~": "a later member of the archive has the same name",
+        "twice.png~1": "a later member of the archive has the same name",
         "empty.png": "empty file",
     }
     assert summary.embedded == 5

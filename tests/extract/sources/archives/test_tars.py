@@ -211,3 +211,10 @@ def test_files_about_an_archive_are_left_out(tmp_path):  # rom1504/img2dataset#3
     assert [item.path for item in find_images(tmp_path).items] == [
         b"0.tar/a/1.jpg", b"0.tar/b/2.jpg", b"1.tar/a/1.jpg", b"1.tar/b/2.jpg",
     ]  # fmt: skip
+
+
+def test_a_member_repeated_thousands_of_times_costs_neither_time_nor_long_names(tmp_path):
+    (tmp_path / "x.tar").write_bytes(tar_of(*[("a/1.jpg", b"")] * 20_000))
+    items = find_images(tmp_path / "x.tar").items
+    assert len(items) == 20_000
+    assert max(len(item.path) for item in items) < 40
