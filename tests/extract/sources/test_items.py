@@ -89,10 +89,17 @@ def test_a_split_of_folders_beside_another_folder_is_refused(tmp_path):
 
 
 def test_splits_beside_another_folder_are_refused(tmp_path):
-    fill(tmp_path, "train/cat/1.jpg", "val/cat/2.jpg", "models/old.onnx")
+    fill(tmp_path, "train/cat/1.jpg", "val/cat/2.jpg", "models/old.jpg")
     message = refusal(tmp_path)
     assert "but also the folder 'models', which is no split; move it elsewhere" in message
     assert set(message.partition("the splits ")[2].partition(", but")[0].split(", ")) == {"train", "val"}
+
+
+def test_splits_beside_a_folder_without_images_are_splits(tmp_path):
+    fill(tmp_path, "train/cat/1.jpg", "val/cat/2.jpg", "models/old.onnx")
+    assert found(tmp_path) == {
+        "train/cat/1.jpg": ("cat", "train"), "val/cat/2.jpg": ("cat", "val"), "models/old.onnx": (None, ""),
+    }  # fmt: skip
 
 
 def test_splits_without_folders_below_have_no_labels(tmp_path):  # huggingface/datasets#7880
