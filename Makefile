@@ -80,10 +80,10 @@ bench-accuracy: setup ## Compare heads on fp32, int8 and untrained embeddings (B
 	$(BIN)/python -m bench.accuracy
 
 bench-coverage: setup ## Simulate how often the confidence intervals hold the truth (minutes)
-	$(BIN)/python -m bench.coverage
+	$(BIN)/python -m bench.statistics.coverage
 
 bench-exactness: setup ## Compare logistic regression with scikit-learn's solved exactly (BENCH_STORE=, BENCH_ROWS=, BENCH_CLASSES=, BENCH_C=)
-	$(BIN)/python -m bench.exactness
+	$(BIN)/python -m bench.statistics.exactness
 
 bench-heads: setup ## Measure search, features, calibration and unknown (BENCH_IMAGES=, BENCH_OTHERS=, BENCH_WEIGHTS=)
 	$(BIN)/python -m bench.heads

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from bench.coverage import coverage
+from bench.statistics.coverage import coverage
 from headstart.classify.evaluation.intervals import effective_size, mean_interval, paired_interval, share_interval
 
 

@@ -1,0 +1,1 @@
+"""Whether intervals cover what they promise, and fits agree with exact ones."""
