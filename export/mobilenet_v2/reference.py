@@ -50,7 +50,7 @@ def forward(
 def normalised(maps: Maps, norm: Norm) -> Maps:
     """Apply a batch norm with its moving statistics (Ioffe & Szegedy 2015, arXiv:1502.03167)."""
     centred = (maps - norm.mean) / np.sqrt(norm.variance + EPSILON)
-    return centred * norm.gamma + norm.beta
+    return np.asarray(centred * norm.gamma + norm.beta)
 
 
 def _convolved(maps: Maps, kernel: NDArray[np.float32], unit: Unit) -> Maps:
