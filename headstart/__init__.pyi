@@ -17,13 +17,13 @@ from .classify import (
     score as score,
 )
 from .classify import (
-    train as train,
-)
-from .classify import (
     write_classifier as write_classifier,
 )
 from .export import (
     ExportError as ExportError,
+)
+from .export import (
+    default_backbone as default_backbone,
 )
 from .export import (
     export_backbone as export_backbone,
@@ -47,6 +47,9 @@ from .extract import (
     open_store as open_store,
 )
 from .files.errors import HeadstartError as HeadstartError
+from .jobs import (
+    train as train,
+)
 from .tune import (
     Recipe as Recipe,
 )
