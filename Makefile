@@ -16,7 +16,7 @@ CLASSIFIER ?= classifier.onnx
 PREDICTIONS ?= predictions.csv
 TUNED ?= tuned.onnx
 
-.PHONY: help setup demo export embed train-head score test check format bench bench-scale bench-accuracy bench-heads bench-passes bench-merge bench-cluster bench-tune bench-coverage bench-exactness readme tune torture audit lock clean
+.PHONY: help setup demo export embed train-head score test check format bench bench-scale bench-accuracy bench-heads bench-passes bench-merge bench-cluster bench-tune bench-coverage bench-domain bench-exactness readme tune torture audit lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ bench-accuracy: setup ## Compare heads on fp32, int8 and untrained embeddings (B
 
 bench-coverage: setup ## Simulate how often the confidence intervals hold the truth (minutes)
 	$(BIN)/python -m bench.statistics.coverage
+
+bench-domain: setup ## Measure how far kinds of pictures are from ImageNet (BENCH_IMAGES=)
+	$(BIN)/python -m bench.domain
 
 bench-exactness: setup ## Compare logistic regression with scikit-learn's solved exactly (BENCH_STORE=, BENCH_ROWS=, BENCH_CLASSES=, BENCH_C=)
 	$(BIN)/python -m bench.statistics.exactness

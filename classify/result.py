@@ -8,6 +8,7 @@ from headstart.classify.artifact.classifier import Classifier
 from headstart.classify.confidence.calibration import Calibration
 from headstart.classify.confidence.novelty import Novelty
 from headstart.classify.evaluation.baselines import Baseline
+from headstart.classify.evaluation.domain import Domain
 from headstart.classify.evaluation.label_issues import LabelIssue
 from headstart.classify.evaluation.learning_curve import LearningCurve
 from headstart.classify.evaluation.metrics import Evaluation
@@ -41,6 +42,8 @@ class TrainResult:
         Duplicate photos found in the store; none of them are on both sides of the evaluation.
     label_issues
         Likely label mistakes, the likeliest first; None if nobody asked for them.
+    domain
+        How far the photos are from those that the backbone learned from; None if it does not know.
     split
         Which images it was fitted on, and which it was evaluated on.
     warnings
@@ -63,6 +66,7 @@ class TrainResult:
     learning_curve: LearningCurve
     duplicates: Duplicates
     label_issues: list[LabelIssue] | None
+    domain: Domain | None
     split: Split = field(repr=False)
     warnings: list[str]
     baselines: list[Baseline] = field(repr=False)

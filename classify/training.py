@@ -14,6 +14,7 @@ from headstart.classify.artifact.classifier import write_classifier
 from headstart.classify.confidence.calibrated_head import LEAST_TO_CALIBRATE, CalibratedHead
 from headstart.classify.errors import LabelError
 from headstart.classify.evaluation.baselines import align_store, baseline_of, head_baseline, majority_baseline
+from headstart.classify.evaluation.domain import domain_of
 from headstart.classify.evaluation.label_issues import label_issues_of
 from headstart.classify.evaluation.learning_curve import LearningCurve, learning_curve
 from headstart.classify.evaluation.metrics import Evaluation, evaluate_rows
@@ -196,11 +197,13 @@ def _train(
     )  # fmt: skip
     is_trained = classifier.model.is_trained
     warnings = find_warnings(store, fitted.split, evaluation, duplicates, fitted.options, is_trained)
+    domain = domain_of(store)
+    warnings += [domain.describe()] if domain and domain.is_far else []
     warnings += [*_doubts(head, fitted), *fitted.warnings, *left_out_classes(whole, store)]
     return store, TrainResult(
         classifier=classifier, path=output, fitted_head=fitted.head, evaluation=evaluation, search=fitted.search,
         calibration=head.calibration, unknown=head.unknown, learning_curve=curve, duplicates=duplicates,
-        label_issues=issues, split=fitted.split, warnings=warnings,
+        label_issues=issues, domain=domain, split=fitted.split, warnings=warnings,
         baselines=[*baselines, majority_baseline(store, evaluation)], trained_images=fitted.trained_images,
     )  # fmt: skip
 

@@ -46,6 +46,8 @@ def describe(
     }
     if len(groups) > 1:
         metadata["groups"] = [group.metadata() for group in groups]
+    if network.activity is not None:
+        metadata["activity"] = round(network.activity, 4)
     if agreement:
         metadata["quantization"] = agreement.metadata()
     return metadata

@@ -186,6 +186,8 @@ class Network(Protocol):
         The columns of an embedding.
     cut_shape : tuple of ints or None
         Shape of the tensor at the cut.
+    activity : float or None
+        The mean of all features of the top on the photos that the weights were trained on, if known.
     """
 
     reference: str
@@ -197,6 +199,8 @@ class Network(Protocol):
     def groups(self) -> "list[Group]": ...  # noqa: D102
     @property
     def cut_shape(self) -> tuple[int, ...] | None: ...  # noqa: D102
+    @property
+    def activity(self) -> float | None: ...  # noqa: D102
 
     def embeddings(self, images: "NDArray[np.uint8]") -> "NDArray[np.float32]":
         """Embed images, uint8 (n, h, w, 3), RGB, 0-255: float32 (n, d)."""

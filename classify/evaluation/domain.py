@@ -1,8 +1,8 @@
 """The domain check: how far photos are from those that the backbone was trained on.
 
-A batch norm scales each channel to the same distribution over its training images (Ioffe & Szegedy 2015,
-arXiv:1502.03167), so the mean activity of each feature on ImageNet is known without ImageNet. The backbone's metadata
-states it as ``imagenet_activity`` if its network ends with a batch norm, a ReLU and the mean over all pixels.
+A batch norm gives each channel a known distribution over the training images (Ioffe & Szegedy 2015, arXiv:1502.03167),
+so the mean activity of a feature on ImageNet is known without ImageNet: it is nearly the same for all features of
+MobileNetV2 (0.38, with a deviation of 0.02), whose file states it as ``activity``.
 """
 
 from dataclasses import dataclass
@@ -22,12 +22,13 @@ MOST_ROWS = 2000
 
 @dataclass(frozen=True)
 class Domain:
-    """How far a store's photos are from ImageNet's.
+    """How far a store's photos are from those that the backbone learned from.
 
     Attributes
     ----------
     factor : float
-        By which factor, at least 1, the mean activity of the median feature differs from that on ImageNet.
+        By which factor, at least 1, the mean activity of the median feature differs from that on the backbone's own
+        training photos.
     """
 
     factor: float
@@ -39,12 +40,13 @@ class Domain:
 
     def describe(self) -> str:
         """Say in one sentence what was found and what follows."""
-        found = f"a typical feature is {self.factor:.1f} times as active, or as quiet, as on ImageNet"
+        found = f"a typical feature is {self.factor:.1f} times as active, or as quiet, as on those"
         if not self.is_far:
-            return f"photos like ImageNet's: {found}"
+            return f"the photos resemble those that the backbone learned from: {found}"
         return (
-            f"photos unlike ImageNet's: {found}, so frozen features may miss what matters here; compare with more "
-            "features (headstart export --features all-blocks), tuned last blocks (headstart tune) or another backbone"
+            f"the photos are unlike those that the backbone learned from ({found}), so frozen features may miss what "
+            "matters in them; try more features (export --features all-blocks), tuned last blocks (tune), another "
+            "backbone, or more photos"
         )
 
 
@@ -57,7 +59,7 @@ def domain_of(store: Store) -> Domain | None:
         None if the backbone does not say what it gives there, or was tuned since.
     """
     metadata = store.header.model
-    expected, rows = metadata.get("imagenet_activity"), np.flatnonzero(store.is_embedded)
+    expected, rows = metadata.get("activity"), np.flatnonzero(store.is_embedded)
     if not expected or "tuned" in metadata or not len(rows):
         return None
     groups = metadata.get("groups")

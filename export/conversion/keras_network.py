@@ -23,11 +23,13 @@ class KerasNetwork:
     ----------
     reference : str
         What the ONNX model is compared with.
+    activity : None
+        Not known for networks in general.
     packages : tuple of str
         The packages whose versions the file states.
     """
 
-    reference = "keras"
+    reference, activity = "keras", None
     packages: tuple[str, ...] = ("headstart", "tensorflow", "keras", "tf2onnx", "onnx")
 
     def __init__(self, plan: Plan, source: "Weights", frameworks: Frameworks) -> None:

@@ -42,6 +42,7 @@ class ArrayNetwork:
             raise OptionError(
                 f"{plan.describe()} has no block {plan.cut!r} to cut after: choose one of {listed(self._ends)}"
             )
+        self._is_drawn = source.path is None
         if source.path is None:
             self.weights = draw_weights(
                 self._units, source.seed or 0, self._scaled(calibration_images(plan.image_size))
@@ -73,6 +74,21 @@ class ArrayNetwork:
         """Height, width and channels of the tensor at the cut; None without one."""
         cut = self._plan.cut
         return None if cut is None else shapes_of(self._units, self._plan.image_size, [cut])[cut]
+
+    @property
+    def activity(self) -> float | None:
+        """The mean of all features on the photos that the weights were trained on; None if they were drawn.
+
+        There a batch norm gives each channel the mean beta and the deviation gamma (Ioffe & Szegedy 2015,
+        arXiv:1502.03167). Of a normal distribution, ReLU6 leaves ``E[min(x+, 6)]``, which is integrated here.
+        """
+        if self._is_drawn:
+            return None
+        norm = self.weights.norms[-1]
+        at = np.linspace(-6, 6, 1201)
+        density = np.exp(-(at**2) / 2) / np.exp(-(at**2) / 2).sum()
+        values = np.clip(norm.beta[:, None] + np.abs(norm.gamma[:, None]) * at, 0, 6)
+        return float((values @ density).mean())
 
     def embeddings(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed images, uint8 (n, h, w, 3), RGB, 0-255, with the reference: float32 (n, d)."""

@@ -180,6 +180,8 @@ def show_training(result: "TrainResult") -> None:
     prior = result.baselines[-1]
     say(f"  without learning: accuracy {prior.accuracy:.4f}, log loss {prior.log_loss:.4f} (by the class sizes alone)")
     show_evaluation(result.evaluation)
+    if result.domain and not result.domain.is_far:
+        say(f"  {result.domain.describe()}")
     if len(result.baselines) > 2:
         _show_baselines(result.baselines)
     if forecast := result.learning_curve.forecast:
@@ -252,6 +254,7 @@ def _summary(result: "TrainResult") -> dict[str, object]:
         "forecast": result.learning_curve.forecast and vars(result.learning_curve.forecast),
         "duplicates": [vars(group) for group in result.duplicates.groups],
         "suspects": result.label_issues and [vars(issue) for issue in result.label_issues],
+        "domain": result.domain and {"factor": result.domain.factor, "is_far": result.domain.is_far},
         "warnings": result.warnings,
         "without_learning": {name: getattr(result.baselines[-1], name) for name in ("accuracy", "log_loss")},
         "evaluation": result.evaluation.to_json(),
