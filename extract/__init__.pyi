@@ -1,3 +1,4 @@
+from .engines.images import ImageEngine as ImageEngine
 from .errors import ExtractError as ExtractError
 from .inference.model import (
     Model as Model,

@@ -134,7 +134,7 @@ class Embedder:
             loaded: list[int] = []
             for item, read in batch:
                 outcome, picture = self._read(item, read, reuse)
-                if picture is not None:
+                if outcome.vector is None and not outcome.reason:
                     outcome, is_loaded = self._decode(outcome, picture, bench, pixels[len(loaded)])
                     loaded += [len(outcomes)] if is_loaded else []
                 outcomes.append(outcome)
