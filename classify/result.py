@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headstart.classify.artifact.classifier import Classifier
+from headstart.classify.artifact.classifier import ClassifierFile
 from headstart.classify.confidence.calibration import Calibration
 from headstart.classify.confidence.novelty import Novelty
 from headstart.classify.evaluation.baselines import Baseline
@@ -53,7 +53,7 @@ class TrainResult:
         Wall time, without that of the report.
     """
 
-    classifier: Classifier = field(repr=False)
+    classifier: ClassifierFile = field(repr=False)
     path: Path
     fitted_head: FittedHead = field(repr=False)
     evaluation: Evaluation

@@ -1,4 +1,7 @@
 from .classify import (
+    Classifier as Classifier,
+)
+from .classify import (
     ClassifyError as ClassifyError,
 )
 from .classify import (
@@ -9,6 +12,9 @@ from .classify import (
 )
 from .classify import (
     evaluate as evaluate,
+)
+from .classify import (
+    load as load,
 )
 from .classify import (
     read_classifier as read_classifier,

@@ -30,7 +30,7 @@ CHECKED_ROWS = 1000
 
 
 @dataclass(frozen=True)
-class Classifier:
+class ClassifierFile:
     """A classifier file that has been read and checked.
 
     Attributes
@@ -96,7 +96,7 @@ class Classifier:
             )
 
 
-def read_classifier(path: str | os.PathLike[str]) -> Classifier:
+def read_classifier(path: str | os.PathLike[str]) -> ClassifierFile:
     """Read a classifier file, here or at a URL.
 
     Raises
@@ -116,7 +116,7 @@ def read_classifier(path: str | os.PathLike[str]) -> Classifier:
         raise ClassifierError(
             f"{path}: its graph does not give one probability for each of its classes; train it again"
         )
-    return Classifier(model)
+    return ClassifierFile(model)
 
 
 def write_classifier(
@@ -128,7 +128,7 @@ def write_classifier(
     unknown: Novelty | None = None,
     provenance: Mapping[str, Mapping[str, Any]] | None = None,
     trained: NDArray[np.int64] | None = None,
-) -> Classifier:
+) -> ClassifierFile:
     """Write a store's backbone and a fitted scikit-learn head as one file, once it is shown to compute the same.
 
     File and head are compared on up to `CHECKED_ROWS` rows of the store.
@@ -169,7 +169,7 @@ def write_classifier(
     metadata = _metadata(backbone, store, graph_head, provenance or {})
     entries = {} if trained is None else {TRAINED_ON: digests_of(store, trained)}
     data = _serialised(join(backbone.data, graph_head), metadata, entries)
-    classifier = Classifier(parse_model(data, str(output)))
+    classifier = ClassifierFile(parse_model(data, str(output)))
     rows = np.flatnonzero(store.is_embedded)
     # Evenly spread, so that a store in order of class gives some of each.
     rows = rows[np.linspace(0, len(rows) - 1, min(CHECKED_ROWS, len(rows))).astype(np.int64)]
@@ -209,7 +209,7 @@ def _serialised(proto: Any, metadata: dict[str, Any], entries: dict[str, str]) -
     return sealed(data)
 
 
-def _verify(classifier: Classifier, head: Any, temperature: float, embeddings: NDArray[np.float32]) -> None:
+def _verify(classifier: ClassifierFile, head: Any, temperature: float, embeddings: NDArray[np.float32]) -> None:
     output = classifier.model.source
     if not len(embeddings):
         raise ClassifierError(f"{output}: not written, as the store has no embeddings to compare it with the head on")
