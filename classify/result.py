@@ -15,6 +15,7 @@ from headstart.classify.heads.kinds import Search
 from headstart.classify.heads.layers import FittedHead
 from headstart.classify.split.duplicates import Duplicates
 from headstart.classify.split.holdout import Split
+from headstart.files.notebook import html_facts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +69,19 @@ class TrainResult:
     baselines: list[Baseline] = field(repr=False)
     trained_images: int
     seconds: float = 0.0
+
+    def _repr_html_(self) -> str:
+        measured = self.evaluation
+        low, high = measured.accuracy_interval
+        facts = {
+            "accuracy": f"{measured.accuracy:.3f} (95 %: {low:.3f} to {high:.3f}) on {measured.images:,} unseen images",
+            "log loss": f"{measured.log_loss:.3f}",
+            "majority class": f"{measured.majority:.3f}",
+            "trained on": f"{self.trained_images:,} images of {', '.join(self.classifier.classes)}",
+            "head": self.search.chosen.head,
+            "notes": "; ".join(self.warnings),
+        }
+        return html_facts(f"Classifier {self.path.name}", facts)
 
     @property
     def head(self) -> Any:

@@ -2,7 +2,7 @@
 
 >>> import headstart
 >>> store, _ = headstart.embed("photos/", "backbone.onnx", "photos.h5")  # doctest: +SKIP
->>> X, y = store.embeddings(store.is_embedded), store.labels[store.is_embedded]  # doctest: +SKIP
+>>> X, y = store.xy()  # doctest: +SKIP
 >>> result = headstart.train(store, "flowers.onnx")  # doctest: +SKIP
 >>> headstart.score("new/", "flowers.onnx", "predictions.csv")  # doctest: +SKIP
 

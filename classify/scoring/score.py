@@ -29,6 +29,7 @@ from headstart.extract.store.shards import PARTS, is_store
 from headstart.extract.store.store import Store, open_store
 from headstart.files.atomic import check_output, check_outside, remove_unfinished_of
 from headstart.files.errors import OptionError
+from headstart.files.notebook import html_facts
 from headstart.files.progress import ProgressCallback
 from headstart.files.urls import is_url
 
@@ -76,6 +77,16 @@ class ScoreSummary:
     notes: list[Note]
     seconds: float
     stages: dict[str, float]
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "images": f"{self.inputs:,}: {self.scored:,} scored, {self.failed:,} failed",
+            "classes": ", ".join(f"{name} {count:,}" for name, count in self.counts.items()),
+            "unknown": self.unknown,
+            "as labelled": f"{self.agreeing:,} of {self.labelled:,}" if self.labelled else "",
+            "notes": "; ".join(map(str, self.notes)),
+        }
+        return html_facts(f"Predictions in {self.output}", facts)
 
 
 def score(
