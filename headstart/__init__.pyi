@@ -47,6 +47,9 @@ from .extract import (
     embed as embed,
 )
 from .extract import (
+    inspect as inspect,
+)
+from .extract import (
     merge as merge,
 )
 from .extract import (
