@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.artifact.classifier import ClassifierFile, read_classifier
-from headstart.classify.errors import PredictionError
 from headstart.classify.scoring.predictions import Prediction
 from headstart.classify.scoring.result import Predictions, likeliest, prediction_of
-from headstart.extract.engines.images import AnyImage, ImageEngine
+from headstart.extract.engines.images import AnyImage, ImageEngine, require_all
 from headstart.extract.notes import NoteCounter
 from headstart.extract.options import EngineOptions, SourceOptions
 from headstart.extract.sources.find import find_images, is_one_image
@@ -25,7 +24,6 @@ from headstart.files.notebook import html_facts
 
 AnyImages = AnyImage | Store | Iterable[AnyImage]
 """One image; several; or a folder, list, archive, table, URL or embedding store of them."""
-NAMED_FAILURES = 5
 
 
 def load(path: str | os.PathLike[str], *, options: EngineOptions | None = None) -> "Classifier":
@@ -72,7 +70,7 @@ class Classifier:
 
         Raises
         ------
-        PredictionError
+        ImagesError
             Naming the images that cannot be classified, and why; `predictions` gives rows for them as well.
         ExtractError, ClassifierError
             If images cannot be listed, or a store comes from another backbone.
@@ -83,13 +81,9 @@ class Classifier:
     def predict_proba(self, images: AnyImages) -> NDArray[np.float32]:
         """Return calibrated probabilities, float32 (n, k), in the order of `classes_`; raises as `predict`."""
         found = self.predictions(images, top=1)
-        if failures := [one for one in found if one.reason]:
-            named = "; ".join(f"{one.path}: {one.reason}" for one in failures[:NAMED_FAILURES])
-            more = f"; and {len(failures) - NAMED_FAILURES} more" if len(failures) > NAMED_FAILURES else ""
-            raise PredictionError(
-                f"{len(failures)} of {len(found)} images cannot be classified: {named}{more}; remove them, or call "
-                "predictions(), which has a row for each"
-            )
+        require_all(
+            [(one.path, one.reason) for one in found], advice=", or call predictions(), which has a row for each"
+        )
         return found.probabilities
 
     def predictions(

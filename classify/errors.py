@@ -4,7 +4,7 @@ ClassifyError
 ├── LabelError        the labels do not allow training or evaluation
 ├── HeadError         the head is unknown, or its options do not fit
 ├── ClassifierError   the classifier file is damaged, of another kind, or for another store
-└── PredictionError   images cannot be classified, or predictions not be written as requested
+└── PredictionError   predictions cannot be written as requested
 """
 
 from headstart.files.errors import HeadstartError
@@ -27,4 +27,4 @@ class ClassifierError(ClassifyError):
 
 
 class PredictionError(ClassifyError):
-    """Images cannot be classified, or predictions cannot be written as requested."""
+    """Predictions cannot be written as requested."""

@@ -28,6 +28,7 @@ from .classify import (
 from .classify import (
     write_classifier as write_classifier,
 )
+from .embedder import ImageEmbedder as ImageEmbedder
 from .export import (
     ExportError as ExportError,
 )

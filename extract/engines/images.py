@@ -1,7 +1,7 @@
 """An engine that is kept open: images through a model at any time, without a store."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -11,7 +11,7 @@ from typing import Any
 from headstart.extract.decoding.memory import Picture
 from headstart.extract.engines.embedder import Embedder, Read, Reuse
 from headstart.extract.engines.local import items_through
-from headstart.extract.errors import DecodeError, TryAgainError
+from headstart.extract.errors import DecodeError, ImagesError, TryAgainError
 from headstart.extract.inference.model import Model
 from headstart.extract.inference.providers import open_session
 from headstart.extract.options import EngineOptions
@@ -24,6 +24,7 @@ from headstart.files.urls import is_url, without_scheme
 
 AnyImage = str | os.PathLike[str] | bytes | Picture
 """A path or URL of an image file, its bytes, or an image in memory."""
+NAMED_FAILURES = 5
 
 
 class ImageEngine:
@@ -99,6 +100,30 @@ class ImageEngine:
 
     def __exit__(self, *_exception: object) -> None:
         self.close()
+
+
+def require_all(reasons: Sequence[tuple[str, str]], advice: str = "") -> None:
+    """Refuse images of which some have failed.
+
+    Parameters
+    ----------
+    reasons
+        The path of each image, and why it failed; empty if it did not.
+    advice
+        What else can be done than to leave them out.
+
+    Raises
+    ------
+    ImagesError
+        Naming those that failed.
+    """
+    failures = [f"{path}: {reason}" for path, reason in reasons if reason]
+    if failures:
+        more = f"; and {len(failures) - NAMED_FAILURES} more" if len(failures) > NAMED_FAILURES else ""
+        raise ImagesError(
+            f"{len(failures)} of {len(reasons)} images cannot be used: {'; '.join(failures[:NAMED_FAILURES])}{more}; "
+            f"leave them out{advice}"
+        )
 
 
 def _input(number: int, image: Any) -> tuple[Item, Read]:

@@ -12,9 +12,9 @@ from PIL import Image
 
 import headstart
 from headstart.classify import Classifier
-from headstart.classify.errors import ClassifierError, PredictionError
+from headstart.classify.errors import ClassifierError
 from headstart.extract import EngineOptions, SourceOptions, embed, open_store
-from headstart.extract.errors import SourceError
+from headstart.extract.errors import ImagesError, SourceError
 from headstart.files.errors import HeadstartError, MissingExtraError, OptionError
 
 
@@ -132,14 +132,14 @@ def test_no_images_give_empty_arrays(classifier, nothing):
 @pytest.mark.parametrize("method", ["predict", "predict_proba"])
 def test_an_image_that_fails_is_named_and_never_guessed(classifier, good, method):
     images = [files(good)[0], "gone.jpg", b"", np.zeros((2, 2))]
-    with pytest.raises(PredictionError, match="3 of 4 images") as caught:
+    with pytest.raises(ImagesError, match="3 of 4 images") as caught:
         getattr(classifier, method)(images)
     for part in ("gone.jpg: no such file", "image[2]: empty file", "image[3]: expected an array"):
         assert part in str(caught.value)
 
 
 def test_of_many_failures_a_few_are_named(classifier):
-    with pytest.raises(PredictionError, match=r"image\[4\]: empty file; and 15 more"):
+    with pytest.raises(ImagesError, match=r"image\[4\]: empty file; and 15 more"):
         classifier.predict([b""] * 20)
 
 

@@ -49,7 +49,7 @@ ONLY_HERE = {
     "onnxruntime": {"extract/inference/", "export/conversion/", "export/quantization/"},
     "openvino": {"extract/inference/"},
     "PIL": {"extract/decoding/", "extract/thumbnails.py", "headstart/demo/"},
-    "sklearn": {"classify/heads/", "classify/report/map.py"},
+    "sklearn": {"classify/heads/", "classify/report/map.py", "headstart/embedder.py"},
     "ray": {"extract/engines/ray_cluster.py"},
     "cleanlab": {"classify/evaluation/label_issues.py"},
     "jinja2": {"classify/report/"},
