@@ -11,8 +11,7 @@ from headstart.classify.evaluation.baselines import Baseline
 from headstart.classify.evaluation.label_issues import LabelIssue
 from headstart.classify.evaluation.learning_curve import LearningCurve
 from headstart.classify.evaluation.metrics import Evaluation
-from headstart.classify.heads.kinds import Search
-from headstart.classify.heads.layers import FittedHead
+from headstart.classify.heads.kinds import AnyHead, Search
 from headstart.classify.split.duplicates import Duplicates
 from headstart.classify.split.holdout import Split
 from headstart.files.notebook import html_facts
@@ -56,7 +55,7 @@ class TrainResult:
 
     classifier: ClassifierFile = field(repr=False)
     path: Path
-    fitted_head: FittedHead = field(repr=False)
+    fitted_head: AnyHead = field(repr=False)
     evaluation: Evaluation
     search: Search
     calibration: Calibration | None

@@ -50,6 +50,7 @@ ONLY_HERE = {
     "openvino": {"extract/inference/"},
     "PIL": {"extract/decoding/", "extract/thumbnails.py", "headstart/demo/"},
     "sklearn": {"classify/heads/", "classify/report/map.py", "headstart/embedder.py"},
+    "skl2onnx": {"classify/heads/converted.py"},
     "ray": {"extract/engines/ray_cluster.py"},
     "cleanlab": {"classify/evaluation/label_issues.py"},
     "jinja2": {"classify/report/"},
