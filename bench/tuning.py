@@ -191,7 +191,7 @@ def keras_trunk(trunk: Any, weights: str) -> Any:
     )
     frameworks = load_frameworks(with_gpu=True)
     network = build_network(plan, frameworks)
-    load_weights(network, find_weights(weights, plan, 0, frameworks), plan, frameworks)
+    load_weights(network, find_weights(weights, plan, 0), plan, frameworks)
     cut = with_blocks(network, plan, frameworks).output[TENSOR]
     part = frameworks.keras.Model(network.input, cut)
     run = frameworks.tensorflow.function(lambda pixels: part(pixels, training=False))

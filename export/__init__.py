@@ -1,4 +1,4 @@
-"""Export of Keras applications to ONNX, with TensorFlow.
+"""Export of Keras applications to ONNX: the default one from its arrays, all others with TensorFlow.
 
 >>> from headstart.export import export_backbone
 >>> export_backbone("backbone.onnx")  # doctest: +SKIP
@@ -7,6 +7,7 @@ Importing this package loads no heavy library; an export does.
 """
 
 from headstart.export.backbones import BACKBONES, Backbone
+from headstart.export.default import DEFAULT_BACKBONE, default_backbone
 from headstart.export.errors import (
     ConversionError,
     ExportError,
@@ -20,6 +21,7 @@ from headstart.files.errors import MissingExtraError, OptionError, OutputError
 
 __all__ = [
     "BACKBONES",
+    "DEFAULT_BACKBONE",
     "Backbone",
     "ConversionError",
     "ExportError",
@@ -32,5 +34,6 @@ __all__ = [
     "UnknownBackboneError",
     "WeightsError",
     "blocks_of",
+    "default_backbone",
     "export_backbone",
 ]

@@ -64,6 +64,8 @@ class Backbone:
         Image sizes with weights of their own; any other size uses the weights of `image_size`.
     weights_md5 : str or None
         The published digest of the weight file.
+    is_built_from_arrays : bool
+        Whether it is built from its arrays (see `headstart.export.mobilenet_v2`), without TensorFlow.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Backbone:
     widths: Mapping[float, str] = field(default_factory=dict)
     weights_sizes: tuple[int, ...] = ()
     weights_md5: str | None = None
+    is_built_from_arrays: bool = False
 
     def imagenet_path(self, width: float, image_size: tuple[int, int]) -> str:
         """Return the published path of the ImageNet weights for a width and an image size (height, width)."""
@@ -95,6 +98,7 @@ _RECORDS = (
         blocks=r"(expanded_conv|block_\d+)_",
         widths={0.35: "0.35", 0.5: "0.5", 0.75: "0.75", 1.0: "1.0", 1.3: "1.3", 1.4: "1.4"},
         weights_sizes=(96, 128, 160, 192, 224),
+        is_built_from_arrays=True,
     ),
     Backbone(
         name="mobilenet",

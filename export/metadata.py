@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 from headstart.export.backbones import Plan
 
 if TYPE_CHECKING:
-    from headstart.export.conversion.features import Group
     from headstart.export.conversion.parity import Parity
+    from headstart.export.pipeline import Network
     from headstart.export.quantization.quantize import Agreement
     from headstart.export.weights.load import Weights
 
@@ -16,12 +16,13 @@ RESIZE_VERSION: Final = 1
 
 
 def describe(
-    plan: Plan, weights: "Weights", parity: "Parity", agreement: "Agreement | None", groups: "list[Group]"
+    plan: Plan, weights: "Weights", parity: "Parity", agreement: "Agreement | None", network: "Network"
 ) -> dict[str, Any]:
     """Return the metadata of a backbone file: everything later stages need, nothing about the machine or the time.
 
-    `agreement` compares int8 with fp32 and is None for fp32; `groups` are the columns of an embedding.
+    `agreement` compares int8 with fp32 and is None for fp32.
     """
+    groups = network.groups
     metadata = {
         "format": "headstart-backbone",
         "schema": SCHEMA,
@@ -39,9 +40,9 @@ def describe(
         "dim": sum(group.size for group in groups),
         "precision": "int8" if agreement else "fp32",
         "features": plan.features,
-        "parity": parity.metadata(),
+        "parity": parity.metadata() | {"reference": network.reference},
         "sealed": True,
-        "versions": {name: _version(name) for name in ("headstart", "tensorflow", "keras", "tf2onnx", "onnx")},
+        "versions": {name: _version(name) for name in network.packages},
     }
     if len(groups) > 1:
         metadata["groups"] = [group.metadata() for group in groups]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from headstart.export.backbones import Plan, make_plan
 from headstart.export.metadata import describe
@@ -19,6 +19,9 @@ from headstart.files.urls import local_path
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from headstart.export.conversion.features import Group
+    from headstart.export.weights.load import Weights
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class ExportSummary:
     bytes : int
         Size of the file.
     max_difference : float
-        Largest absolute difference from Keras' embeddings on the probe images.
+        Largest absolute difference from the embeddings of the reference on the probe images.
     nodes : int
         Nodes in the graph.
     """
@@ -156,11 +159,63 @@ def blocks_of(backbone: str = "mobilenet_v2", width: float = 1.0) -> list[str]:
     OptionError, UnknownBackboneError, MissingExtraError
         As `export_backbone`.
     """
+    plan = make_plan(backbone, None, width, "squash")
+    if plan.backbone.is_built_from_arrays:
+        from headstart.export.mobilenet_v2.graph import block_names
+        from headstart.export.mobilenet_v2.units import units_of
+
+        return block_names(units_of(width))
     from headstart.export.conversion.frameworks import load_frameworks
     from headstart.export.conversion.network import build_network, ends_of_blocks
 
-    plan, frameworks = make_plan(backbone, None, width, "squash"), load_frameworks()
-    return list(ends_of_blocks(build_network(plan, frameworks), plan))
+    return list(ends_of_blocks(build_network(plan, load_frameworks()), plan))
+
+
+class Network(Protocol):
+    """A network with its weights, as an export needs it.
+
+    Attributes
+    ----------
+    reference : str
+        What computes the embeddings that the ONNX model is compared with: ``numpy`` or ``keras``.
+    packages : tuple of str
+        The packages whose versions the file states.
+    graph : onnx.GraphProto
+        From preprocessed pixels to the outputs that `headstart.export.conversion.convert.finish` takes.
+    groups : list of Group
+        The columns of an embedding.
+    cut_shape : tuple of ints or None
+        Shape of the tensor at the cut.
+    """
+
+    reference: str
+    packages: tuple[str, ...]
+
+    @property
+    def graph(self) -> Any: ...  # noqa: D102
+    @property
+    def groups(self) -> "list[Group]": ...  # noqa: D102
+    @property
+    def cut_shape(self) -> tuple[int, ...] | None: ...  # noqa: D102
+
+    def embeddings(self, images: "NDArray[np.uint8]") -> "NDArray[np.float32]":
+        """Embed images, uint8 (n, h, w, 3), RGB, 0-255: float32 (n, d)."""
+
+    def tensors(self, images: "NDArray[np.uint8]") -> "NDArray[np.float32]":
+        """Compute the tensors at the cut: float32 (n, h, w, c)."""
+
+
+def _open_network(plan: Plan, source: "Weights", announce: Callable[[str], None]) -> Network:
+    """Build a network from its arrays where we can, else with Keras."""
+    if plan.backbone.is_built_from_arrays and not (source.path and source.path.name.endswith(".weights.h5")):
+        from headstart.export.mobilenet_v2.network import ArrayNetwork
+
+        return ArrayNetwork(plan, source)
+    from headstart.export.conversion.frameworks import load_frameworks
+    from headstart.export.conversion.keras_network import KerasNetwork
+
+    announce("loading TensorFlow")
+    return KerasNetwork(plan, source, load_frameworks())
 
 
 def _make(
@@ -170,48 +225,42 @@ def _make(
     calibration: "NDArray[np.uint8] | None",
     announce: Callable[[str], None],
 ) -> tuple[Any, dict[str, Any], float]:
-    """Build, convert and compare: the ONNX model, its metadata, and its largest difference from Keras."""
-    from headstart.export.conversion.convert import convert
-    from headstart.export.conversion.frameworks import load_frameworks, require
+    """Build, convert and compare: the ONNX model, its metadata, and its largest difference from the reference."""
+    from headstart.export.conversion.convert import finish
+    from headstart.export.conversion.frameworks import require
     from headstart.export.conversion.images import probe_images
-    from headstart.export.conversion.network import build_network, keras_embeddings, layout, with_blocks
     from headstart.export.conversion.parity import compare_groups, run_onnx
-    from headstart.export.weights.load import check_weights, find_weights, load_weights
+    from headstart.export.weights.load import check_weights, find_weights
 
     check_weights(weights)
     require("onnxruntime", "onnxruntime")
-    announce("loading TensorFlow")
-    frameworks = load_frameworks()
     announce("loading weights")
-    source = find_weights(weights, plan, seed, frameworks)
-    network = build_network(plan, frameworks)
-    load_weights(network, source, plan, frameworks)
-    network = with_blocks(network, plan, frameworks)
-    images, groups = probe_images(plan.image_size), layout(network)
+    source = find_weights(weights, plan, seed, announce)
+    network = _open_network(plan, source, announce)
     announce("converting")
-    model = convert(network, plan, frameworks)
-    announce("comparing with Keras")
-    reference = keras_embeddings(network, images, plan)
-    parity = compare_groups(run_onnx(model.SerializeToString(), images), reference, groups)
+    model = finish(network.graph, plan, network.groups, network.cut_shape)
+    announce("comparing with the reference")
+    images = probe_images(plan.image_size)
+    parity = compare_groups(run_onnx(model.SerializeToString(), images), network.embeddings(images), network.groups)
     cut = _compared_cut(model, network, images, plan)
     agreement = None
     if calibration is not None:
         from headstart.export.quantization.quantize import quantize_on
 
         announce("quantising")
-        model, agreement = quantize_on(model, calibration, is_trained=source.source != "random", groups=groups)
+        is_trained = source.source != "random"
+        model, agreement = quantize_on(model, calibration, is_trained=is_trained, groups=network.groups)
     del model.metadata_props[:]
-    return model, describe(plan, source, parity, agreement, groups) | cut, parity.max_difference
+    return model, describe(plan, source, parity, agreement, network) | cut, parity.max_difference
 
 
-def _compared_cut(model: Any, network: Any, images: "NDArray[np.uint8]", plan: Plan) -> dict[str, Any]:
-    """Compare the tensor at the cut with Keras, and return its metadata; nothing for a network without a cut."""
-    from headstart.export.conversion.network import TENSOR, cut_shape, keras_tensors
+def _compared_cut(model: Any, network: Network, images: "NDArray[np.uint8]", plan: Plan) -> dict[str, Any]:
+    """Compare the tensor at the cut with the reference, and return its metadata; nothing for a network without one."""
+    from headstart.export.conversion.network import TENSOR
     from headstart.export.conversion.parity import compare, run_onnx
 
-    shape = cut_shape(network)
-    if shape is None:
+    if network.cut_shape is None:
         return {}
-    compare(run_onnx(model.SerializeToString(), images, TENSOR), keras_tensors(network, images, plan))
+    compare(run_onnx(model.SerializeToString(), images, TENSOR), network.tensors(images))
     at = next(node.input[0] for node in model.graph.node if TENSOR in node.output)
-    return {"cut": {"block": plan.cut, "shape": list(shape), "at": at}}
+    return {"cut": {"block": plan.cut, "shape": list(network.cut_shape), "at": at}}

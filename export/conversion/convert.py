@@ -1,6 +1,6 @@
 """Keras to ONNX: tf2onnx translates the network, `cleanup` simplifies the graph, and pixel scaling is put first."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -10,9 +10,9 @@ from onnx import TensorProto, helper
 
 from headstart.export.backbones import Pixels, Plan
 from headstart.export.conversion.cleanup import clean, drop_unused, order, rename
-from headstart.export.conversion.features import TO_CHANNELS_LAST, channels_first, pool_blocks
+from headstart.export.conversion.features import TO_CHANNELS_LAST, Group, channels_first, pool_blocks
 from headstart.export.conversion.frameworks import Frameworks, quiet
-from headstart.export.conversion.network import OUTPUT, TENSOR, cut_shape, layout
+from headstart.export.conversion.network import OUTPUT, TENSOR
 from headstart.export.errors import ConversionError
 from headstart.files.errors import one_line
 from headstart.files.graph import add_constant, constant, consumers_of
@@ -22,17 +22,21 @@ IR_VERSION: Final = 8
 INPUT: Final = "image"
 
 
-def convert(network: Any, plan: Plan, frameworks: Frameworks) -> onnx.ModelProto:
-    """Translate a Keras backbone into a clean ONNX model with its pixel scaling inside.
+def finish(
+    graph: onnx.GraphProto, plan: Plan, groups: Sequence[Group], cut_shape: tuple[int, ...] | None
+) -> onnx.ModelProto:
+    """Make a clean ONNX model of a network's graph, with its pixel scaling inside.
 
     Parameters
     ----------
-    network : keras.Model
-        float32 (n, h, w, 3), preprocessed, to the outputs of `headstart.export.conversion.network.with_blocks`.
+    graph : onnx.GraphProto
+        float32 (n, h, w, 3), preprocessed, to ``embedding`` and to the blocks of `groups` or ``tensor``; changed.
     plan : Plan
         Its image size and pixel scaling are used.
-    frameworks : Frameworks
-        The imported modules.
+    groups : sequence of Group
+        The columns of the embedding.
+    cut_shape : tuple of ints or None
+        Shape of ``tensor``, if the network is cut.
 
     Returns
     -------
@@ -42,23 +46,33 @@ def convert(network: Any, plan: Plan, frameworks: Frameworks) -> onnx.ModelProto
     Raises
     ------
     ConversionError
-        If the translated graph does not begin with one convolution of the image, or needs another operator set.
+        If the graph does not begin with one convolution of the image.
     """
-    graph = _translate(network, plan, frameworks).graph
-    clean(graph)
     attach_pixels(graph, plan.backbone.pixels)
-    groups, shape = layout(network), cut_shape(network)
     outputs: dict[str, tuple[int, ...]] = {OUTPUT: (sum(group.size for group in groups),)}
-    if shape is None:
+    if cut_shape is None:
         pool_blocks(graph, OUTPUT, groups)
     else:
         expose_cut(graph)
-        outputs[TENSOR] = shape
+        outputs[TENSOR] = cut_shape
     order(graph, list(outputs))
     rename(graph, keep=(INPUT, *outputs))
     model = _finished(graph, plan, outputs)
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def translate(network: Any, plan: Plan, frameworks: Frameworks) -> onnx.GraphProto:
+    """Translate a Keras network into a clean graph, from preprocessed pixels to its outputs.
+
+    Raises
+    ------
+    ConversionError
+        If tf2onnx cannot translate it, or it needs another operator set.
+    """
+    graph = _translate(network, plan, frameworks).graph
+    clean(graph)
+    return graph
 
 
 def expose_cut(graph: onnx.GraphProto) -> None:

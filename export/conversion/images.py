@@ -1,9 +1,12 @@
 """Synthetic images on which networks are calibrated and compared: structured, extreme, and fixed by their seed."""
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
 Pictures = NDArray[np.uint8]
+CALIBRATION_FIELDS: Final = 8
 
 
 def structured_images(count: int, size: tuple[int, int], seed: int = 0) -> Pictures:
@@ -38,6 +41,11 @@ def probe_images(size: tuple[int, int]) -> Pictures:
     ramp = np.stack([255 * row / (height - 1), 255 * column / (width - 1), np.full(row.shape, 64)], axis=-1)
     drawn = [black, 255 - black, checks.astype(np.uint8), ramp.astype(np.uint8)]
     return np.concatenate([np.stack(drawn), structured_images(4, size, seed=1)])
+
+
+def calibration_images(size: tuple[int, int]) -> Pictures:
+    """Draw the images on which the batch norms of untrained networks are calibrated, as `probe_images`."""
+    return np.concatenate([probe_images(size), structured_images(CALIBRATION_FIELDS, size)])
 
 
 def _colour_field(rng: np.random.Generator, size: tuple[int, int], cells: int) -> Pictures:

@@ -79,7 +79,7 @@ def compare(found: NDArray[np.float32], reference: NDArray[np.float32]) -> Parit
     Parameters
     ----------
     found, reference : ndarray of float32, (n, d)
-        From ONNX and from Keras, for the same images, which have to differ.
+        From ONNX and from the reference, for the same images, which have to differ.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def compare(found: NDArray[np.float32], reference: NDArray[np.float32]) -> Parit
     """
     if found.shape != reference.shape:
         raise ParityError(
-            f"ONNX gives embeddings of shape {found.shape}, Keras of {reference.shape}: nothing is written"
+            f"ONNX gives embeddings of shape {found.shape}, the reference of {reference.shape}: nothing is written"
         )
     if not (np.isfinite(reference).all() and np.isfinite(found).all()):
         raise ParityError("some embeddings are not finite: the weights are not usable, nothing is written")
@@ -98,8 +98,8 @@ def compare(found: NDArray[np.float32], reference: NDArray[np.float32]) -> Parit
     difference = float(np.abs(found - reference).max())
     if difference > TOLERANCE * largest:
         raise ParityError(
-            f"ONNX and Keras differ by {difference:.2e}, more than the allowed {TOLERANCE * largest:.2e}: "
-            "nothing is written, please report it with the versions of tensorflow, keras and tf2onnx"
+            f"ONNX and the reference differ by {difference:.2e}, more than the allowed {TOLERANCE * largest:.2e}: "
+            "nothing is written, please report it with the versions of onnx, onnxruntime, numpy, tensorflow and keras"
         )
     return Parity(difference, difference / largest)
 

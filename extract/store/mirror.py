@@ -16,26 +16,12 @@ from headstart.extract.store.remote_files import RemoteFile, RemoteFiles
 from headstart.extract.store.shards import MODEL_FILE, PARTS, SHARD, shards_of
 from headstart.extract.store.unpublished import keep_unpublished
 from headstart.files.atomic import atomic_file, remove_unfinished, write_all
+from headstart.files.cache import cache_folder
 from headstart.files.errors import OutputError
 from headstart.files.filesystems import REQUESTS_AT_ONCE
 
 Note = dict[str, list[object]]
 """Name -> the stamp of the file at the URL, and size and time of the local one, when the two were the same."""
-
-
-def cache_folder() -> Path:
-    """Return the folder of all copies: ``HEADSTART_CACHE``, or ``headstart`` in the user's cache.
-
-    Raises `OutputError` if there is neither.
-    """
-    if chosen := os.environ.get("HEADSTART_CACHE"):
-        return Path(chosen)
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headstart"
-    except RuntimeError:  # no HOME, and a user without an entry in the system's list, as in containers
-        raise OutputError(
-            "files at URLs are copied to a cache, and this user has no home folder; set HEADSTART_CACHE to a folder"
-        ) from None
 
 
 class Mirror:
