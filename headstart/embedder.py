@@ -64,6 +64,8 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             If `X` is not a list of images.
         ExtractError
             If the backbone or the store cannot be used, or do not belong together.
+        ExportError
+            If the default backbone cannot be made.
         """
         listed(X)
         self._open()
@@ -143,7 +145,9 @@ def _model_of(backbone: str | os.PathLike[str] | Model | None, store: Store | No
     if backbone is None:
         if store is not None:
             return store.model()
-        raise OptionError("expected a backbone; make one with `headstart export`")
+        from headstart.export import default_backbone
+
+        return read_model(default_backbone())
     model = uncut(backbone if isinstance(backbone, Model) else read_model(backbone))
     if store is not None and store.header.model_sha256 != model.sha256:
         raise StoreError(

@@ -167,6 +167,11 @@ def test_a_store_of_another_backbone_is_refused(paths, tiny_store, make_backbone
     assert ImageEmbedder(read_model(other)).fit(paths).n_features_out_ == 16
 
 
+def test_without_a_backbone_it_takes_the_default(paths, expected, tiny_backbone, monkeypatch):
+    monkeypatch.setattr("headstart.export.default_backbone", lambda: tiny_backbone)
+    np.testing.assert_allclose(ImageEmbedder(options=FAST).transform(paths[:3]), expected[:3], atol=1e-5)
+
+
 def test_a_missing_backbone_is_named():
     with pytest.raises(HeadstartError, match=r"gone\.onnx: no such file"):
         headstart.ImageEmbedder("gone.onnx").fit([])
