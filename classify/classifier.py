@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from headstart.classify.artifact.classifier import ClassifierFile, read_classifier
 from headstart.classify.scoring.predictions import Prediction
 from headstart.classify.scoring.result import Predictions, likeliest, prediction_of
-from headstart.extract.engines.images import AnyImage, ImageEngine, require_all
+from headstart.extract.engines.images import AnyImage, ImageEngine, counted, require_all
 from headstart.extract.notes import NoteCounter
 from headstart.extract.options import EngineOptions, SourceOptions
 from headstart.extract.sources.find import find_images, is_one_image
@@ -21,6 +21,7 @@ from headstart.extract.store.shards import is_store
 from headstart.extract.store.store import Store, open_store
 from headstart.files.errors import OptionError
 from headstart.files.notebook import html_facts
+from headstart.files.progress import ProgressCallback
 
 AnyImages = AnyImage | Store | Iterable[AnyImage]
 """One image; several; or a folder, list, archive, table, URL or embedding store of them."""
@@ -87,7 +88,12 @@ class Classifier:
         return found.probabilities
 
     def predictions(
-        self, images: AnyImages, top: int = 3, *, source_options: SourceOptions | None = None
+        self,
+        images: AnyImages,
+        top: int = 3,
+        *,
+        source_options: SourceOptions | None = None,
+        progress: ProgressCallback | None = None,
     ) -> Predictions:
         """Return one record per image: classes with their probabilities, or the reason why there are none.
 
@@ -97,6 +103,8 @@ class Classifier:
             How many of the likeliest classes to name.
         source_options
             Columns and root of a list, and whether links in a folder are followed.
+        progress
+            Called after every image.
 
         Raises
         ------
@@ -107,7 +115,7 @@ class Classifier:
             raise OptionError(f"the number of classes to name must be at least 1, found {top}")
         if isinstance(images, Store) or (isinstance(images, str | os.PathLike) and is_store(images)):
             return self._of_store(images if isinstance(images, Store) else open_store(images), top)
-        return self._of_outcomes(self._outcomes(images, source_options), top)
+        return self._of_outcomes(self._outcomes(images, source_options, progress), top)
 
     def close(self) -> None:
         """End the threads and processes; the next call would open them again."""
@@ -135,14 +143,17 @@ class Classifier:
         }
         return html_facts(Path(self.file.model.source).name, facts)
 
-    def _outcomes(self, images: Any, source_options: SourceOptions | None) -> Sequence[Outcome]:
+    def _outcomes(
+        self, images: Any, source_options: SourceOptions | None, progress: ProgressCallback | None
+    ) -> Sequence[Outcome]:
         with self._opening:
             if self._engine is None:
                 self._engine = ImageEngine(self.file.model, self.file.prediction, self._options)
             engine = self._engine
         if isinstance(images, str | os.PathLike) and not is_one_image(images):
-            return engine.source_outcomes(find_images(images, source_options))
-        return list(engine.outcomes(_listed(images)))
+            return engine.source_outcomes(find_images(images, source_options), progress=progress)
+        listed = _listed(images)
+        return list(counted(engine.outcomes(listed), len(listed), progress))
 
     def _of_outcomes(self, outcomes: Sequence[Outcome], top: int) -> Predictions:
         width, notes = self.file.model.outputs[self.file.prediction][0], NoteCounter()

@@ -20,6 +20,7 @@ from headstart.extract.sources.open import open_reader
 from headstart.extract.sources.readers import File, check_size
 from headstart.extract.store.rows import Outcome
 from headstart.files.errors import HeadstartError, OptionError
+from headstart.files.progress import Progress, ProgressCallback
 from headstart.files.urls import is_url, without_scheme
 
 AnyImage = str | os.PathLike[str] | bytes | Picture
@@ -85,10 +86,13 @@ class ImageEngine:
         reads = (_input(number, image) for number, image in enumerate(listed))
         return self._embedder.outcomes(reads, len(listed), reuse)
 
-    def source_outcomes(self, source: Source, reuse: Reuse | None = None) -> list[Outcome]:
+    def source_outcomes(
+        self, source: Source, reuse: Reuse | None = None, progress: ProgressCallback | None = None
+    ) -> list[Outcome]:
         """Compute one outcome per item of a folder, list, archive, table or URL, in their order."""
         items = sorted(source.items, key=lambda item: (item.container, item.start))  # as they lie in their archives
-        found = {outcome.item.path: outcome for outcome in items_through(self._embedder, source.root, items, reuse)}
+        outcomes = counted(items_through(self._embedder, source.root, items, reuse), len(items), progress)
+        found = {outcome.item.path: outcome for outcome in outcomes}
         return [found[item.path] for item in source.items]
 
     def close(self) -> None:
@@ -100,6 +104,16 @@ class ImageEngine:
 
     def __exit__(self, *_exception: object) -> None:
         self.close()
+
+
+def counted(outcomes: Iterable[Outcome], total: int, progress: ProgressCallback | None) -> Iterator[Outcome]:
+    """Pass outcomes on, and report each to a callback, if there is one."""
+    failed = 0
+    for done, outcome in enumerate(outcomes, 1):
+        failed += outcome.vector is None
+        if progress:
+            progress(Progress("classifying", done, total, failed))
+        yield outcome
 
 
 def require_all(reasons: Sequence[tuple[str, str]], advice: str = "") -> None:
