@@ -38,12 +38,14 @@ def default_backbone(name: str = DEFAULT_BACKBONE, *, progress: ProgressCallback
     """
     from headstart.export.weights.load import find_weights
 
-    source = find_weights("imagenet", make_plan(name, None, 1.0, "squash"), 0, announcer(progress))
+    announce = announcer(progress)
+    source = find_weights("imagenet", make_plan(name, None, 1.0, "squash"), 0, announce)
     digest = str(source.sha256)[:12]
     path = cache_folder() / "backbones" / f"{name}-{digest}-v{VERSION}.onnx"
 
     def make(target: Path) -> None:
-        export_backbone(target, backbone=name, weights="imagenet", progress=progress)
+        announce(f"exporting {name} once, to {target}")
+        export_backbone(target, backbone=name, weights="imagenet")
 
     return cached(path, _is_whole, make)
 

@@ -1,4 +1,7 @@
 from .classify import (
+    Classifier as Classifier,
+)
+from .classify import (
     ClassifyError as ClassifyError,
 )
 from .classify import (
@@ -11,19 +14,23 @@ from .classify import (
     evaluate as evaluate,
 )
 from .classify import (
+    load as load,
+)
+from .classify import (
     read_classifier as read_classifier,
 )
 from .classify import (
     score as score,
 )
 from .classify import (
-    train as train,
-)
-from .classify import (
     write_classifier as write_classifier,
 )
+from .embedder import ImageEmbedder as ImageEmbedder
 from .export import (
     ExportError as ExportError,
+)
+from .export import (
+    default_backbone as default_backbone,
 )
 from .export import (
     export_backbone as export_backbone,
@@ -41,12 +48,18 @@ from .extract import (
     embed as embed,
 )
 from .extract import (
+    inspect as inspect,
+)
+from .extract import (
     merge as merge,
 )
 from .extract import (
     open_store as open_store,
 )
 from .files.errors import HeadstartError as HeadstartError
+from .jobs import (
+    train as train,
+)
 from .tune import (
     Recipe as Recipe,
 )

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from headstart import console
-from headstart.commands import demo, embed, evaluate, export, inspect, merge, score, train, tune
+from headstart.commands import demo, embed, evaluate, export, inspect, merge, predict, score, train, tune
 from headstart.process import leave, prepare
 
 app = typer.Typer(
@@ -15,8 +15,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (export, embed, merge, tune, train, evaluate, score, inspect, demo):
-    app.command(module.__name__.rpartition(".")[2])(module.run)
+PANELS = {
+    "From photos to answers": (train, predict, score, demo),
+    "Know what you have": (evaluate, inspect),
+    "Step by step": (export, embed, merge, tune),
+}
+"""The commands by what people want to do, in the order of `--help`."""
+
+for title, modules in PANELS.items():
+    for module in modules:
+        app.command(module.__name__.rpartition(".")[2], rich_help_panel=title)(module.run)
 
 
 def _version(is_wanted: bool) -> None:

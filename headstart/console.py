@@ -186,6 +186,9 @@ def _bar(what: str) -> Iterator["ProgressCallback"]:
         pace = _Pace()
 
         def callback(state: "Progress") -> None:
+            if state.total is None:  # what comes before the first image
+                note(state.stage)
+                return
             rate = f"{pace.rate(state):,.0f} images/s"
             failures = f"{state.failed} failed" if state.failed else ""
             bar.update(task, completed=state.done, total=state.total, rate=rate, failures=failures)
@@ -199,11 +202,14 @@ def _lines(what: str) -> Iterator["ProgressCallback"]:
 
     def callback(state: "Progress") -> None:
         nonlocal last
+        if state.total is None:
+            note(state.stage)
+            return
         rate, now = pace.rate(state), time.monotonic()
         if now - last < SECONDS_PER_LINE:
             return
         last = now
-        left = ((state.total or state.done) - state.done) / rate
+        left = (state.total - state.done) / rate
         err.print(
             f"{what}: {state.done}/{state.total}, {rate:,.0f} images/s, {left:,.0f} s left, {state.failed} failed"
         )

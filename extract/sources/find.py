@@ -63,6 +63,15 @@ def find_images(images: Images, options: SourceOptions | None = None) -> Source:
     return _checked(source, path, names_all=path.suffix.lower() in MANIFESTS and not os.path.isdir(path))
 
 
+def is_one_image(images: str | os.PathLike[str]) -> bool:
+    """Tell an image file, which may be missing, from what holds several: a folder, list, archive, table or URL."""
+    text = without_scheme(os.fspath(images))
+    name = text.encode("utf-8", "replace")
+    if is_packed(name) or os.path.isdir(text) or splitext(text)[1].lower() in MANIFESTS:
+        return False
+    return is_image_name(name) or (not is_url(text) and os.path.isfile(text))
+
+
 def _named(images: Sequence[str | os.PathLike[str]]) -> Source:
     """Take image files by name, wherever they lie; the folder that all of them are in is the root."""
     files = sorted({os.fsencode(os.path.abspath(without_scheme(os.fspath(image)))) for image in images})

@@ -19,6 +19,7 @@ from headstart.extract.store.remote_copy import local_copy, naming_url
 from headstart.extract.store.schema import EMBEDDED, FAILED, Header, Rows
 from headstart.extract.store.shard_reader import ShardReader, Span
 from headstart.extract.store.shards import MODEL_FILE, files_of, in_order, joined
+from headstart.extract.store.tables import html_of, to_pandas, xy_of
 from headstart.files.errors import one_line
 from headstart.files.urls import is_url, without_scheme
 
@@ -122,6 +123,43 @@ class Store:
             file, digest, vectors = self.files[number], self._digests[number], self._vectors[number]
             result[mine] = _read_vectors(file, digest, vectors, self._position[chosen[mine]])
         return result
+
+    def xy(self, split: str | None = None) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
+        """Return embeddings and class names, as scikit-learn takes them, of the images that have both.
+
+        Parameters
+        ----------
+        split
+            ``"train"``, ``"val"`` or ``"test"``; by default all images.
+
+        Returns
+        -------
+        X, y
+            float32, (n, d), and text, (n,).
+
+        Raises
+        ------
+        OptionError
+            If no image has this split.
+        StoreError
+            If it holds tensors at a cut, or another run has replaced it since it was opened.
+        """
+        return xy_of(self, split)
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame` with a row per image, in the order of `embeddings`, which it does not contain.
+
+        Its columns are path, label, split, status, reason, bytes, modified and sha256.
+
+        Raises
+        ------
+        MissingExtraError
+            If pandas is not installed.
+        """
+        return to_pandas(self)
+
+    def _repr_html_(self) -> str:
+        return html_of(self)
 
     def batches(
         self, which: NDArray[np.int64] | None = None, size: int = 4096

@@ -24,28 +24,28 @@ def run(
     weights: Annotated[str, typer.Option(help="imagenet, random, or a Keras weights file (.h5).")] = "imagenet",
     output: Annotated[str, typer.Option("-o", "--output", help="A folder for all results.")] = "demo",
 ) -> None:
-    """Run every step: draw pictures, export, embed, train and score."""
-    from headstart.classify import score, train
-    from headstart.extract import embed
+    """Draw pictures, train a classifier on them, and score new ones."""
+    from headstart.classify import score
+    from headstart.classify import train as train_on
+    from headstart.jobs import embed_for
 
     _check(images, weights)
     folder = local_path(output)
     _claim(folder)
     photos, new = (images, images) if images else _draw(folder)
-    files = {name: folder / name for name in ("backbone.onnx", "photos.h5", "classifier.onnx", "predictions.csv")}
-    backbone, store_file, classifier, predictions = files.values()
-    is_trained = _export(backbone, weights)
-    _title(f"embed   {photos} -> {store_file}")
-    for leftover in (store_file, folder / "photos.h5.parts", folder / "predictions.csv.parts"):
+    files = {name: folder / name for name in ("classifier.h5", "classifier.onnx", "predictions.csv")}
+    store_file, classifier, predictions = files.values()
+    backbone, is_trained = _backbone(folder / "backbone.onnx", weights)
+    _title(f"headstart train {photos} -o {classifier}")
+    for leftover in (store_file, folder / "classifier.h5.parts", folder / "predictions.csv.parts"):
         _delete(leftover)
     with progress("embedding") as callback:
-        store, summary = embed(photos, backbone, store_file, progress=callback)
+        store, summary = embed_for(classifier, photos, backbone, progress=callback)
     embed_command.show(store, summary, store_file)
-    _title(f"train   {store_file} -> {classifier}")
     report = _report(folder)
-    result = train(store, classifier, report=report)
+    result = train_on(store, classifier, report=report)
     train_command.show_training(result)
-    _title(f"score   {new} -> {predictions}")
+    _title(f"headstart score {new} --classifier {classifier} -o {predictions}")
     scored = score(new, classifier, predictions)
     say(f"{predictions}: {scored.scored} scored, {scored.failed} failed")
     seen = " (the head was trained on most of them)" if images else ""
@@ -102,23 +102,36 @@ def _draw(output: Path) -> tuple[Path, Path]:
     return photos, new
 
 
-def _export(backbone: Path, weights: str) -> bool:
-    """Export, and return whether the weights are trained; if Keras cannot download them, continue with random ones."""
-    from headstart.export import export_backbone
+def _backbone(file: Path, weights: str) -> tuple[Path, bool]:
+    """Return the backbone, and whether its weights are trained: where none can be fetched, continue with random ones.
+
+    ImageNet's go through the cache, any others into a file of the demo.
+    """
+    from headstart.export import default_backbone, export_backbone
     from headstart.export.errors import WeightsError
 
-    _title(f"export  MobileNetV2 -> {backbone}")
-    try:
-        made = export_backbone(backbone, weights=weights)
-    except WeightsError as error:
-        if weights != "imagenet":
-            raise
-        say(str(error))
-        _shout("THE WEIGHTS ARE UNTRAINED: the accuracy below is far from what ImageNet weights give.")
-        weights = "random"
-        made = export_backbone(backbone, weights=weights)
-    say(f"{made.bytes / 1e6:.1f} MB; largest difference from Keras {made.max_difference:.1e}")
-    return weights != "random"
+    _title("backbone: MobileNetV2")
+    if weights == "imagenet":
+        try:
+            path = default_backbone(progress=lambda state: say(state.stage))
+        except WeightsError as error:
+            say(str(error))
+            _shout("THE WEIGHTS ARE UNTRAINED: the accuracy below is far from what ImageNet weights give.")
+            weights = "random"
+        else:
+            say(f"{path}: ImageNet weights, {_origin(path)}")
+            return path, True
+    made = export_backbone(file, weights=weights)
+    say(f"{file}: {made.bytes / 1e6:.1f} MB; largest difference from the reference {made.max_difference:.1e}")
+    return file, weights != "random"
+
+
+def _origin(backbone: Path) -> str:
+    """Name the weight file of a backbone."""
+    from headstart.extract import read_model
+
+    weights = read_model(backbone).metadata["weights"]
+    return f"from {weights['file']} (sha256 {weights['sha256'][:16]})"
 
 
 def _report(output: Path) -> Path | None:

@@ -1,5 +1,6 @@
 """`headstart train`: embedding store -> classifier file."""
 
+from collections import Counter
 from dataclasses import asdict
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
@@ -8,17 +9,37 @@ import typer
 from rich.table import Table
 
 from headstart import options
-from headstart.console import command, fail, out, print_json, say, short_path, warn, working
+from headstart.commands.embed import show as show_run
+from headstart.console import (
+    check_failures,
+    command,
+    fail,
+    out,
+    print_json,
+    progress,
+    require_some,
+    say,
+    short_path,
+    warn,
+    working,
+)
 from headstart.results import SHOWN_MISTAKES, show_evaluation
 
 if TYPE_CHECKING:
     from headstart.classify import TrainResult
     from headstart.classify.evaluation.baselines import Baseline
+    from headstart.extract import EngineOptions, SourceOptions, Store
 
 
 @command
 def run(
-    store: Annotated[str, typer.Argument(help="A labelled store from `headstart embed`.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Photos: a folder with one folder per class, a list (.csv, .jsonl, .parquet), an archive (.tar) or a "
+            "URL; or a store from `headstart embed`."
+        ),
+    ],
     head: Annotated[
         str, typer.Option(help="Kind of head; auto takes the best in cross-validation, an unknown name lists all.")
     ] = "logreg",
@@ -59,11 +80,40 @@ def run(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Random seed for the hold-out split and the head.")] = 0,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="A backbone (.onnx), or the name of one, which is exported on first use.",
+            show_default="mobilenet_v2",
+            rich_help_panel=options.PHOTOS,
+        ),
+    ] = None,
+    label_column: options.LabelColumn = None,
+    root: options.Root = None,
+    follow_links: options.FollowLinks = False,
+    provider: options.Provider = "auto",
+    workers: options.Workers = None,
+    max_failures: options.MaxFailures = None,
     json: options.Json = False,
 ) -> None:
-    """Train a head on stored embeddings and write a classifier: one ONNX file from image to probabilities."""
-    from headstart.classify import HeadOptions, train
+    """Train a classifier on photos: one file from image to probabilities.
 
+    Photos are embedded first, into a store next to the classifier. Later runs embed only what is new or has changed.
+    """
+    from headstart.classify import HeadOptions, train
+    from headstart.extract import EngineOptions, SourceOptions
+    from headstart.jobs import is_embedded, require_no_options
+
+    store: str | Store = source
+    if is_embedded(source):
+        given = {
+            "--backbone": backbone, "--label-column": label_column, "--root": root, "--follow-links": follow_links,
+            "--provider": provider != "auto", "--workers": workers, "--max-failures": max_failures,
+        }  # fmt: skip
+        require_no_options(source, [name for name, value in given.items() if value not in (None, False)])
+    else:
+        embedding = EngineOptions(provider, workers), SourceOptions(label_column, root, follow_links)
+        store = _embedded(source, output, backbone, *embedding, max_failures, json)
     head_options = HeadOptions(c, _units(hidden), class_weight, seed)
     with working() as callback:
         result = train(
@@ -90,6 +140,27 @@ def run(
     say(f"next: headstart score IMAGES --classifier {quote(str(result.path))} -o predictions.csv")
 
 
+def _embedded(
+    images: str,
+    output: str,
+    backbone: str | None,
+    engine: "EngineOptions",
+    source_options: "SourceOptions",
+    max_failures: int | None,
+    quiet: bool,
+) -> "Store":
+    """Embed photos into the store next to the classifier, and say how it went."""
+    from headstart.jobs import embed_for
+
+    with progress("embedding") as callback:
+        store, summary = embed_for(output, images, backbone, engine, source_options, callback)
+    if not quiet:
+        show_run(store, summary, store.location)
+    check_failures(summary.failed, max_failures)
+    require_some(summary.embedded, "embedded", Counter(store.failures.values()))
+    return store
+
+
 def show_training(result: "TrainResult") -> None:
     """Print which head was chosen, how good it is, and the warnings."""
     say(
@@ -106,6 +177,8 @@ def show_training(result: "TrainResult") -> None:
             f"  flags images unlike the training images as unknown (false alarms: {rate:.0%}, measured: {measured:.1%})"
         )
     say(f"evaluated on {result.evaluation.images} unseen images ({result.judged_on}):")
+    prior = result.baselines[-1]
+    say(f"  without learning: accuracy {prior.accuracy:.4f}, log loss {prior.log_loss:.4f} (by the class sizes alone)")
     show_evaluation(result.evaluation)
     if len(result.baselines) > 2:
         _show_baselines(result.baselines)
@@ -180,6 +253,7 @@ def _summary(result: "TrainResult") -> dict[str, object]:
         "duplicates": [vars(group) for group in result.duplicates.groups],
         "suspects": result.label_issues and [vars(issue) for issue in result.label_issues],
         "warnings": result.warnings,
+        "without_learning": {name: getattr(result.baselines[-1], name) for name in ("accuracy", "log_loss")},
         "evaluation": result.evaluation.to_json(),
         "compared": [asdict(one) for one in result.baselines],
     }
