@@ -1,6 +1,7 @@
 """The decoder that a thread uses: in a worker process, or in this one."""
 
 import os
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,8 +30,10 @@ class InProcessDecoder:
         """Do nothing: there is no process to release."""
 
 
-def open_decoder(rule: ResizeRule, isolate: bool) -> "InProcessDecoder | IsolatedDecoder":
-    """Open a decoder for one thread, in a worker process or in this one.
+def open_decoder(
+    rule: ResizeRule, isolate: bool, threads: Executor | None = None
+) -> "InProcessDecoder | IsolatedDecoder":
+    """Open a decoder for one thread at a time, in a worker process, which one of `threads` starts, or in this one.
 
     Raises
     ------
@@ -43,4 +46,4 @@ def open_decoder(rule: ResizeRule, isolate: bool) -> "InProcessDecoder | Isolate
         raise IsolationError("decoding in worker processes needs a POSIX system; use --no-isolate")
     from headstart.extract.decoding.isolated import IsolatedDecoder
 
-    return IsolatedDecoder(rule)
+    return IsolatedDecoder(rule, threads=threads)

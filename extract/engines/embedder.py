@@ -8,9 +8,9 @@ import hashlib
 import math
 import threading
 import weakref
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -48,8 +48,8 @@ Reuse = Callable[[bytes, Item, int, int], Outcome | None]
 class _Bench:
     """A decoder and pixels, for one thread at a time; kept, as fresh pages of memory cost as much as a copy."""
 
-    def __init__(self, rule: ResizeRule, isolate: bool) -> None:
-        self.decoder: InProcessDecoder | IsolatedDecoder = open_decoder(rule, isolate)
+    def __init__(self, rule: ResizeRule, isolate: bool, threads: Executor) -> None:
+        self.decoder: InProcessDecoder | IsolatedDecoder = open_decoder(rule, isolate, threads)
         self._rule, self._pixels = rule, np.empty((0, *rule.shape), np.uint8)
 
     def pixels(self, images: int) -> NDArray[np.uint8]:
@@ -87,11 +87,13 @@ class Embedder:
         self._workers, self._batch_size = options.workers or cores(), options.batch_size or session.batch_size
         self._clock = clock or StageClock()
         self._turn = threading.Lock() if session.exclusive else nullcontext()
-        # A worker process ends with the thread that started it: these threads live as long as the processes.
         self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="headstart")
+        # A worker process ends with the thread that started it: these threads live as long as the processes.
+        self._starters = ThreadPoolExecutor(self._workers, thread_name_prefix="headstart-start")
+        self._places = threading.Semaphore(self._workers)
         self._benches: list[_Bench] = []
         self._free: list[_Bench] = []  # the last one used is taken first, so that one image after another finds it warm
-        self._end = weakref.finalize(self, _release, self._pool, self._benches)
+        self._end = weakref.finalize(self, _release, (self._pool, self._starters), self._benches)
 
     def close(self) -> None:
         """End the threads and the processes; call it once nobody uses the embedder."""
@@ -116,6 +118,12 @@ class Embedder:
         """
         size = max(1, min(self._batch_size, -(-count // self._workers)))
         images = iter(images)
+        if count <= size:  # another thread would only add the time to wake it
+            try:
+                yield from self._embed(list(images), reuse)
+            finally:
+                stop()
+            return
         batches = iter(lambda: list(islice(images, size)), [])
         ahead = self._workers + max(self._workers, AHEAD // size)
 
@@ -127,8 +135,7 @@ class Embedder:
                 yield from outcomes
 
     def _embed(self, batch: list[tuple[Item, Read]], reuse: Reuse | None) -> list[Outcome]:
-        bench = self._take_bench()
-        try:
+        with self._bench() as bench:
             pixels = bench.pixels(len(batch))
             outcomes: list[Outcome] = []
             loaded: list[int] = []
@@ -144,16 +151,23 @@ class Embedder:
                 for number, vector in zip(loaded, vectors, strict=True):
                     outcomes[number] = replace(outcomes[number], vector=vector)
             return outcomes
-        finally:
-            self._free.append(bench)
 
-    def _take_bench(self) -> _Bench:
-        try:
-            return self._free.pop()
-        except IndexError:
-            bench = _Bench(self._rule, self._isolate)
-            self._benches.append(bench)
-            return bench
+    @contextmanager
+    def _bench(self) -> Iterator[_Bench]:
+        """Lend a bench to this thread, to at most as many threads at a time as there are workers."""
+        with self._places:
+            try:
+                bench = self._free.pop()
+            except IndexError:
+                bench = _Bench(self._rule, self._isolate, self._starters)
+                self._benches.append(bench)
+            try:
+                yield bench
+            except BaseException:  # Ctrl-C may have come between a request to its process and the reply
+                self._benches.remove(bench)
+                bench.decoder.close()
+                raise
+            self._free.append(bench)
 
     def _read(self, item: Item, read: Read, reuse: Reuse | None) -> tuple[Outcome, Any]:
         """Return what is known of an item, and its picture if that has to be decoded."""
@@ -186,7 +200,8 @@ class Embedder:
         return replace(outcome, notes=tuple(notes)), True
 
 
-def _release(pool: ThreadPoolExecutor, benches: list[_Bench]) -> None:
-    pool.shutdown(wait=False, cancel_futures=True)
+def _release(pools: tuple[ThreadPoolExecutor, ...], benches: list[_Bench]) -> None:
+    for pool in pools:
+        pool.shutdown(wait=False, cancel_futures=True)
     for bench in benches:
         bench.decoder.close()

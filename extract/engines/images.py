@@ -15,9 +15,9 @@ from headstart.extract.errors import DecodeError, ImagesError, TryAgainError
 from headstart.extract.inference.model import Model
 from headstart.extract.inference.providers import open_session
 from headstart.extract.options import EngineOptions
-from headstart.extract.sources.items import Item, Source, regular_item
+from headstart.extract.sources.items import Item, Source, regular_item, time_ns
 from headstart.extract.sources.open import open_reader
-from headstart.extract.sources.readers import File, check_size
+from headstart.extract.sources.readers import File, check_size, read_file
 from headstart.extract.store.rows import Outcome
 from headstart.files.errors import HeadstartError, OptionError
 from headstart.files.progress import Progress, ProgressCallback
@@ -155,10 +155,8 @@ def _file(name: str) -> tuple[Item, Read]:
     path, shown = without_scheme(name), os.fsencode(name)
     if is_url(path):
         folder, _, last = path.rstrip("/").rpartition("/")
-        return Item(shown, 0, 0), partial(_read, folder, Item(os.fsencode(last), 0, 0))
-    folder, last = os.path.split(os.path.abspath(path))
-    item = regular_item(Path(folder), os.fsencode(last), follows=True)
-    return replace(item, path=shown), partial(_read, folder, item)
+        return Item(shown, 0, 0), partial(_read_url, folder, Item(os.fsencode(last), 0, 0))
+    return Item(shown, 0, 0), partial(_read_file, path)
 
 
 def _in_memory(image: Any) -> tuple[Any, int, int]:
@@ -167,7 +165,17 @@ def _in_memory(image: Any) -> tuple[Any, int, int]:
     return image, len(image) if isinstance(image, bytes) else 0, 0
 
 
-def _read(root: str, item: Item) -> File:
+def _read_file(path: str) -> File:
+    try:
+        data, status = read_file(os.fsencode(path))
+    except (DecodeError, ValueError) as error:  # no system has a name with a null character
+        folder, name = os.path.split(os.path.abspath(path))
+        reason = regular_item(Path(folder), os.fsencode(name), follows=True).reason
+        raise DecodeError(reason or str(error)) from None
+    return data, status.st_size, time_ns(status)
+
+
+def _read_url(root: str, item: Item) -> File:
     try:
         with closing(open_reader(root)) as reader:
             return reader.read(item)

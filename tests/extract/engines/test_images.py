@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from headstart.extract import EngineOptions, embed, find_images, open_store, read_model
+from headstart.extract.decoding.isolated import IsolatedDecoder, _send
+from headstart.extract.decoding.worker import REQUEST
 from headstart.extract.engines.images import ImageEngine
 from headstart.extract.store.reuse import ReusableRows
 from headstart.files.errors import OptionError
@@ -210,3 +212,32 @@ def test_stored_content_is_not_computed_again(engine, backbone, photos, tmp_path
 def test_another_engine_is_refused(backbone):
     with pytest.raises(OptionError, match="'ray'"):
         ImageEngine(read_model(backbone), options=EngineOptions(engine="ray"))
+
+
+def test_a_decoder_outlives_the_thread_that_asked_first(backbone, picture):
+    """seveas/python-prctl#14: the kernel would end it with that thread."""
+    with ImageEngine(read_model(backbone), options=EngineOptions(workers=1)) as engine:
+        asking = threading.Thread(target=vectors, args=(engine, picture(1)))
+        asking.start()
+        asking.join()
+        (bench,) = engine._embedder._benches
+        process = bench.decoder._process._popen
+        vectors(engine, picture(2))
+        assert bench.decoder.pid == process.pid
+
+
+def test_after_an_interrupt_no_image_gets_the_answer_of_another(engine, picture, monkeypatch):
+    """An interrupted request leaves its reply in the pipe, where the next would find it."""
+    expected = vectors(engine, picture(5))
+    decode = IsolatedDecoder.decode
+
+    def interrupted(decoder, data, notes=None):
+        decoder._process and _send(decoder._process._connection, REQUEST.pack(len(data)), data)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(IsolatedDecoder, "decode", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            vectors(engine, picture(4))
+    assert IsolatedDecoder.decode is decode
+    np.testing.assert_allclose(vectors(engine, picture(5)), expected, atol=1e-6)
