@@ -68,7 +68,7 @@ def _numbers(name: str, default: str) -> list[float]:
 
 
 def _lines(real: NDArray[np.float32], rows: list[float], classes: list[float], cs: list[float]) -> Iterator[str]:
-    yield "| rows | classes | C | same answers | excess log loss | excess minimised loss | its passes | CPU s | its CPU s |"
+    yield "| rows | classes | C | same | excess log loss | excess minimised loss | passes | CPU s | its CPU s |"
     yield "|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
     for n, k, c in product(rows, classes, cs):
         if n >= 2 * k:
