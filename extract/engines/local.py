@@ -39,7 +39,7 @@ STAGES = ("read", "decode", "infer", "store")
 AHEAD = 256
 """How many images may be embedded ahead of the one being stored, so that a slow disk keeps no thread waiting."""
 
-Reuse = Callable[[bytes, Item, int, int], Outcome | None]
+Reuse = Callable[[bytes, bytes, Item, int, int], Outcome | None]
 """SHA-256 of an item's content, the item, its size and its mtime (ns) -> the outcome stored for that content."""
 
 
@@ -208,7 +208,7 @@ class _Embedder:
         except DecodeError as error:
             digest = NO_CONTENT if isinstance(error, NoImageError) else NO_DIGEST
             return replace(failure, sha256=digest, reason=str(error)), False
-        reused = self._engine.reuse(digest, item, size, mtime_ns)
+        reused = self._engine.reuse(data, digest, item, size, mtime_ns)
         if reused is not None:
             return reused, False
         notes: list[str] = []
