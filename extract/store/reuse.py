@@ -13,7 +13,7 @@ from headstart.extract.store.schema import EMBEDDED, Header
 from headstart.extract.store.store import Store
 
 SAME_NAMES = (b".jpg", b".jpeg", b".jfif", b".webp", b".gif", b".avif")
-"""Names of images that every decoder reads alike; images of other names are read again, to look at their bytes."""
+"""Names of images that every decoder reads alike, if they are whole; of other images, the bytes are looked at again."""
 CHANGED = re.compile(
     rb"II[*+]\0|MM\0[*+]|BM|\0\0\0\x0cjP  |\xff\x4f\xff\x51|P[1-6]\s|\0\0\x01\0"  # TIFF, BMP, JPEG 2000, PPM, ICO
     rb"|\x89PNG\r\n\x1a\n.{16}[^\x08]|....ftyp(?:he|mi|ms)",  # PNG of other than 8 bits, HEIC
