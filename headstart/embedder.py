@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from headstart.extract.inference.model import Model, read_model
 from headstart.extract.inference.subgraph import uncut
 from headstart.extract.options import EngineOptions
 from headstart.extract.store.reuse import ReusableRows
+from headstart.extract.store.schema import DECODER
 from headstart.extract.store.store import Store, open_store
 from headstart.files.errors import OptionError
 
@@ -102,7 +104,8 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         store = None if self.store is None else self.store if isinstance(self.store, Store) else open_store(self.store)
         self.model_ = _model_of(self.backbone, store)
         self.n_features_out_ = self._n_features_out = self.model_.outputs["embedding"][0]
-        self._reuse = None if store is None else ReusableRows(store, "").by_content
+        current = None if store is None else replace(store.header, decoder=DECODER)
+        self._reuse = None if current is None else ReusableRows(store, current).by_content
         self._engine = ImageEngine(self.model_, "embedding", self.options)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -41,8 +41,8 @@ Read = Callable[[], tuple[Any, int, int]]
 """Gives an image, its size in bytes, and the time of its last change (ns since the epoch), or raises `DecodeError`.
 The image is the bytes of a file, or one in memory (see `headstart.extract.decoding.memory`)."""
 
-Reuse = Callable[[bytes, Item, int, int], Outcome | None]
-"""SHA-256 of an item's content, the item, its size and its mtime (ns) -> the outcome stored for that content."""
+Reuse = Callable[[bytes, bytes, Item, int, int], Outcome | None]
+"""An item's content, its SHA-256, the item, its size and its mtime (ns) -> the outcome stored for that content."""
 
 
 class _Bench:
@@ -182,7 +182,7 @@ class Embedder:
         except DecodeError as error:
             digest = NO_CONTENT if isinstance(error, NoImageError) else NO_DIGEST
             return replace(failure, sha256=digest, reason=str(error)), None
-        reused = reuse(digest, item, size, mtime_ns) if reuse is not None and is_file else None
+        reused = reuse(picture, digest, item, size, mtime_ns) if reuse is not None and is_file else None
         if reused is not None:
             return reused, None
         return Outcome(item, digest, size, mtime_ns, None), picture

@@ -42,8 +42,8 @@ class Store:
         What holds for every row.
     rows
         The columns, `Rows`, of length n.
-    files, roots
-        The files of the store, and the folder of images that each file was written for.
+    files, roots, decoders
+        The files of the store, and of each file the folder of images and the version of the decoder.
     """
 
     location: Path
@@ -53,6 +53,7 @@ class Store:
     _digests: tuple[str, ...] = field(repr=False)
     _vectors: tuple[Span, ...] = field(repr=False)
     roots: tuple[str, ...] = field(repr=False)
+    decoders: tuple[int, ...] = field(repr=False)
     _file: NDArray[np.int32] = field(repr=False)
     _position: NDArray[np.int32] = field(repr=False)
 
@@ -94,6 +95,10 @@ class Store:
     def root_of(self, row: int) -> str:
         """Return the root that a row was written for; after an interrupted run it may differ from the header's."""
         return self.roots[int(self._file[row])]
+
+    def decoder_of(self, row: int) -> int:
+        """Return the version of the decoder that read a row's image."""
+        return self.decoders[int(self._file[row])]
 
     def embeddings(self, which: NDArray[Any] | None = None) -> NDArray[np.float32]:
         """Read vectors.
@@ -241,7 +246,7 @@ def open_files(location: Path, files: Sequence[Path], store_of: Sequence[int] = 
     StoreError
         As `open_store`; also if the files were not made by one model.
     """
-    digests, vectors, roots, counts, parts = [], [], [], [], []
+    digests, vectors, roots, decoders, counts, parts = [], [], [], [], [], []
     reader = ShardReader()
     for start in range(0, len(files), FILES_AT_ONCE):
         shards = [reader.read(file) for file in files[start : start + FILES_AT_ONCE]]
@@ -249,6 +254,7 @@ def open_files(location: Path, files: Sequence[Path], store_of: Sequence[int] = 
             digests.append(shard.digest)
             vectors.append(shard.vectors)
             roots.append(shard.header.root)
+            decoders.append(shard.header.decoder)
             counts.append(len(shard.rows))
         parts.append(joined([(shard.header, shard.rows) for shard in shards], location))
         del shards, shard
@@ -256,7 +262,7 @@ def open_files(location: Path, files: Sequence[Path], store_of: Sequence[int] = 
     header, rows, row_of = in_order(parts, location, stores)
     file_of = np.repeat(np.arange(len(files), dtype=np.int32), counts)[row_of]
     positions = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])[row_of]
-    of_files = tuple(files), tuple(digests), tuple(vectors), tuple(roots)
+    of_files = tuple(files), tuple(digests), tuple(vectors), tuple(roots), tuple(decoders)
     return Store(location, header, rows, *of_files, file_of, positions)
 
 

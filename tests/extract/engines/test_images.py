@@ -3,6 +3,7 @@
 import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -203,7 +204,8 @@ def test_a_source_has_an_outcome_for_each_item_in_order(engine, backbone, photos
 
 def test_stored_content_is_not_computed_again(engine, backbone, photos, tmp_path):
     embed(photos, backbone, tmp_path / "photos.h5")
-    reusable = ReusableRows(open_store(tmp_path / "photos.h5"), "elsewhere")
+    store = open_store(tmp_path / "photos.h5")
+    reusable = ReusableRows(store, replace(store.header, root="elsewhere"))
     files = [photos / "stray.png", photos / "dog" / "empty.png"]
     found = list(engine.outcomes([*files, files[0].read_bytes(), np.zeros((4, 4), np.uint8)], reusable.by_content))
     assert [outcome.computed for outcome in found] == [False, True, False, True]

@@ -99,7 +99,7 @@ def test_known_content_is_neither_decoded_nor_run(engine):
     session = MeanColour()
     vector = np.ones(3, np.float32)
 
-    def reuse(digest, item, size, mtime_ns):
+    def reuse(_data, digest, item, size, mtime_ns):
         return Outcome(item, digest, size, mtime_ns, vector, computed=False)
 
     results = run(engine(session, reuse))
