@@ -46,7 +46,7 @@ def find_images(images: Images, options: SourceOptions | None = None) -> Source:
     path = Path(images)
     if os.path.isdir(path):
         source = unpacked(find_folder_images(path, options.follow_links), options.label_column)
-    elif is_packed(os.fsencode(path)) and os.path.isfile(path) and not names_files(path):
+    elif is_packed(os.fsencode(path)) and os.path.isfile(path) and not names_files(path, options.label_column):
         container = regular_item(path.parent, os.fsencode(path.name), follows=True)
         source = unpacked(Source(path.parent, [container]), options.label_column)
     elif path.suffix.lower() in MANIFESTS and os.path.isfile(path):

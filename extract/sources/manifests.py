@@ -63,7 +63,7 @@ def read_manifest(manifest: Path, options: SourceOptions | None = None) -> Sourc
     return Source(root, sorted(items.values(), key=lambda item: item.path))
 
 
-def names_files(table: Path) -> bool:
+def names_files(table: Path, label_column: str | None = None) -> bool:
     """Tell whether a Parquet table names files instead of holding images, or cannot be read at all."""
     import pyarrow.parquet
 
@@ -73,7 +73,7 @@ def names_files(table: Path) -> bool:
         return False
     try:
         schema = pyarrow.parquet.read_schema(table)
-        return not has_images(schema) and choose_columns(schema.names, str(table), "").path is not None
+        return not has_images(schema, label_column) and choose_columns(schema.names, str(table), "").path is not None
     except (OSError, ValueError):
         return True
     except SourceError:  # several columns that may name files: reading it as a list says so

@@ -7,6 +7,7 @@ import pyarrow.parquet
 import pytest
 
 from headstart.extract.errors import SourceError
+from headstart.extract.options import SourceOptions
 from headstart.extract.sources.find import find_images
 from headstart.extract.sources.items import Item
 
@@ -210,3 +211,24 @@ def test_a_table_that_cannot_be_used_is_refused(tmp_path, name, data):
 def test_the_row_is_named_where_a_label_cannot_be_stored(files):
     write_jsonl(files / "a.jsonl", [{"path": "1.jpg"}, {"path": "b/2.jpg", "label": "a\0"}])
     assert "row 2" in refusal(files / "a.jsonl")
+
+
+@pytest.mark.parametrize(("label", "option"), [("label", None), ("Species", None), ("sort", "sort")])
+def test_text_that_is_stored_as_plain_bytes_is_text(files, label, option):
+    columns = {"path": [b"1.jpg", b"b/2.jpg"], label: ["rosé".encode(), b"dog"], "split": [b"train", b"val"]}
+    path = files / "photos.parquet"
+    pyarrow.parquet.write_table(pyarrow.table(columns), path)
+    source = find_images(path, SourceOptions(label_column=option))
+    assert [(item.path, item.label, item.split, item.reason) for item in source.items] == [
+        (b"1.jpg", "rosé", "train", ""),
+        (b"b/2.jpg", "dog", "val", ""),
+    ]
+
+
+def test_images_beside_labels_in_plain_bytes_are_a_table(files):
+    path = files / "photos.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"picture": [b"a", b"b"], "label": [b"cat", b"dog"]}), path)
+    assert [(item.label, item.container) for item in find_images(path).items] == [
+        ("cat", b"photos.parquet"),
+        ("dog", b"photos.parquet"),
+    ]
