@@ -8,9 +8,9 @@ from typing import Any
 
 from headstart.extract.errors import SourceError
 from headstart.extract.options import SourceOptions
-from headstart.extract.sources.items import Item, Source
+from headstart.extract.sources.items import Item, Source, shown
 from headstart.extract.sources.lists.columns import choose_columns
-from headstart.extract.sources.lists.locate import located_item
+from headstart.extract.sources.lists.locate import listed_path, located_item
 from headstart.extract.sources.lists.pages import CheckedFile
 from headstart.extract.sources.lists.parquet import parquet_table
 from headstart.extract.sources.lists.rows import read_csv, read_jsonl
@@ -41,18 +41,17 @@ def read_manifest(manifest: Path, options: SourceOptions | None = None) -> Sourc
     """
     options = options or SourceOptions()
     root = local_path(options.root) if options.root else manifest.parent
-    items: dict[bytes, Item] = {}
     try:
         table = MANIFESTS[manifest.suffix.lower()](manifest)
         columns = choose_columns(table.names, str(manifest), options.label_column, table.class_names)
         if columns.path is None:
             raise SourceError(f"{manifest}: expected a column 'path', found the columns {table.columns_text()}")
+        rows = []
         for where, path, label, split in table.labelled_rows(columns):
             name = _name_in(path, f"{where}, column {table.names[columns.path]!r}")
             item = located_item(root, name, label, split, follows=options.follow_links)
-            if item.path in items:
-                raise SourceError(f"{where} names {os.fsdecode(item.path)!r} again; keep one row per file")
-            items[item.path] = item
+            rows.append((where, listed_path(root, name), item))
+        items = _one_per_file(rows)
     except SourceError:
         raise
     except Exception as error:  # pyarrow raises many types for a damaged table
@@ -61,6 +60,19 @@ def read_manifest(manifest: Path, options: SourceOptions | None = None) -> Sourc
     if not items:
         raise SourceError(f"{manifest}: expected a list with a row per image, found no rows")
     return Source(root, sorted(items.values(), key=lambda item: item.path))
+
+
+def _one_per_file(rows: list[tuple[str, bytes, Item]]) -> dict[bytes, Item]:
+    """Give each file to the row that names it exactly; a row that only spells it differently has no file then."""
+    items: dict[bytes, Item] = {}
+    for where, own, item in sorted(rows, key=lambda row: row[1] != row[2].path):
+        if item.path in items and own != item.path:
+            reason = f"no such file; another row names {shown(item.path)!r}, which is spelled differently"
+            item = Item(own, -1, 0, item.label, item.split, reason)
+        if item.path in items:
+            raise SourceError(f"{where} names {os.fsdecode(item.path)!r} again; keep one row per file")
+        items[item.path] = item
+    return items
 
 
 def names_files(table: Path, label_column: str | None = None) -> bool:
