@@ -63,12 +63,16 @@ def without_sidecars(
     return [labelled(item) for item in items if item.path not in pairs.sidecars]
 
 
-def notes_on_sidecars(before: Sequence[Item], after: Sequence[Item]) -> list[str]:
-    """Tell how many images are sidecar files of others, which a user may not expect."""
+def images_left_out(before: Iterable[Item], after: Iterable[Item]) -> list[bytes]:
+    """Return the images that are sidecar files of others."""
     kept = {item.path for item in after}
-    left_out = [item.path for item in before if item.path not in kept and is_image_name(item.path)]
+    return [item.path for item in before if item.path not in kept and is_image_name(item.path)]
+
+
+def notes_on_sidecars(left_out: Sequence[bytes]) -> list[str]:
+    """Tell how many images are sidecar files of others, which a user may not expect."""
     count = "1 image is a sidecar file of another" if len(left_out) == 1 else f"{len(left_out):,} images are sidecars"
-    return [f"{count}, and not embedded: {shown(left_out[0])}"] if left_out else []
+    return [f"{count}, and not embedded: {shown(min(left_out))}"] if left_out else []
 
 
 def paired(names: Sequence[bytes], where: str) -> Pairs:
