@@ -17,6 +17,7 @@ from os.path import splitext
 from headstart.extract.errors import DecodeError, SourceError
 from headstart.extract.sources.items import Item, shown
 from headstart.extract.sources.labels import class_name
+from headstart.extract.sources.lists.values import label_in, number_in_cell
 from headstart.extract.sources.names import is_image_name
 from headstart.extract.sources.readers import Pending
 
@@ -185,8 +186,8 @@ def _label_in(data: bytes) -> str | None:
         value = json.loads(text)
     except ValueError:
         value = text
-    if isinstance(value, str):
-        text = value.strip()
+    text = value.strip() if isinstance(value, str) else number_in_cell(text)
     if isinstance(value, list | dict) or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text):
         raise ValueError(f"something else ({data[:40]!r})")
-    return class_name(os.fsdecode(text.encode()))  # as class folders, whatever the encoding of the locale
+    label = label_in(text, "the file")
+    return label and class_name(os.fsdecode(label.encode()))  # as class folders, whatever the locale's encoding
