@@ -1,6 +1,7 @@
 """A manifest (CSV, JSON lines or Parquet) that names images, labels and splits, as a source."""
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -59,7 +60,13 @@ def read_manifest(manifest: Path, options: SourceOptions | None = None) -> Sourc
         raise SourceError(f"{manifest}: expected a {manifest.suffix} table, but it cannot be read: {message}") from None
     if not items:
         raise SourceError(f"{manifest}: expected a list with a row per image, found no rows")
-    return Source(root, sorted(items.values(), key=lambda item: item.path))
+    return Source(root, sorted(items.values(), key=lambda item: item.path), _notes_on_no_labels(table.no_labels))
+
+
+def _notes_on_no_labels(texts: Counter[str]) -> list[str]:
+    """Tell how many texts that may be names of classes were taken for missing labels."""
+    words = ", ".join(f"{count:,} {text!r}" for text, count in texts.most_common(5))
+    return [f"took labels for missing in {texts.total():,} rows: {words}; rename a class of this name"] * bool(texts)
 
 
 def _one_per_file(rows: list[tuple[str, bytes, Item]]) -> dict[bytes, Item]:

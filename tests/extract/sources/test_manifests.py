@@ -272,3 +272,11 @@ def test_wide_labels_of_fixed_width_do_not_fill_the_memory(files):
     message, grown = run.stdout.splitlines()
     assert "at most 4,096 bytes per value in the column 'label', found 1,048,576" in message
     assert int(grown) < 150_000  # KiB; the labels have 400 MiB
+
+
+def test_texts_that_mean_no_label_are_counted(files):
+    write_csv(
+        files / "photos.csv", [{"path": p, "label": t} for p, t in [("1.jpg", "None"), ("b/2.jpg", "NA"), ("c", "")]]
+    )
+    (note,) = find_images(files / "photos.csv").notes
+    assert note.startswith("took labels for missing in 2 rows: 1 'None', 1 'NA'")
