@@ -16,7 +16,7 @@ CLASSIFIER ?= classifier.onnx
 PREDICTIONS ?= predictions.csv
 TUNED ?= tuned.onnx
 
-.PHONY: help setup demo export embed train-head score test check format bench bench-scale bench-accuracy bench-heads bench-passes bench-merge bench-cluster bench-tune bench-coverage bench-domain bench-exactness readme tune torture audit lock clean
+.PHONY: help setup demo export embed train-head score test check format bench bench-scale bench-accuracy bench-heads bench-passes bench-merge bench-cluster bench-tune bench-coverage bench-domain bench-exactness bench-latency readme tune torture audit lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ bench-heads: setup ## Measure search, features, calibration and unknown (BENCH_I
 
 bench-passes: setup ## Measure training in passes over a store larger than memory (BENCH_ROWS=)
 	$(BIN)/python -m bench.passes
+
+bench-latency: setup ## Time a single photo on one core, fp32 and int8 (BENCH_IMAGES=, BENCH_WEIGHTS=)
+	$(BIN)/python -m bench.latency
 
 bench-merge: setup ## Measure opening and merging ten thousand shards (BENCH_SHARDS=)
 	$(BIN)/python -m bench.merge

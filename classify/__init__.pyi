@@ -1,5 +1,5 @@
 from .artifact.classifier import (
-    Classifier as Classifier,
+    ClassifierFile as ClassifierFile,
 )
 from .artifact.classifier import (
     read_classifier as read_classifier,
@@ -7,6 +7,8 @@ from .artifact.classifier import (
 from .artifact.classifier import (
     write_classifier as write_classifier,
 )
+from .classifier import Classifier as Classifier
+from .classifier import load as load
 from .errors import ClassifyError as ClassifyError
 from .evaluation.evaluate import (
     compare_classifiers as compare_classifiers,
@@ -20,6 +22,8 @@ from .heads.options import HeadOptions as HeadOptions
 from .heads.registry import HEADS as HEADS
 from .heads.registry import make_head as make_head
 from .result import TrainResult as TrainResult
+from .scoring.predictions import Prediction as Prediction
+from .scoring.result import Predictions as Predictions
 from .scoring.score import (
     ScoreSummary as ScoreSummary,
 )

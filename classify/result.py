@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headstart.classify.artifact.classifier import Classifier
+from headstart.classify.artifact.classifier import ClassifierFile
 from headstart.classify.confidence.calibration import Calibration
 from headstart.classify.confidence.novelty import Novelty
 from headstart.classify.evaluation.baselines import Baseline
@@ -12,10 +12,10 @@ from headstart.classify.evaluation.domain import Domain
 from headstart.classify.evaluation.label_issues import LabelIssue
 from headstart.classify.evaluation.learning_curve import LearningCurve
 from headstart.classify.evaluation.metrics import Evaluation
-from headstart.classify.heads.kinds import Search
-from headstart.classify.heads.layers import FittedHead
+from headstart.classify.heads.kinds import AnyHead, Search
 from headstart.classify.split.duplicates import Duplicates
 from headstart.classify.split.holdout import Split
+from headstart.files.notebook import html_facts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +56,9 @@ class TrainResult:
         Wall time, without that of the report.
     """
 
-    classifier: Classifier = field(repr=False)
+    classifier: ClassifierFile = field(repr=False)
     path: Path
-    fitted_head: FittedHead = field(repr=False)
+    fitted_head: AnyHead = field(repr=False)
     evaluation: Evaluation
     search: Search
     calibration: Calibration | None
@@ -72,6 +72,19 @@ class TrainResult:
     baselines: list[Baseline] = field(repr=False)
     trained_images: int
     seconds: float = 0.0
+
+    def _repr_html_(self) -> str:
+        measured = self.evaluation
+        low, high = measured.accuracy_interval
+        facts = {
+            "accuracy": f"{measured.accuracy:.3f} (95 %: {low:.3f} to {high:.3f}) on {measured.images:,} unseen images",
+            "log loss": f"{measured.log_loss:.3f}",
+            "majority class": f"{measured.majority:.3f}",
+            "trained on": f"{self.trained_images:,} images of {', '.join(self.classifier.classes)}",
+            "head": self.search.chosen.head,
+            "notes": "; ".join(self.warnings),
+        }
+        return html_facts(f"Classifier {self.path.name}", facts)
 
     @property
     def head(self) -> Any:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from headstart.classify.artifact.classifier import write_classifier
 from headstart.classify.confidence.calibrated_head import LEAST_TO_CALIBRATE, CalibratedHead
-from headstart.classify.errors import LabelError
+from headstart.classify.errors import HeadError, LabelError
 from headstart.classify.evaluation.baselines import align_store, baseline_of, head_baseline, majority_baseline
 from headstart.classify.evaluation.domain import domain_of
 from headstart.classify.evaluation.label_issues import label_issues_of
@@ -52,7 +52,8 @@ class TrainOptions:
     Attributes
     ----------
     head
-        A name of `headstart.classify.HEADS`, or ``"auto"``: the head with the least log loss in cross-validation.
+        A name of `headstart.classify.HEADS`; ``"auto"``: the head with the least log loss in cross-validation; or an
+        unfitted classifier or pipeline of scikit-learn. One that is not linear needs the extra `sklearn-heads`.
     options
         The head's own settings.
     holdout
@@ -77,7 +78,7 @@ class TrainOptions:
         error.
     """
 
-    head: str = DEFAULT_HEAD
+    head: Any = DEFAULT_HEAD
     options: HeadOptions = field(default_factory=HeadOptions)
     holdout: float = 0.2
     false_alarms: float = 0.05
@@ -91,7 +92,8 @@ class TrainOptions:
     @property
     def plan(self) -> FitPlan:
         """How heads are searched for and fitted."""
-        return FitPlan(self.head, self.options, machine_memory() / 2 if self.memory is None else self.memory)
+        head = self.head if isinstance(self.head, str) else find_kind(self.head)
+        return FitPlan(head, self.options, machine_memory() / 2 if self.memory is None else self.memory)
 
     def check(self) -> None:
         """Reject invalid settings before anything is read.
@@ -103,7 +105,9 @@ class TrainOptions:
         OptionError, MissingExtraError, OutputError
             If the report cannot be written.
         """
-        if self.head != AUTO:
+        if not isinstance(self.head, str) and self.options.c is not None:
+            raise HeadError("C belongs to the heads of Headstart's own; set it in your classifier")
+        if not (isinstance(self.head, str) and self.head == AUTO):
             find_kind(self.head)
         self.options.check()
         if not 0 < self.holdout < 1:

@@ -1,3 +1,4 @@
+from .engines.images import ImageEngine as ImageEngine
 from .errors import ExtractError as ExtractError
 from .inference.model import (
     Model as Model,
@@ -11,6 +12,7 @@ from .inference.providers import (
 from .inference.providers import (
     open_session as open_session,
 )
+from .inspection import inspect as inspect
 from .job import RunSummary as RunSummary
 from .notes import Note as Note
 from .options import EngineOptions as EngineOptions

@@ -7,6 +7,7 @@
     ├── ModelError       the ONNX file is damaged, or not one that Headstart can run
     ├── ProviderError    the execution provider is absent or does not run
     ├── EngineError      Ray's cluster cannot be used
+    ├── ImagesError      some of the images have no result, and each needs one
     ├── IsolationError   the process that decodes cannot be started
     ├── StoreError       the embedding store is damaged, unfinished, or does not fit
     │   └── BusyError        another run is writing it
@@ -41,6 +42,10 @@ class StoreError(ExtractError):
 
 class BusyError(StoreError):
     """Another run is writing this store."""
+
+
+class ImagesError(ExtractError, ValueError):
+    """Some of the images have no result, and each needs one; the message names them."""
 
 
 class IsolationError(ExtractError):

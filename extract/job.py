@@ -8,6 +8,7 @@ from headstart.extract.options import EngineOptions, SourceOptions
 from headstart.extract.sources.find import Images
 from headstart.extract.store.merging import Share
 from headstart.extract.store.store import Store
+from headstart.files.notebook import html_facts
 from headstart.files.progress import ProgressCallback
 
 
@@ -50,6 +51,15 @@ class RunSummary:
     seconds: float
     stages: dict[str, float]
     bottleneck: str
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "images": f"{self.inputs:,}: {self.embedded:,} embedded, {self.failed:,} failed",
+            "this run": f"{self.computed:,} computed, {self.reused:,} reused, {self.removed:,} removed",
+            "time": f"{self.seconds:.1f} s on {self.provider}",
+            "notes": "; ".join(map(str, self.notes)),
+        }
+        return html_facts("Embedding", facts)
 
 
 @dataclass(frozen=True)

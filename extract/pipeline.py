@@ -21,7 +21,7 @@ from headstart.extract.sources.find import Images, find_images
 from headstart.extract.sources.items import Item, Source
 from headstart.extract.store.merging import Share
 from headstart.extract.store.remote_copy import working_copy
-from headstart.extract.store.schema import DTYPES, Header
+from headstart.extract.store.schema import DECODER, DTYPES, Header
 from headstart.extract.store.shards import PARTS, is_store
 from headstart.extract.store.store import Store, open_store
 from headstart.extract.store.writer import StoreWriter, is_folder_store
@@ -148,6 +148,7 @@ def run(job: Job, path: Path) -> Iterator[tuple[Store, RunSummary]]:
         classes=tuple(source.classes),
         root=source.location,
         providers=runner.providers,
+        decoder=job.images.header.decoder if isinstance(job.images, Store) else DECODER,
     )
     with StoreWriter(path, header, job.model) as writer:
         writer.reusable.require_same_images(listing.items)

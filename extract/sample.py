@@ -6,7 +6,7 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.extract.engines.local import open_decoder
+from headstart.extract.engines.decoders import open_decoder
 from headstart.extract.errors import DecodeError
 from headstart.extract.sources.find import find_images
 from headstart.extract.sources.open import open_reader

@@ -1,7 +1,8 @@
 """Train an image classifier on your own photos in seconds.
 
 >>> import headstart
->>> result = headstart.train("photos/", "flowers.onnx")  # doctest: +SKIP
+>>> headstart.train("photos/", "flowers.onnx")  # doctest: +SKIP
+>>> headstart.load("flowers.onnx").predict("photo.jpg")  # doctest: +SKIP
 >>> headstart.score("new/", "flowers.onnx", "predictions.csv")  # doctest: +SKIP
 
 Names are loaded when they are first used; `__init__.pyi` lists them.

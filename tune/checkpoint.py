@@ -100,6 +100,6 @@ def load_state(path: Path, key: str, shapes: dict[str, list[tuple[int, ...]]]) -
                 for name in ("now", "optimizer", "best")
             }
             history = [Epoch(**epoch) for epoch in json.loads(file.attrs["history"])]
-    except (StoreError, OSError, ValueError, TypeError, KeyError):
+    except (StoreError, OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError):
         return None
     return State(history, **arrays)

@@ -5,17 +5,21 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.artifact.graph import PREDICTION, PROBABILITIES, Head, head_of, join
+from headstart.classify.artifact.graph import PREDICTION, PROBABILITIES, Head, head_of, join, runner_of
 from headstart.classify.confidence.novelty import Novelty
-from headstart.classify.errors import ClassifierError
+from headstart.classify.errors import ClassifierError, HeadError
+from headstart.classify.heads.converted import ConvertedHead
+from headstart.classify.heads.kinds import AnyHead
 from headstart.classify.heads.loss import softmax
-from headstart.classify.heads.registry import logits_of, to_layers
+from headstart.classify.heads.registry import wrapped
 from headstart.classify.split.seen import TRAINED_ON, digests_of, entry_of, is_named
+from headstart.extract.errors import ModelError
 from headstart.extract.inference.model import Model, parse_model, read_model
 from headstart.extract.sources.labels import codes_among
 from headstart.extract.store.store import Store
@@ -30,7 +34,7 @@ CHECKED_ROWS = 1000
 
 
 @dataclass(frozen=True)
-class Classifier:
+class ClassifierFile:
     """A classifier file that has been read and checked.
 
     Attributes
@@ -54,7 +58,7 @@ class Classifier:
 
     @cached_property
     def _heads(self) -> dict[str, Any]:
-        return {output: head_of(self.model.data, output) for output in {PROBABILITIES, self.prediction}}
+        return {output: runner_of(head_of(self.model.data, output)) for output in {PROBABILITIES, self.prediction}}
 
     def probabilities(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the head alone, in numpy: float32 (n, d) -> float32 (n, k)."""
@@ -65,7 +69,7 @@ class Classifier:
         return self._run(self.prediction, embeddings)
 
     def _run(self, output: str, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        result: NDArray[np.float32] = self._heads[output].run(None, {"embedding": embeddings})[0]
+        result: NDArray[np.float32] = self._heads[output](embeddings)
         return result
 
     def has_seen(self, store: Store) -> NDArray[np.bool_] | None:
@@ -96,7 +100,7 @@ class Classifier:
             )
 
 
-def read_classifier(path: str | os.PathLike[str]) -> Classifier:
+def read_classifier(path: str | os.PathLike[str]) -> ClassifierFile:
     """Read a classifier file, here or at a URL.
 
     Raises
@@ -116,7 +120,7 @@ def read_classifier(path: str | os.PathLike[str]) -> Classifier:
         raise ClassifierError(
             f"{path}: its graph does not give one probability for each of its classes; train it again"
         )
-    return Classifier(model)
+    return ClassifierFile(model)
 
 
 def write_classifier(
@@ -128,7 +132,7 @@ def write_classifier(
     unknown: Novelty | None = None,
     provenance: Mapping[str, Mapping[str, Any]] | None = None,
     trained: NDArray[np.int64] | None = None,
-) -> Classifier:
+) -> ClassifierFile:
     """Write a store's backbone and a fitted scikit-learn head as one file, once it is shown to compute the same.
 
     File and head are compared on up to `CHECKED_ROWS` rows of the store.
@@ -136,8 +140,8 @@ def write_classifier(
     Parameters
     ----------
     head
-        A fitted head or pipeline (see `headstart.classify.heads.registry.to_layers`), whose classes are the store's
-        label codes 0..k-1.
+        A fitted head, or a classifier or pipeline of scikit-learn, whose classes are the store's label codes 0..k-1,
+        or its class names.
     temperature
         Divides the head's logits.
     unknown
@@ -160,22 +164,50 @@ def write_classifier(
     output = local_path(output)
     check_model_output(output, "classifier")
     backbone = store.model()
-    layers = to_layers(head)
-    if len(layers[-1].bias) != len(store.classes):
-        raise ClassifierError(
-            f"{output}: the head knows {len(layers[-1].bias)} classes, but {store.location} has {len(store.classes)}"
-        )
-    graph_head = Head(layers, temperature, unknown)
+    rows = np.flatnonzero(store.is_embedded)
+    if not len(rows):
+        raise ClassifierError(f"{output}: not written, as the store has no embeddings to compare it with the head on")
+    # Evenly spread, so that a store in order of class gives some of each.
+    rows = rows[np.linspace(0, len(rows) - 1, min(CHECKED_ROWS, len(rows))).astype(np.int64)]
+    embeddings = store.embeddings(rows)
+    body = _body_of(head, store, embeddings, output)
+    graph_head = Head(body, temperature, unknown)
     metadata = _metadata(backbone, store, graph_head, provenance or {})
     entries = {} if trained is None else {TRAINED_ON: digests_of(store, trained)}
     data = _serialised(join(backbone.data, graph_head), metadata, entries)
-    classifier = Classifier(parse_model(data, str(output)))
-    rows = np.flatnonzero(store.is_embedded)
-    # Evenly spread, so that a store in order of class gives some of each.
-    rows = rows[np.linspace(0, len(rows) - 1, min(CHECKED_ROWS, len(rows))).astype(np.int64)]
-    _verify(classifier, head, temperature, store.embeddings(rows))
+    classifier = ClassifierFile(_parsed(data, body, output))
+    _verify(classifier, body, temperature, embeddings)
     write_file(output, data)
     return classifier
+
+
+def _parsed(data: bytes, body: AnyHead, output: Path) -> Model:
+    try:
+        return parse_model(data, str(output))
+    except ModelError as error:
+        if not isinstance(body, ConvertedHead):
+            raise
+        reason = str(error).removeprefix(f"{output}: ").partition(";")[0]
+        raise HeadError(
+            f"{output}: not written, as the head becomes a graph that is not supported: {reason}; use another "
+            "classifier"
+        ) from None
+
+
+def _body_of(head: Any, store: Store, embeddings: NDArray[np.float32], output: Path) -> AnyHead:
+    """Return the layers or the conversion of a head whose classes are the store's, in the same order."""
+    body = head if isinstance(head, AnyHead) else wrapped(None, head, embeddings)
+    if body.classes != len(store.classes):
+        raise ClassifierError(
+            f"{output}: the head knows {body.classes} classes, but {store.location} has {len(store.classes)}"
+        )
+    names = list(getattr(head, "classes_", range(body.classes)))
+    if names not in (list(range(body.classes)), store.classes):
+        raise ClassifierError(
+            f"{output}: expected a head fitted to the class names of {store.location} in its order, or to their codes "
+            f"0 to {body.classes - 1}, found {', '.join(map(str, names[:5]))}, ..."
+        )
+    return body
 
 
 def _metadata(backbone: Model, store: Store, head: Head, provenance: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -209,11 +241,9 @@ def _serialised(proto: Any, metadata: dict[str, Any], entries: dict[str, str]) -
     return sealed(data)
 
 
-def _verify(classifier: Classifier, head: Any, temperature: float, embeddings: NDArray[np.float32]) -> None:
+def _verify(classifier: ClassifierFile, head: AnyHead, temperature: float, embeddings: NDArray[np.float32]) -> None:
     output = classifier.model.source
-    if not len(embeddings):
-        raise ClassifierError(f"{output}: not written, as the store has no embeddings to compare it with the head on")
-    expected = softmax(logits_of(head, embeddings) / temperature)
+    expected = softmax(head.logits(embeddings) / temperature)
     found = classifier.probabilities(embeddings)
     difference = float(np.abs(expected - found).max())
     first_two = np.sort(expected, axis=1)[:, -2:]

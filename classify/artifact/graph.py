@@ -1,13 +1,18 @@
 """The classifier's graph: a head appended to a backbone, and the head extracted again."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from headstart.classify.confidence.novelty import Novelty
+from headstart.classify.heads.converted import ConvertedHead
+from headstart.classify.heads.kinds import AnyHead
 from headstart.classify.heads.layers import Layer
+from headstart.extract.inference.sessions import TensorSession
+from headstart.extract.inference.subgraph import keep
 
 PROBABILITIES, DISTANCE, UNKNOWN, PREDICTION = "probabilities", "distance", "unknown", "prediction"
 
@@ -18,21 +23,21 @@ class Head:
 
     Attributes
     ----------
-    layers
-        With ReLU between them and softmax after the last (see `headstart.classify.heads.registry.to_layers`).
+    body
+        What computes the logits.
     temperature
         Divides the logits.
     unknown
         When an image is marked unknown; None if never.
     """
 
-    layers: list[Layer]
+    body: AnyHead
     temperature: float = 1.0
     unknown: Novelty | None = None
 
 
 def join(backbone: bytes, head: Head) -> Any:
-    """Append the head to a backbone's ONNX model, with core operators alone.
+    """Append the head to a backbone's ONNX model, with core operators alone unless skl2onnx converted it.
 
     Outputs: ``probabilities`` (n, k); with `unknown` also ``distance`` and ``unknown`` (1 or 0), both (n, 1), and
     ``prediction``, (n, k + 2): the three side by side; all float32.
@@ -41,8 +46,11 @@ def join(backbone: bytes, head: Head) -> Any:
 
     proto = onnx.load_model_from_string(backbone)
     graph = _Graph(proto.graph)
-    classes = len(head.layers[-1].bias)
-    _add_layers(graph, head)
+    classes = head.body.classes
+    if isinstance(head.body, ConvertedHead):
+        _add_converted(proto, graph, head.body, head.temperature)
+    else:
+        _add_layers(graph, head.body.layers, head.temperature)
     outputs = {PROBABILITIES: classes}
     if head.unknown is not None:
         _add_unknown(graph, head.unknown)
@@ -55,9 +63,8 @@ def join(backbone: bytes, head: Head) -> Any:
 
 
 def head_of(data: bytes, output: str) -> Any:
-    """Extract ``embedding`` -> `output` from a classifier, to be evaluated in numpy."""
+    """Extract the graph from ``embedding`` to `output` of a classifier, as an ``onnx.ModelProto``."""
     import onnx
-    from onnx.reference import ReferenceEvaluator
 
     model = onnx.load_model_from_string(data)
     nodes: list[Any] = []
@@ -70,14 +77,36 @@ def head_of(data: bytes, output: str) -> Any:
     inputs = [out for out in model.graph.output if out.name == "embedding"]
     outputs = [out for out in model.graph.output if out.name == output]
     head = onnx.helper.make_graph(nodes, "head", inputs, outputs, used)
-    return ReferenceEvaluator(onnx.helper.make_model(head, opset_imports=model.opset_import))
+    return onnx.helper.make_model(head, opset_imports=model.opset_import, ir_version=model.ir_version)
 
 
-def _add_layers(graph: "_Graph", head: Head) -> None:
-    last = head.layers[-1]
-    scaled = replace(last, weights=last.weights / head.temperature, bias=last.bias / head.temperature)
+def runner_of(head: Any) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """Return a function that evaluates such a graph: in numpy, or if skl2onnx converted it, by onnxruntime."""
+    from onnx.reference import ReferenceEvaluator
+
+    if any(node.domain for node in head.graph.node):
+        return TensorSession(head.SerializeToString(), "embedding", head.graph.output[0].name).run
+    evaluator = ReferenceEvaluator(head)
+    return lambda embeddings: evaluator.run(None, {"embedding": embeddings})[0]
+
+
+def _add_converted(proto: Any, graph: "_Graph", head: ConvertedHead, temperature: float) -> None:
+    """Add a converted classifier, and softmax of the logarithms of its probabilities over the temperature."""
+    opset = next(entry.version for entry in proto.opset_import if entry.domain == "")
+    converted = head.to_onnx(opset)
+    keep(converted.graph, [PROBABILITIES], ["embedding"])
+    value = graph.append(converted.graph, "embedding", PROBABILITIES)
+    proto.opset_import.extend(entry for entry in converted.opset_import if entry.domain)
+    logarithm = graph.add("Log", graph.add("Max", value, graph.constant("floor", head.floor)))
+    logits = graph.add("Div", logarithm, graph.constant("temperature", temperature))
+    graph.add("Softmax", logits, axis=1, out=PROBABILITIES)
+
+
+def _add_layers(graph: "_Graph", layers: Sequence[Layer], temperature: float) -> None:
+    last = layers[-1]
+    scaled = replace(last, weights=last.weights / temperature, bias=last.bias / temperature)
     value = "embedding"
-    for number, layer in enumerate([*head.layers[:-1], scaled]):
+    for number, layer in enumerate([*layers[:-1], scaled]):
         value = graph.add("Relu", value) if number else value
         if layer.centre is not None:
             value = graph.add("Sub", value, graph.constant("centre", layer.centre))
@@ -120,6 +149,20 @@ class _Graph:
         from headstart.files.graph import add_constant
 
         return add_constant(self._graph, self._name(name), value, dtype)
+
+    def append(self, part: Any, entry: str, output: str) -> str:
+        """Add another graph, all names in it replaced, and return the new name of its output."""
+        defined = [tensor.name for tensor in part.initializer] + [name for node in part.node for name in node.output]
+        names = {name: self._name("part") for name in defined} | {"": "", entry: entry}
+        for tensor in part.initializer:
+            self._graph.initializer.add().CopyFrom(tensor)
+            self._graph.initializer[-1].name = names[tensor.name]
+        for node in part.node:
+            added = self._graph.node.add()
+            added.CopyFrom(node)
+            added.name = self._name(node.op_type.lower())
+            added.input[:], added.output[:] = ([names[name] for name in one] for one in (node.input, node.output))
+        return names[output]
 
     def _name(self, kind: str) -> str:
         self._count += 1

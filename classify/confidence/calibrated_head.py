@@ -7,10 +7,8 @@ from numpy.typing import NDArray
 
 from headstart.classify.confidence.calibration import Calibration, fit_temperature
 from headstart.classify.confidence.novelty import Novelty, fit_novelty
-from headstart.classify.heads.kinds import Search
-from headstart.classify.heads.layers import FittedHead
+from headstart.classify.heads.kinds import AnyHead, Search
 from headstart.classify.heads.loss import softmax
-from headstart.classify.heads.registry import logits_of
 from headstart.classify.split.holdout import Split
 
 LEAST_TO_CALIBRATE = 50
@@ -31,7 +29,7 @@ class CalibratedHead:
         When an image is marked unknown; None if that was turned off, or there are too few images.
     """
 
-    head: FittedHead
+    head: AnyHead
     calibration: Calibration | None
     unknown: Novelty | None
 
@@ -41,7 +39,7 @@ class CalibratedHead:
         return self.calibration.temperature if self.calibration else 1.0
 
     @classmethod
-    def of(cls, search: Search, head: FittedHead, split: Split, false_alarms: float, seed: int) -> "CalibratedHead":
+    def of(cls, search: Search, head: AnyHead, split: Split, false_alarms: float, seed: int) -> "CalibratedHead":
         """Fit temperature and thresholds to out-of-fold logits."""
         held_out, calibration = search.rows.folds >= 0, None
         if held_out.sum() >= LEAST_TO_CALIBRATE:
@@ -55,7 +53,7 @@ class CalibratedHead:
 
     def measured_on(self, test: NDArray[np.float32]) -> tuple[NDArray[np.float64], "CalibratedHead"]:
         """Return calibrated probabilities of test images, (m, d) -> (m, k), and measure how many are marked unknown."""
-        probabilities = softmax(logits_of(self.head, test) / self.temperature)
+        probabilities = softmax(self.head.logits(test) / self.temperature)
         if self.unknown is None:
             return probabilities, self
         share = float(self.unknown.marks(test, probabilities).mean())

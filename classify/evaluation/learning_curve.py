@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.heads.kinds import Search, fit_head
+from headstart.classify.errors import HeadError
+from headstart.classify.heads.kinds import HeadKind, Search, fit_head
 from headstart.classify.heads.logreg import DEFAULT_C, penalties
 from headstart.classify.heads.loss import log_loss, softmax
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.problem import Problem
-from headstart.classify.heads.registry import logits_of, make_head
-from headstart.classify.heads.rows import blocks_of
+from headstart.classify.heads.registry import find_kind
+from headstart.classify.heads.rows import TrainingRows, blocks_of
 from headstart.classify.heads.solver import solve_path
 from headstart.classify.split.folds import rank_within_class
 
@@ -74,14 +75,15 @@ def learning_curve(
     points = [
         CurvePoint(int(which.sum()), float((logits.argmax(axis=1) == labels).mean()), log_loss(softmax(logits), labels))
         for which, logits in zip(different, _fitted(search, options, different, test), strict=True)
+        if logits is not None
     ]
-    return LearningCurve(points, _forecast(points, trained or points[-1].images))
+    return LearningCurve(points, _forecast(points, trained or points[-1].images) if points else None)
 
 
 def _fitted(
     search: Search, options: HeadOptions, chosen: list[NDArray[np.bool_]], test: NDArray[np.float32]
 ) -> list[Any]:
-    """Give logits, (m, k), of the head of each share; if the head was solved on axes, all shares are solved at once."""
+    """Give logits, (m, k), of the head of each share, or None; if it was solved on axes, all are solved at once."""
     rows, axes = search.rows, search.axes
     if axes is None:
         return _of_any(search, options, chosen, test)
@@ -100,8 +102,16 @@ def _of_any(
     search: Search, options: HeadOptions, chosen: list[NDArray[np.bool_]], test: NDArray[np.float32]
 ) -> list[Any]:
     shares = [search.rows.take(which) for which in chosen]
-    heads = [fit_head(make_head(search.chosen.head, options), s.embeddings, s.labels, options) for s in shares]
-    return [logits_of(head, test) for head in heads]
+    kind = search.kind or find_kind(search.chosen.head)
+    return [_of_share(kind, share, options, test) for share in shares]
+
+
+def _of_share(kind: HeadKind, share: TrainingRows, options: HeadOptions, test: NDArray[np.float32]) -> Any:
+    try:
+        head = fit_head(kind.make(options), share.embeddings, share.labels, options)
+    except HeadError:  # a classifier of the user's may need more images than a small share has
+        return None
+    return kind.wrap(kind, head, share.embeddings).logits(test)
 
 
 def _forecast(points: list[CurvePoint], trained: int) -> CurvePoint | None:

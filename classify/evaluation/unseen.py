@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.artifact.classifier import Classifier
+from headstart.classify.artifact.classifier import ClassifierFile
 from headstart.classify.errors import LabelError
 from headstart.classify.heads.tuned import is_seen_by_tail, is_tuned_without_epoch, without_tuned
 from headstart.classify.split.duplicates import find_duplicates, group_numbers
@@ -36,7 +36,7 @@ class ChosenRows:
     warnings: list[str] = field(default_factory=list)
 
 
-def choose_rows(store: Store, classifier: Classifier, split: str | None = None) -> ChosenRows:
+def choose_rows(store: Store, classifier: ClassifierFile, split: str | None = None) -> ChosenRows:
     """Choose the labelled rows of a store, or of one of its splits, that a classifier has not seen.
 
     In the split ``train``, the user asks for the images that it has seen: they are counted, and stay.
@@ -64,7 +64,7 @@ def choose_rows(store: Store, classifier: Classifier, split: str | None = None) 
 
 
 def is_seen_or_copied(
-    store: Store, classifier: Classifier, groups: NDArray[np.int64] | None = None
+    store: Store, classifier: ClassifierFile, groups: NDArray[np.int64] | None = None
 ) -> NDArray[np.bool_]:
     """Tell which rows, bool (n,), a classifier was trained on, its tail was tuned on, or that are duplicates of these.
 
@@ -76,7 +76,7 @@ def is_seen_or_copied(
     return np.isin(groups, groups[seen if trained is None else seen | trained])
 
 
-def _offered(store: Store, classifier: Classifier, split: str | None) -> tuple[NDArray[np.bool_], str]:
+def _offered(store: Store, classifier: ClassifierFile, split: str | None) -> tuple[NDArray[np.bool_], str]:
     """Return the rows to choose from, bool (n,), and describe them."""
     labelled = store.is_embedded & (store.labels >= 0)
     if split is None and _is_as_trained(store, classifier):
@@ -93,7 +93,7 @@ def _offered(store: Store, classifier: Classifier, split: str | None) -> tuple[N
     return offered & ~contradictory, origin
 
 
-def _groups(store: Store, classifier: Classifier) -> NDArray[np.int64]:
+def _groups(store: Store, classifier: ClassifierFile) -> NDArray[np.int64]:
     """Return each row's group of duplicates, as found in training if the store is as it was then.
 
     On another machine, a pair near the threshold might be missed or added.
@@ -104,11 +104,11 @@ def _groups(store: Store, classifier: Classifier) -> NDArray[np.int64]:
     return find_duplicates(store, near=near).group_of_rows(len(store))
 
 
-def _is_as_trained(store: Store, classifier: Classifier) -> bool:
+def _is_as_trained(store: Store, classifier: ClassifierFile) -> bool:
     return bool(classifier.model.metadata.get("trained_on", {}).get("rows_sha256") == digest_of_rows(store))
 
 
-def _evaluated_in_training(store: Store, classifier: Classifier) -> tuple[NDArray[np.int64], str]:
+def _evaluated_in_training(store: Store, classifier: ClassifierFile) -> tuple[NDArray[np.int64], str]:
     """Repeat the split of the training, on the same rows."""
     trained_on = classifier.model.metadata["trained_on"]
     groups = _groups(store, classifier)
@@ -118,7 +118,7 @@ def _evaluated_in_training(store: Store, classifier: Classifier) -> tuple[NDArra
     return own.test, own.origin
 
 
-def _warnings(store: Store, classifier: Classifier) -> list[str]:
+def _warnings(store: Store, classifier: ClassifierFile) -> list[str]:
     found = []
     if is_tuned_without_epoch(store):
         found.append(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.errors import HeadError
-from headstart.classify.heads.kinds import HeadKind, Search
+from headstart.classify.heads.kinds import AnyHead, HeadKind, Search
 from headstart.classify.heads.layers import FittedHead
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.registry import AUTO, HEADS, find_kind
@@ -34,14 +34,14 @@ class FitPlan:
     Attributes
     ----------
     head
-        A name of `headstart.classify.HEADS`, or ``"auto"``.
+        A name of `headstart.classify.HEADS`, ``"auto"``, or the record of another head.
     options
         Its options.
     memory
         Bytes that embeddings may take.
     """
 
-    head: str
+    head: str | HeadKind
     options: HeadOptions
     memory: float
 
@@ -67,7 +67,7 @@ class Fitted:
     """
 
     search: Search
-    head: FittedHead = field(repr=False)
+    head: AnyHead = field(repr=False)
     options: HeadOptions
     split: Split
     warnings: list[str] = field(default_factory=list)
@@ -128,21 +128,22 @@ def _fit_in_memory(store: Store, split: Split, plan: FitPlan) -> Fitted:
     return Fitted(search, head, options, split)
 
 
-def fit_rows(rows: TrainingRows, head: str, options: HeadOptions) -> tuple[Search, FittedHead, HeadOptions]:
+def fit_rows(rows: TrainingRows, head: str | HeadKind, options: HeadOptions) -> tuple[Search, AnyHead, HeadOptions]:
     """Search, fit the chosen setting to all rows, and give the options that were chosen."""
     search = search_head(head, rows, options)
-    options, kind = replace(options, c=search.chosen.c), find_kind(search.chosen.head)
+    options, kind = replace(options, c=search.chosen.c), search.kind or find_kind(search.chosen.head)
     return search, kind.fit(kind, search, rows, options), options
 
 
 def _fit_streamed(store: Store, split: Split, plan: FitPlan) -> Fitted:
     """Search on a sample of the training images, and fit the chosen setting to all of them, read block by block."""
-    kind = HEADS.get(plan.head)
+    kind = None if plan.head == AUTO else find_kind(plan.head)
     if kind is None or kind.fit_blocks is None:
         streamed = " or ".join(kind.name for kind in HEADS.values() if kind.fit_blocks)
         raise HeadError(
-            f"head {plan.head!r} needs all embeddings in memory, {bytes_needed(store, split) / 1e9:.1f} GB, more than "
-            f"--memory-gb allows; allow more, or use --head {streamed}"
+            f"head {(kind.name if kind else AUTO)!r} needs all embeddings in memory, "
+            f"{bytes_needed(store, split) / 1e9:.1f} GB, more than --memory-gb allows; allow more, or use "
+            f"--head {streamed}"
         )
     labels = store.labels[split.train]
     images = searched_sample(labels, plan.options.seed)

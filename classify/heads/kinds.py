@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 
 from headstart.classify.errors import HeadError
 from headstart.classify.heads.axes import Axes
-from headstart.classify.heads.layers import FittedHead, Layer, apply_layers, with_column_per_class, with_scaler
+from headstart.classify.heads.converted import ConvertedHead
+from headstart.classify.heads.layers import FittedHead, Layer, with_column_per_class, with_scaler
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.problem import Fits
-from headstart.classify.heads.rows import TrainingRows, blocks_of
+from headstart.classify.heads.rows import TrainingRows
+from headstart.files.errors import HeadstartError, one_line
 
 Blocks = Callable[[], Iterator[tuple[slice, NDArray[np.float32]]]]
 """Gives embeddings one block at a time, once per pass: which rows they are, and float32 (b, d)."""
+AnyHead = FittedHead | ConvertedHead
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class Search:
         float64, (n, k): their out-of-fold logits under the chosen setting; NaN for an image that was never held out.
     axes, fits
         For ``logreg``: the axes of their embeddings, and the solution for each fold and for all rows; otherwise None.
+    kind
+        Everything that depends on the chosen head.
     """
 
     candidates: list[Candidate]
@@ -74,6 +79,7 @@ class Search:
     logits: NDArray[np.float64] = field(repr=False)
     axes: Axes | None = field(default=None, repr=False)
     fits: Fits | None = field(default=None, repr=False)
+    kind: "HeadKind | None" = field(default=None, repr=False)
 
     @classmethod
     def of_one(
@@ -107,6 +113,11 @@ def fit_head(head: Any, embeddings: NDArray[np.float32], labels: NDArray[np.int3
             return head.fit(embeddings, labels, **weights)
         except UserWarning:
             raise KeyboardInterrupt from None
+        except HeadstartError:
+            raise
+        except Exception as error:  # a classifier of the user's may raise anything
+            name = type(head.steps[-1][1]).__name__
+            raise HeadError(f"the {name} cannot be fitted to {len(labels)} images: {one_line(error)}") from error
 
 
 def cross_validate(kind: "HeadKind", rows: TrainingRows, options: HeadOptions, _ratio: float) -> Search:
@@ -115,13 +126,17 @@ def cross_validate(kind: "HeadKind", rows: TrainingRows, options: HeadOptions, _
     for fold in range(rows.fold_count):
         held_out = rows.folds == fold
         head = fit_head(kind.make(options), rows.embeddings[~held_out], rows.labels[~held_out], options)
-        logits[held_out] = logits_of(head, rows.embeddings[held_out], [kind])
+        logits[held_out] = kind.wrap(kind, head, rows.embeddings).logits(rows.embeddings[held_out])
     return Search.of_one(Candidate(kind.name, None, *rows.judge(logits)), rows, logits)
 
 
-def fit_pipeline(kind: "HeadKind", _search: Search, rows: TrainingRows, options: HeadOptions) -> FittedHead:
+def fit_pipeline(kind: "HeadKind", _search: Search, rows: TrainingRows, options: HeadOptions) -> AnyHead:
     """Fit a head to all rows with scikit-learn."""
-    head = fit_head(kind.make(options), rows.embeddings, rows.labels, options)
+    return kind.wrap(kind, fit_head(kind.make(options), rows.embeddings, rows.labels, options), rows.embeddings)
+
+
+def wrap_layers(kind: "HeadKind", head: Any, _embeddings: NDArray[np.float32]) -> AnyHead:
+    """Return a fitted pipeline with the layers that it amounts to."""
     return FittedHead(layers_of(head, [kind]), lambda: head)
 
 
@@ -151,6 +166,9 @@ class HeadKind:
         needs all embeddings in memory.
     default_c
         The penalty if there is nothing to search on; None for a head without one.
+    wrap
+        Gives the head that a fitted pipeline is, with its layers or a conversion of it, given the kind, the pipeline
+        and some embeddings to compare the two on.
     from_weights
         Gives the fitted head that computes ``x W + b`` on bare embeddings, given W float32 (d, k), b float32 (k,),
         the options and the number of images; None for a head that cannot.
@@ -162,9 +180,10 @@ class HeadKind:
     make: Callable[[HeadOptions], Any]
     to_layers: Callable[[Any], list[Layer]]
     search: Callable[["HeadKind", TrainingRows, HeadOptions, float], Search] = cross_validate
-    fit: Callable[["HeadKind", Search, TrainingRows, HeadOptions], FittedHead] = fit_pipeline
+    fit: Callable[["HeadKind", Search, TrainingRows, HeadOptions], AnyHead] = fit_pipeline
     fit_blocks: Callable[[Search, Blocks, NDArray[np.int32], HeadOptions], FittedHead] | None = None
     default_c: float | None = None
+    wrap: Callable[["HeadKind", Any, NDArray[np.float32]], AnyHead] = wrap_layers
     from_weights: Callable[[NDArray[np.float32], NDArray[np.float32], HeadOptions, int], FittedHead] | None = None
 
 
@@ -201,5 +220,5 @@ def logits_of(head: Any, embeddings: NDArray[np.float32], kinds: Iterable[HeadKi
     They are computed from its layers. Logarithms of its probabilities would be wrong where a probability has been
     rounded to 0 or 1.
     """
-    layers = layers_of(head, kinds)
-    return np.concatenate([apply_layers(layers, block) for block in blocks_of(embeddings)])
+    known: AnyHead = head if isinstance(head, AnyHead) else FittedHead(layers_of(head, kinds), lambda: head)
+    return known.logits(embeddings)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.errors import HeadError
+from headstart.classify.heads.rows import blocks_of
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,15 @@ class FittedHead:
     layers: list[Layer] = field(repr=False)
     build: Callable[[], Any] = field(repr=False)
 
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.layers[-1].bias)
+
+    def logits(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return its logits, float64 (n, k), for embeddings, (n, d)."""
+        return np.concatenate([apply_layers(self.layers, block) for block in blocks_of(embeddings)])
+
     @cached_property
     def pipeline(self) -> Any:
         """The scikit-learn pipeline. It is built when first needed: its import takes longer than the search."""
@@ -55,7 +65,8 @@ class FittedHead:
 
 def linear_layers(model: Any) -> list[Layer]:
     """Return the one layer of a fitted linear classifier of scikit-learn."""
-    return [Layer(np.asarray(model.coef_, np.float64).T, np.asarray(model.intercept_, np.float64))]
+    weights = np.atleast_2d(np.asarray(model.coef_, np.float64))
+    return [Layer(weights.T, np.broadcast_to(np.asarray(model.intercept_, np.float64), len(weights)))]
 
 
 def network_layers(model: Any) -> list[Layer]:

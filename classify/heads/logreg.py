@@ -23,8 +23,9 @@ RISES = 1
 SEARCH_TOLERANCE = 0.05
 """Penalties are compared on solutions of this tolerance, which changes a log loss by less than 1 %; those of the chosen
 penalty are then refined."""
-LARGE_TOLERANCE = 0.01
-"""The final fit to more rows than were searched, started from the search's solution, may end this much sooner."""
+LARGE_TOLERANCE = 0.02
+"""That of the final fit to more rows than were searched, started from the search's solution: with 50,000 rows of 100
+classes, held-out log losses differ by less than 0.1 %."""
 
 
 def make_logreg(options: HeadOptions) -> Any:
@@ -39,7 +40,7 @@ def make_logreg(options: HeadOptions) -> Any:
 
 
 def search_penalties(kind: HeadKind, rows: TrainingRows, options: HeadOptions, ratio: float) -> Search:
-    """Walk along the penalties, solving all folds and the fit to all rows at once, each from the solution before."""
+    """Walk along the penalties, solving all folds at once, each from the solution before; then also fit all rows."""
     axes = Axes.of(rows.embeddings)
     projected = axes.project(rows.embeddings)
     problem = Problem(projected, rows.labels, fold_sets(rows, options), axes.covariance, rows.classes)
@@ -52,19 +53,29 @@ def search_penalties(kind: HeadKind, rows: TrainingRows, options: HeadOptions, r
         return replace(found, axes=axes, fits=fits)
 
     searches: list[Search] = []
-    for c, fits in zip(grid, solve_path(problem, strengths, tolerance=SEARCH_TOLERANCE), strict=False):
+    folds = replace(problem, sets=problem.sets[:-1])
+    for c, fits in zip(grid, solve_path(folds, strengths, tolerance=SEARCH_TOLERANCE), strict=False):
         searches.append(judged(c, fits))
         if len(searches) - _least(searches) > RISES:
             break
     precise: set[int] = set()
     while (best := _least(searches)) not in precise:
-        searches[best] = judged(grid[best], next(solve_path(problem, strengths[best:], searches[best].fits)))
+        start = _with_mean(searches[best].fits)
+        searches[best] = judged(grid[best], next(solve_path(problem, strengths[best:], start)))
         precise.add(best)
     return replace(searches[best], candidates=[search.chosen for search in searches])
 
 
 def _least(searches: list[Search]) -> int:
     return int(np.argmin([search.chosen.log_loss for search in searches]))
+
+
+def _with_mean(fits: Fits | None) -> Fits | None:
+    """Add the mean of the folds' solutions, from which that for all rows is not far."""
+    if fits is None:
+        return None
+    weights = np.concatenate([fits.weights, fits.weights.mean(axis=1, keepdims=True)], axis=1)
+    return Fits(weights, np.concatenate([fits.bias, fits.bias.mean(axis=0, keepdims=True)]))
 
 
 def fit_solved(_kind: HeadKind, search: Search, rows: TrainingRows, options: HeadOptions) -> FittedHead:

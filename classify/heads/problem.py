@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.heads.axes import Floats
+from headstart.classify.heads.threads import in_parallel
+
+PART_ROWS = 1024
+"""Rows whose logits for 100 classes stay in the cache of a core."""
 
 Blocks = Callable[[], Iterator[tuple[slice, Floats]]]
 """Gives rows on their axes one block at a time, once per pass: which labels are theirs, and float32 (b, r)."""
@@ -71,36 +75,56 @@ class Problem:
         shares: Floats = (self.sets / self.totals[:, None]).T.astype(np.float32)
         return shares
 
-    def blocks(self) -> Iterator[tuple[slice, Floats]]:
-        """Give the rows, once."""
-        return self.rows() if callable(self.rows) else iter([(slice(None), self.rows)])
-
     def loss(self, point: Points, penalty: Points, which: NDArray[np.int64]) -> tuple[NDArray[np.float64], Points]:
         """Return the loss, float64 (a,), and the gradient, (r + 1, a, k), of the sets `which`."""
+
+        def of_part(part: slice, rows: Points) -> tuple[NDArray[np.float64], Points, Points]:
+            shares = self.shares[part][:, which]
+            losses, residuals = _residuals(rows, point, self.labels[part])
+            residuals *= shares[:, :, None]
+            return (losses * shares).sum(axis=0), rows.T @ residuals.reshape(len(rows), -1), residuals.sum(axis=0)
+
         gradient = penalty * point
         loss = 0.5 * dot(gradient, point)
-        for part, block in self.blocks():
-            rows, shares = block.astype(point.dtype, copy=False), self.shares[part][:, which]
-            losses, residuals = _residuals(rows, point, self.labels[part])
-            loss += (losses * shares).sum(axis=0)
-            residuals *= shares[:, :, None]
-            gradient[:-1] += (rows.T @ residuals.reshape(len(rows), -1)).reshape(point[:-1].shape)
-            gradient[-1] += residuals.sum(axis=0)
+        for losses, weights, bias in self._each_part(of_part, point.dtype):
+            loss += losses
+            gradient[:-1] += weights.reshape(point[:-1].shape)
+            gradient[-1] += bias
         return loss, gradient
 
-    def curvature(self, point: Points, which: NDArray[np.int64]) -> tuple[Points, float]:
-        """Return the mean Hessian of the sets `which` and all classes: of the weights, (r, r), and of the bias."""
-        r, k = len(self.covariance), self.classes
-        hessian, bias = np.zeros((r, r), point.dtype), 0.0
-        for part, block in self.blocks():
-            rows = block.astype(point.dtype, copy=False)
+    def curvature(self, point: Points, which: NDArray[np.int64], *, roughly: bool) -> tuple[Points, float]:
+        """Return the mean Hessian of the sets `which` and all classes, of the weights and of the bias.
+
+        Each row's p (1 - p) weights its share of the covariance; `roughly`, the mean p (1 - p) weights all of it. Then
+        that of the weights is (r,) if the covariance is diagonal, otherwise (r, r).
+        """
+
+        def of_part(part: slice, rows: Points) -> tuple[Points | float, float]:
             residuals = np.abs(_residuals(rows, point, self.labels[part])[1])  # 1 - p of the label, p of the others
-            each = (residuals * (1 - residuals)).mean(axis=2) * self.shares[part][:, which]
-            weights = each.mean(axis=1).astype(point.dtype) * (k / (k - 1))
-            scaled = rows * np.sqrt(weights)[:, None]
-            hessian += scaled.T @ scaled
-            bias += float(weights.sum())
-        return hessian, bias
+            residuals *= 1 - residuals
+            each = (residuals.mean(axis=2) * self.shares[part][:, which]).mean(axis=1).astype(point.dtype)
+            if roughly:
+                return 0.0, float(each.sum())
+            scaled = rows * np.sqrt(each)[:, None]
+            return scaled.T @ scaled, float(each.sum())
+
+        hessian: Points | float = 0.0
+        bias, scale = 0.0, self.classes / (self.classes - 1)
+        for more, more_bias in self._each_part(of_part, point.dtype):
+            hessian = hessian + scale * more
+            bias += scale * more_bias
+        return (bias * self.covariance).astype(point.dtype) if roughly else np.asarray(hessian), bias
+
+    def _each_part(self, function: Callable[[slice, Points], Any], dtype: np.dtype[Any]) -> Iterator[Any]:
+        """Apply a function to all rows, in parts so small that what it computes on the way stays in the cache."""
+
+        def apply(start: int, rows: Floats) -> Any:
+            return function(slice(start, start + len(rows)), rows.astype(dtype, copy=False))
+
+        for part, block in self.rows() if callable(self.rows) else [(slice(0, None), self.rows)]:
+            starts = range(0, len(block), PART_ROWS)
+            parts = [partial(apply, part.start + start, block[start : start + PART_ROWS]) for start in starts]
+            yield from in_parallel(parts)
 
 
 def _residuals(rows: Points, point: Points, labels: NDArray[np.integer]) -> tuple[NDArray[np.float64], Points]:

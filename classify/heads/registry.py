@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from headstart.classify.errors import HeadError
 from headstart.classify.heads import kinds
-from headstart.classify.heads.kinds import HeadKind, layers_of
-from headstart.classify.heads.layers import Layer, linear_layers, network_layers
+from headstart.classify.heads.converted import ConvertedHead
+from headstart.classify.heads.kinds import AnyHead, HeadKind, layers_of
+from headstart.classify.heads.layers import FittedHead, Layer, linear_layers, network_layers
 from headstart.classify.heads.logreg import (
     DEFAULT_C,
     fit_solved,
@@ -17,7 +18,12 @@ from headstart.classify.heads.logreg import (
     make_logreg,
     search_penalties,
 )
+from headstart.classify.heads.loss import softmax
 from headstart.classify.heads.options import HeadOptions
+
+AGREEMENT = 1e-5
+"""The largest difference between a classifier and its layers; of rounding."""
+COMPARED_ROWS = 1000
 
 
 def _make_mlp(options: HeadOptions) -> Any:
@@ -61,17 +67,84 @@ HEADS = {
 DEFAULT_HEAD = next(iter(HEADS))
 
 
-def find_kind(name: str) -> HeadKind:
-    """Look up a head.
+def find_kind(head: Any) -> HeadKind:
+    """Look up a head by its name; or make the record of an unfitted classifier of scikit-learn.
 
     Raises
     ------
     HeadError
-        If there is none of this name.
+        If there is none of this name, or if it is no such classifier.
     """
-    if name not in HEADS:
-        raise HeadError(f"unknown head {name!r}; expected one of {', '.join(HEADS)}")
-    return HEADS[name]
+    if isinstance(head, HeadKind):
+        return head
+    if not isinstance(head, str):
+        return _kind_of(head)
+    if head not in HEADS:
+        raise HeadError(f"unknown head {head!r}; expected one of {', '.join(HEADS)}")
+    return HEADS[head]
+
+
+def _kind_of(classifier: Any) -> HeadKind:
+    wanted = ("fit", "get_params")
+    scores = ("predict_proba", "decision_function")
+    is_one = not isinstance(classifier, type) and all(hasattr(classifier, name) for name in wanted)
+    if not is_one or not any(hasattr(classifier, name) for name in scores):
+        raise HeadError(
+            f"expected the name of a head ({', '.join(HEADS)}) or a classifier of scikit-learn with predict_proba or "
+            f"decision_function, found {classifier!r:.80}"
+        )
+
+    def make(_options: HeadOptions) -> Any:
+        from sklearn.base import clone
+        from sklearn.pipeline import make_pipeline
+
+        steps = getattr(classifier, "steps", None)
+        return clone(classifier) if steps else make_pipeline(clone(classifier))
+
+    name = type(_last(classifier)).__name__
+    return HeadKind(name=name, title=name, estimator=name, make=make, to_layers=linear_layers, wrap=wrapped)
+
+
+def wrapped(_kind: HeadKind | None, head: Any, embeddings: NDArray[np.float32]) -> AnyHead:
+    """Return any fitted classifier as a head: by its layers if these compute the same, to be converted otherwise.
+
+    Raises
+    ------
+    HeadError
+        If it is neither linear nor a network, and gives no probabilities.
+    """
+    some = embeddings[:COMPARED_ROWS]
+    layers = _layers_that_agree(head, some)
+    if layers is not None:
+        return FittedHead(layers, lambda: head)
+    if not hasattr(head, "predict_proba"):
+        name = type(_last(head)).__name__
+        raise HeadError(f"this {name} gives no probabilities; use a classifier with predict_proba")
+    return ConvertedHead(head, embeddings.shape[1], head.predict_proba(some[:1]).shape[1])
+
+
+def _layers_that_agree(head: Any, embeddings: NDArray[np.float32]) -> list[Layer] | None:
+    """Return layers that compute the same as a classifier on these embeddings, if there are any."""
+    name = type(_last(head)).__name__
+    known = {kind.estimator: kind for kind in HEADS.values()}
+    kind = known.get(name) or HeadKind(name, name, name, make=make_logreg, to_layers=linear_layers)
+    try:
+        layers = layers_of(head, [kind])
+        logits = FittedHead(layers, lambda: head).logits(embeddings)
+    except (HeadError, AttributeError, ValueError, TypeError):  # it has no coefficients, or of another shape
+        return None
+    if hasattr(head, "predict_proba"):
+        found, expected = softmax(logits), head.predict_proba(embeddings)
+    else:
+        found, expected = logits, head.decision_function(embeddings)
+        expected = np.column_stack([np.zeros(len(expected)), expected]) if expected.ndim == 1 else expected
+    scale = max(1.0, float(np.abs(expected).max()))
+    return layers if found.shape == expected.shape and np.abs(found - expected).max() <= AGREEMENT * scale else None
+
+
+def _last(head: Any) -> Any:
+    """Return the classifier at the end of a pipeline."""
+    return head.steps[-1][1] if hasattr(head, "steps") else head
 
 
 def make_head(name: str, options: HeadOptions) -> Any:

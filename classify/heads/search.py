@@ -18,7 +18,7 @@ SURELY_SEARCHED = 10
 """The sample holds this many images of each class, if there are so many."""
 
 
-def search_head(name: str, rows: TrainingRows, options: HeadOptions, *, of: int | None = None) -> Search:
+def search_head(name: str | HeadKind, rows: TrainingRows, options: HeadOptions, *, of: int | None = None) -> Search:
     """Compare the settings of a head, or with ``auto`` of all heads; the least out-of-fold log loss wins.
 
     If `rows` are a sample themselves, `of` is the number of rows that they were drawn from.
@@ -30,7 +30,8 @@ def search_head(name: str, rows: TrainingRows, options: HeadOptions, *, of: int 
     sample = rows.take(images) if len(images) < len(rows) else rows
     whole = of or len(rows)
     searches = [kind.search(kind, sample, options, whole / len(sample)) for kind in kinds]
-    best = min(searches, key=lambda search: search.chosen.log_loss)
+    number = min(range(len(searches)), key=lambda number: searches[number].chosen.log_loss)
+    best = replace(searches[number], kind=kinds[number])
     candidates = [candidate for search in searches for candidate in search.candidates]
     return replace(best, candidates=candidates, images=images, reason=_reason(best, candidates, len(sample) < whole))
 
@@ -40,7 +41,7 @@ def search_of_tuned(kind: HeadKind, head: FittedHead, rows: TrainingRows) -> Sea
     logits = np.where(rows.folds[:, None] >= 0, logits_of(head, rows.embeddings), np.nan)
     candidate = Candidate(kind.name, None, *rows.judge(logits))
     reason = f"{kind.name} as it was tuned with the tail: log loss {candidate.log_loss:.4f} on images held out of that"
-    return Search.of_one(candidate, rows, logits, reason)
+    return replace(Search.of_one(candidate, rows, logits, reason), kind=kind)
 
 
 def searched_sample(labels: NDArray[np.int32], seed: int) -> NDArray[np.int64]:
@@ -62,7 +63,7 @@ def _unsearched(kind: HeadKind, rows: TrainingRows, options: HeadOptions) -> Sea
     chosen = Candidate(kind.name, c, float("nan"), float("nan"))
     logits = np.full((len(rows), rows.classes), np.nan)
     reason = "no class has two different images to compare settings on"
-    return Search([], chosen, 0, reason, np.arange(len(rows)), rows, logits)
+    return Search([], chosen, 0, reason, np.arange(len(rows)), rows, logits, kind=kind)
 
 
 def _reason(best: Search, candidates: list[Candidate], is_sample: bool) -> str:

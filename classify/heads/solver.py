@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from headstart.classify.errors import HeadError
 from headstart.classify.heads.problem import Fits, Points, Problem, dot
+from headstart.classify.heads.threads import blas_threads
 
 MEMORY = 8
 TOLERANCE = 0.01
@@ -55,7 +56,8 @@ def solve_path(
     if start is not None:
         point[:-1], point[-1] = start.weights, start.bias
     for c in grid:
-        point = _solve(problem, point, c, tolerance)
+        with blas_threads(0):  # the problem computes in parts, one per core
+            point = _solve(problem, point, c, tolerance)
         yield Fits(point[:-1].astype(np.float32), point[-1].astype(np.float32))
 
 
@@ -114,11 +116,8 @@ class _Sets:
         self.history = [(s[:, going], y[:, going], rho[going]) for s, y, rho in self.history]
 
     def approximate(self, *, anew: bool) -> None:
-        """Approximate the Hessian: by a guess of the right order, which does at first, or anew at the point."""
-        problem, dtype = self.problem, self.point.dtype
-        share = (problem.classes - 1) / problem.classes**2  # p (1 - p) of k equal probabilities
-        guess = (share * problem.covariance).astype(dtype), share
-        hessian, bias = problem.curvature(self.point, self.which) if anew else guess
+        """Approximate the Hessian: roughly, which does at first, or anew at the point."""
+        hessian, bias = self.problem.curvature(self.point, self.which, roughly=not anew)
         self.inverse = _inverse(hessian, bias, float(self.penalty[:-1].mean()))
 
     def step(self) -> None:

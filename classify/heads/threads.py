@@ -1,7 +1,12 @@
-"""The number of threads for the matrix products of small jobs."""
+"""The number of threads for linear algebra, and jobs that run side by side with one thread each."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from headstart.files.cores import cores
 
 SMALL_ROWS = 10_000
 
@@ -21,3 +26,18 @@ def blas_threads(rows: int) -> Iterator[None]:
 
     with threadpool_limits(1, user_api="blas"):
         yield
+
+
+def in_parallel(jobs: Sequence[Callable[[], Any]]) -> Iterator[Any]:
+    """Return the results of jobs in their order, one thread per core; NumPy does its work without the interpreter."""
+    workers = min(_cores(), len(jobs))
+    if workers < 2:
+        yield from (job() for job in jobs)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        yield from pool.map(lambda job: job(), jobs)
+
+
+@cache
+def _cores() -> int:
+    return cores()

@@ -17,8 +17,10 @@ from headstart.classify.heads.layers import FittedHead
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.split.holdout import Split
 from headstart.classify.split.seen import CHOSE_EPOCH, TUNED_ON, digests_of, entry_of, is_named
+from headstart.extract.errors import StoreError
 from headstart.extract.sources.labels import codes_among
 from headstart.extract.store.store import Store
+from headstart.files.errors import one_line
 
 TUNED_HEAD = "headstart-tuned-head"
 """Entry of the metadata: JSON with the classes, and as hexadecimal digits float32 weights (d, k) and bias (k,)."""
@@ -47,15 +49,30 @@ def tuned_head(store: Store, kind: HeadKind, options: HeadOptions) -> FittedHead
     Returns
     -------
     None if there is none, or if it is one for other classes.
+
+    Raises
+    ------
+    StoreError
+        If the note is damaged.
     """
     text = _noted(store, TUNED_HEAD)
-    noted = json.loads(text) if text else {}
-    classes = noted.get("classes", [])
-    if kind.from_weights is None or not classes or codes_among(store.classes, classes) != [*range(len(classes))]:
+    if kind.from_weights is None or not text:
         return None
-    weights, bias = (np.frombuffer(bytes.fromhex(noted[name]), "<f4") for name in ("weights", "bias"))
-    images = int(store.header.model["tuned"]["images"])
-    return kind.from_weights(weights.reshape(store.header.dim, len(bias)), bias, options, images)
+    try:
+        noted = json.loads(text)
+        classes = list(map(str, noted["classes"]))
+        weights, bias = (np.frombuffer(bytes.fromhex(noted[name]), "<f4") for name in ("weights", "bias"))
+        weights = weights.reshape(store.header.dim, len(classes))
+        images = int(store.header.model["tuned"]["images"])
+        if len(bias) != len(classes) or not (np.isfinite(weights).all() and np.isfinite(bias).all()):
+            raise ValueError(f"expected a finite number per class, found {len(bias)} for {len(classes)} classes")
+    except (LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise StoreError(
+            f"{store.location}: the head that was tuned with its backbone is damaged ({one_line(error)}); tune it again"
+        ) from None
+    if not classes or codes_among(store.classes, classes) != [*range(len(classes))]:
+        return None
+    return kind.from_weights(weights, bias, options, images)
 
 
 def _noted(store: Store, key: str) -> str:

@@ -42,8 +42,11 @@ class Prediction:
     unknown: bool | None = None
     distance: float | None = None
 
-    def to_row(self, top: int, with_unknown: bool = False) -> Row:
-        """Return the columns: path, status, label, probability, label_2, ..., unknown and distance if known, reason."""
+    def to_row(self, top: int, with_unknown: bool = False, classes: Sequence[str] = ()) -> Row:
+        """Return the columns: path, status, label, probability, label_2, ..., unknown and distance if known, reason.
+
+        Each of `classes`, which `top` then has to name, gets a column ``p(class)`` besides.
+        """
         row: Row = {"path": _printable(self.path), "status": "failed" if self.reason else "ok"}
         for rank in range(top):
             label, probability = self.top[rank] if rank < len(self.top) else (None, None)
@@ -54,6 +57,9 @@ class Prediction:
             row["unknown"] = self.unknown if self.unknown is None else ("yes" if self.unknown else "no")
             row["distance"] = None if self.distance is None else round(self.distance, 5)
         row["reason"] = self.reason
+        of_class = dict(self.top) if classes else {}
+        for name in classes:
+            row[f"p({_printable(name)})"] = round(of_class[name], 7) if name in of_class else None
         return row
 
 
@@ -72,7 +78,13 @@ def check_format(output: str | os.PathLike[str], bom: bool = False) -> None:
 
 
 def write_predictions(
-    output: Path, predictions: Iterable[Prediction], top: int, *, with_unknown: bool = False, bom: bool = False
+    output: Path,
+    predictions: Iterable[Prediction],
+    top: int,
+    *,
+    with_unknown: bool = False,
+    bom: bool = False,
+    classes: Sequence[str] = (),
 ) -> None:
     """Write predictions, all of them or nothing, with few of them in memory at a time.
 
@@ -85,6 +97,8 @@ def write_predictions(
     bom
         Whether a CSV file begins with a byte order mark. Excel needs it to read UTF-8; other programs take it for a
         part of the first column's name.
+    classes
+        Classes that have a column of their own (see `Prediction.to_row`).
 
     Raises
     ------
@@ -94,8 +108,8 @@ def write_predictions(
         If the file cannot be written.
     """
     check_format(output, bom)
-    rows = (prediction.to_row(top, with_unknown) for prediction in predictions)
-    names = list(Prediction("", []).to_row(top, with_unknown))
+    rows = (prediction.to_row(top, with_unknown, classes) for prediction in predictions)
+    names = list(Prediction("", []).to_row(top, with_unknown, classes))
     with atomic_file(output) as file:
         buffered = io.BufferedWriter(file)
         buffered.write(codecs.BOM_UTF8 if bom else b"")
@@ -132,7 +146,9 @@ def _parquet(file: BinaryIO, rows: Iterator[Row], names: list[str]) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    kinds = [pyarrow.float64() if name.startswith(("probability", "distance")) else pyarrow.string() for name in names]
+    kinds = [
+        pyarrow.float64() if name.startswith(("probability", "distance", "p(")) else pyarrow.string() for name in names
+    ]
     schema = pyarrow.schema(list(zip(names, kinds, strict=True)))
     with pyarrow.parquet.ParquetWriter(file, schema) as writer:
         while batch := list(islice(rows, 10_000)):

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.artifact.classifier import Classifier, read_classifier
+from headstart.classify.artifact.classifier import ClassifierFile, read_classifier
 from headstart.classify.artifact.graph import PREDICTION
 from headstart.classify.errors import PredictionError
 from headstart.classify.scoring.predictions import Prediction, check_format, write_predictions
+from headstart.classify.scoring.result import likeliest, prediction_of
 from headstart.extract.job import Job, RunSummary
 from headstart.extract.notes import Note
 from headstart.extract.options import EngineOptions, SourceOptions
@@ -28,6 +29,7 @@ from headstart.extract.store.shards import PARTS, is_store
 from headstart.extract.store.store import Store, open_store
 from headstart.files.atomic import check_output, check_outside, remove_unfinished_of
 from headstart.files.errors import OptionError
+from headstart.files.notebook import html_facts
 from headstart.files.progress import ProgressCallback
 from headstart.files.urls import is_url
 
@@ -75,6 +77,16 @@ class ScoreSummary:
     notes: list[Note]
     seconds: float
     stages: dict[str, float]
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "images": f"{self.inputs:,}: {self.scored:,} scored, {self.failed:,} failed",
+            "classes": ", ".join(f"{name} {count:,}" for name, count in self.counts.items()),
+            "unknown": self.unknown,
+            "as labelled": f"{self.agreeing:,} of {self.labelled:,}" if self.labelled else "",
+            "notes": "; ".join(map(str, self.notes)),
+        }
+        return html_facts(f"Predictions in {self.output}", facts)
 
 
 def score(
@@ -160,7 +172,7 @@ def _scored(job: Job, path: Path) -> Iterator[tuple[Iterator[_Batch], RunSummary
 
 @contextmanager
 def _scored_store(
-    classifier: Classifier, images: str | os.PathLike[str], share: Share | None
+    classifier: ClassifierFile, images: str | os.PathLike[str], share: Share | None
 ) -> Iterator[tuple[Iterator[_Batch], RunSummary | None]]:
     """Score stored embeddings."""
     store = open_store(images)
@@ -172,7 +184,7 @@ def _scored_store(
 class _Tally:
     """Turns batches into predictions, and counts them on their way into the file."""
 
-    def __init__(self, classifier: Classifier, top: int) -> None:
+    def __init__(self, classifier: ClassifierFile, top: int) -> None:
         self.top, self.knows_unknown = top, classifier.prediction == PREDICTION
         self._counts = dict.fromkeys(classifier.classes, 0)
         self._reasons: Counter[str] = Counter()
@@ -181,7 +193,7 @@ class _Tally:
     def predictions(self, batch: _Batch) -> Iterator[Prediction]:
         store, names = batch.store, list(self._counts)
         code_of = codes_among(store.classes, names)
-        order = np.argsort(-batch.predictions[:, : len(names)], axis=1, kind="stable")[:, : self.top]
+        order = likeliest(batch.predictions[:, : len(names)], self.top)
         for row, best, values in zip(batch.rows, order, batch.predictions, strict=True):
             path = os.fsdecode(store.rows.path[row])
             if store.rows.status[row] != EMBEDDED:
@@ -189,14 +201,13 @@ class _Tally:
                 self._reasons[reason := store.rows.reason[row].decode("utf-8", "replace")] += 1
                 yield Prediction(path, [], reason)
                 continue
-            top = [(names[number], float(values[number])) for number in best]
-            distance, unknown = (float(values[-2]), bool(values[-1])) if self.knows_unknown else (None, None)
+            prediction = prediction_of(path, names, values, best)
             code = code_of[store.labels[row]] if store.labels[row] >= 0 else -1
-            self._counts[top[0][0]] += 1
+            self._counts[names[best[0]]] += 1
             self._labelled += code >= 0
             self._agreeing += code == best[0]
-            self._unknown += bool(unknown)
-            yield Prediction(path, top, unknown=unknown, distance=distance)
+            self._unknown += bool(prediction.unknown)
+            yield prediction
 
     def summary(self, output: Path | str, finished: RunSummary | None, seconds: float) -> ScoreSummary:
         scored = sum(self._counts.values())

@@ -50,7 +50,8 @@ def build_graph(
         if unit.ends in names:
             graph.node.append(helper.make_node("Transpose", [maps], [names[unit.ends]], perm=TO_CHANNELS_LAST))
     graph.node.append(helper.make_node("GlobalAveragePool", [maps], ["pooled"]))
-    graph.node.append(helper.make_node("Flatten", ["pooled"], ["embedding"], axis=1))
+    axes = add_constant(graph, "pooled/axes", [2, 3], np.int64)
+    graph.node.append(helper.make_node("Squeeze", ["pooled", axes], ["embedding"]))
     return graph
 
 

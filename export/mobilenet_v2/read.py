@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from headstart.export.errors import WeightsError
 from headstart.export.mobilenet_v2.reference import Maps, forward, normalised
 from headstart.export.mobilenet_v2.units import Norm, Unit, Weights
+from headstart.files.errors import one_line
 
 Array = NDArray[np.float32]
 _NORM = ("gamma", "beta", "moving_mean", "moving_variance")
@@ -23,8 +24,13 @@ def read_weights(path: Path, units: Sequence[Unit], network: str) -> Weights:
     WeightsError
         If it holds the weights of another network, too few or too many, or a value that is not finite.
     """
-    layers = list(_layers(path))
     expected = f"the weights of {network}"
+    try:
+        layers = list(_layers(path))
+    except (KeyError, OSError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{path}: expected {expected}, found a file that cannot be read ({one_line(error)}): fetch it again"
+        ) from error
     kernels, norms, at = [], [], 0
     for unit in units:
         for part in ("kernel", "batch norm"):
@@ -94,7 +100,7 @@ def draw_weights(units: Sequence[Unit], seed: int, pixels: Maps) -> Weights:
     from headstart.export.weights.untrained import he_normal
 
     rng = np.random.default_rng(seed)
-    kernels = [he_normal(rng, unit.kernel, depthwise=unit.is_depthwise) for unit in units]
+    kernels = [he_normal(rng, unit.kernel) for unit in units]
     norms: list[Norm] = []
 
     def calibrated(_number: int, maps: Maps) -> Maps:

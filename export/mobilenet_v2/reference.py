@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from headstart.export.mobilenet_v2.units import EPSILON, Norm, Unit, Weights, paddings
 
@@ -33,6 +34,14 @@ def forward(
     blocks : dict
         The output of each block.
     """
+    # One thread: the sums of linear algebra depend on their number, and equal seeds give equal files.
+    with threadpool_limits(1, "blas"):
+        return _forward(units, weights, pixels, norm)
+
+
+def _forward(
+    units: Sequence[Unit], weights: Weights, pixels: Maps, norm: Callable[[int, Maps], Maps] | None
+) -> tuple[Maps, dict[str, Maps]]:
     normalise = norm or (lambda number, maps: normalised(maps, weights.norms[number]))
     maps = block_input = pixels
     blocks: dict[str, Maps] = {}

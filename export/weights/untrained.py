@@ -17,14 +17,14 @@ def initialise(network: Any, plan: Plan, seed: int, frameworks: Frameworks) -> N
     """
     rng = np.random.default_rng(seed)
     for weight in network.weights:
-        if weight.name in ("kernel", "depthwise_kernel"):
-            weight.assign(he_normal(rng, tuple(weight.shape), depthwise=weight.name == "depthwise_kernel"))
+        if weight.name == "kernel":
+            weight.assign(he_normal(rng, tuple(weight.shape)))
     _calibrate(network, plan, frameworks)
 
 
-def he_normal(rng: np.random.Generator, shape: tuple[int, ...], *, depthwise: bool) -> Any:
-    """Draw a kernel of Keras' shape, float32."""
-    fan_in = int(np.prod(shape[:2] if depthwise else shape[:-1]))
+def he_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
+    """Draw a kernel of Keras' shape, float32; of a depthwise one, the batch norm behind it corrects the variance."""
+    fan_in = int(np.prod(shape[:-1]))
     return rng.normal(0, np.sqrt(2 / fan_in), shape).astype(np.float32)
 
 

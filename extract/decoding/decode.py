@@ -82,7 +82,7 @@ def _decode(data: bytes, rule: ResizeRule, notes: list[str]) -> bytes:
     try:
         if data.startswith(jpeg.SIGNATURE):
             return decode_jpeg(data, lambda image, notes: _fit(image, rule, notes).tobytes(), notes)
-        _check_size(*_webp_size(data))  # its decoder takes memory for all pixels when it opens the file
+        check_size(*_webp_size(data))  # its decoder takes memory for all pixels when it opens the file
         with open_image(data) as image:
             return _fit(image, rule, notes).tobytes()
     except DecodeError:
@@ -126,19 +126,29 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
 
 def _fit(image: ImageFile.ImageFile, rule: ResizeRule, notes: list[str]) -> Image.Image:
     if image.format not in _REDUCED_WHILE_DECODED:
-        _check_size(*image.size)  # before anything may load its pixels
+        check_size(*image.size)  # before anything may load its pixels
         image.load()  # a TIFF turns itself upright here, and loses its orientation
-    orientation = orientation_of(image)
-    turned = orientation in TURNS_SIDEWAYS
-    width, height = (rule.height, rule.width) if turned else (rule.width, rule.height)
-    _reduce_while_decoding(image, rule.fit, width, height)
-    _check_size(*image.size)
+    _reduce_while_decoding(image, rule.fit, *_size_before_turning(image, rule))
+    check_size(*image.size)
+    return resized(image, rule, notes)
+
+
+def resized(image: Image.Image, rule: ResizeRule, notes: list[str]) -> Image.Image:
+    """Return a decoded image as RGB, upright, and resized by the rule."""
+    width, height = _size_before_turning(image, rule)
     box = _centred_box(image, width / height) if rule.fit == "crop" else None
     fitted = _to_rgb(image, rule, notes).resize((width, height), Image.Resampling.BILINEAR, box=box)
-    return fitted.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else fitted
+    turn = _UPRIGHT.get(orientation_of(image))
+    return fitted if turn is None else fitted.transpose(turn)
 
 
-def _check_size(width: int, height: int) -> None:
+def _size_before_turning(image: Image.Image, rule: ResizeRule) -> tuple[int, int]:
+    sides = rule.width, rule.height
+    return sides[::-1] if orientation_of(image) in TURNS_SIDEWAYS else sides
+
+
+def check_size(width: int, height: int) -> None:
+    """Refuse more than `MAX_PIXELS`, by a `DecodeError`."""
     if width * height > MAX_PIXELS:
         raise DecodeError(f"{width} x {height} is more than {MAX_PIXELS:,} pixels")
 

@@ -15,7 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from headstart.extract.engines.local import STAGES, Engine, StageClock
+from headstart.extract.engines.clock import STAGES, StageClock
+from headstart.extract.engines.local import Engine
 from headstart.extract.engines.ray_cluster import connect, import_ray, original_error
 from headstart.extract.engines.runners import Runner, Step
 from headstart.extract.errors import EngineError
@@ -153,9 +154,8 @@ class EmbeddingActor:
         self._header = replace(header, providers=(self._session.provider,))
         self._folder = Path(folder)
         # An actor has one core, so it is one of the local engine's threads.
-        self._engine = Engine(
-            root, model.rule, self._session, lambda *_content: None, 1, options.batch_size, options.isolate
-        )
+        one = replace(options, workers=1)
+        self._engine = Engine(root, model.rule, self._session, lambda *_content: None, one)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Embed one block, write its shard, and return a receipt."""

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from headstart.extract.engines.local import Engine, StageClock
+from headstart.extract.engines.clock import StageClock
+from headstart.extract.engines.local import Engine
 from headstart.extract.inference.model import Model
 from headstart.extract.inference.providers import open_session
 from headstart.extract.notes import NoteCounter
@@ -74,9 +75,5 @@ class LocalRunner(OutcomeRunner):
 
     def outcomes(self, root: Path | str, items: Sequence[Item], reusable: ReusableRows) -> Iterator[Outcome]:
         """Compute an outcome for each item, or take that of stored content."""
-        options = self._options
-        engine = Engine(
-            root, self._rule, self._session, reusable.by_content,
-            options.workers, options.batch_size, options.isolate, self.clock,
-        )  # fmt: skip
+        engine = Engine(root, self._rule, self._session, reusable.by_content, self._options, self.clock)
         return engine.outcomes(items)

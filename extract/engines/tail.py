@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.extract.engines.local import StageClock
+from headstart.extract.engines.clock import StageClock
 from headstart.extract.engines.runners import OutcomeRunner
 from headstart.extract.errors import StoreError
 from headstart.extract.inference.model import CUT, Model, trunk_of

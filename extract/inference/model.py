@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headstart.extract.errors import ModelError
+from headstart.extract.inference.ml_operators import DOMAIN, check_ml_operators
 from headstart.files.errors import FormatError
 from headstart.files.filesystems import read_bytes
 from headstart.files.resize import ResizeRule
@@ -17,7 +18,7 @@ FORMATS = {"headstart-backbone": 1, "headstart-classifier": 1}
 
 CUT = "tensor"
 """The output at the cut of a backbone: what its trunk computes, and its tail takes."""
-_DOMAINS = frozenset({"", "ai.onnx"})
+_DOMAINS = frozenset({"", "ai.onnx", DOMAIN})
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ def parse_model(data: bytes, source: str) -> Model:
         rule = ResizeRule.from_metadata(metadata)
         _check_input(proto, rule)
         outputs = _outputs(proto)
+        check_ml_operators(proto.graph, *outputs["embedding"])
     except (ModelError, FormatError) as error:
         raise ModelError(f"{source}: {error}; export it again with this version") from None
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.extract.errors import ProviderError
-from headstart.extract.inference.model import Model
+from headstart.extract.inference.model import CUT, Model
 from headstart.files.errors import one_line
 
 if TYPE_CHECKING:
@@ -91,18 +91,19 @@ class OnnxruntimeSession(Session):
 
 
 class TensorSession:
-    """The tail of a network on the CPU."""
+    """A part of a network on the CPU, by default its tail."""
 
     provider = "CPUExecutionProvider"
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, source: str = CUT, output: str = "embedding") -> None:
         import onnxruntime
 
+        self._source, self._output = source, output
         self._session = onnxruntime.InferenceSession(data, _settings(), providers=[self.provider])
 
     def run(self, tensors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run one batch: float32 (n, h, w, c), or (n, v, h, w, c) of v views -> float32 (n, d); from any thread."""
-        result: NDArray[np.float32] = self._session.run(["embedding"], {"tensor": tensors})[0]
+        result: NDArray[np.float32] = self._session.run([self._output], {self._source: tensors})[0]
         return result
 
 

@@ -13,13 +13,21 @@ from headstart.extract.sources.folders import find_folder_images
 from headstart.extract.sources.items import Source, regular_item, shown
 from headstart.extract.sources.labels import notes_on_classes
 from headstart.extract.sources.manifests import MANIFESTS, names_files, read_manifest
-from headstart.extract.sources.names import is_image_name, is_no_image, is_packed
+from headstart.extract.sources.names import TABLE, is_image_name, is_no_image, is_packed
 from headstart.extract.sources.packed import unpacked
 from headstart.extract.sources.remote import find_remote_images
+from headstart.files.errors import OptionError
 from headstart.files.urls import is_url, without_scheme
 
 Images = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """A folder, URL, manifest, archive, table or image; or several image files."""
+
+OPTIONS = {
+    "label_column": "--label-column names a column of a list or table",
+    "root": "--root is the folder that the paths in a list start from",
+    "follow_links": "--follow-links is for links in a local folder or list",
+}
+"""What each of `SourceOptions` is for, as messages say it."""
 
 
 def find_images(images: Images, options: SourceOptions | None = None) -> Source:
@@ -32,24 +40,33 @@ def find_images(images: Images, options: SourceOptions | None = None) -> Source:
     ------
     SourceError
         If there is no such folder or manifest, or it names no file.
+    OptionError
+        If an option has no meaning for this kind of source.
     LocationError, MissingExtraError
         If a URL cannot be listed, or its package is not installed.
     """
     if not isinstance(images, str | os.PathLike):
-        return _named(images)
+        source = _named(images)
+        _require_use(options or SourceOptions(), "several image files", source, f"{source.root}")
+        return source
     options = options or SourceOptions()
     images = without_scheme(os.fspath(images))
     if is_url(images):
         if splitext(images)[1].lower() in MANIFESTS and not is_packed(os.fsencode(images)):
             raise SourceError(f"{images}: a list at a URL is not read; download it, and the files that it names")
-        return _checked(unpacked(find_remote_images(images), options.label_column), images)
-    path = Path(images)
+        source = unpacked(find_remote_images(images), options.label_column)
+        _require_use(options, "a URL", source, images)
+        return _checked(source, images)
+    path, kind = Path(images), "an image file"
     if os.path.isdir(path):
+        kind = "a folder"
         source = unpacked(find_folder_images(path, options.follow_links), options.label_column)
-    elif is_packed(os.fsencode(path)) and os.path.isfile(path) and not names_files(path):
+    elif is_packed(os.fsencode(path)) and os.path.isfile(path) and not names_files(path, options.label_column):
+        kind = "an archive or table"
         container = regular_item(path.parent, os.fsencode(path.name), follows=True)
         source = unpacked(Source(path.parent, [container]), options.label_column)
     elif path.suffix.lower() in MANIFESTS and os.path.isfile(path):
+        kind = "a list"
         source = read_manifest(path, options)
     elif is_image_name(os.fsencode(path)) and os.path.isfile(path):
         source = _named([path])
@@ -60,7 +77,28 @@ def find_images(images: Images, options: SourceOptions | None = None) -> Source:
         )
     else:
         raise SourceError(f"{path}: no such folder or manifest; give the folder that holds your images")
+    _require_use(options, kind, source, images)
     return _checked(source, path, names_all=path.suffix.lower() in MANIFESTS and not os.path.isdir(path))
+
+
+def is_one_image(images: str | os.PathLike[str]) -> bool:
+    """Tell an image file, which may be missing, from what holds several: a folder, list, archive, table or URL."""
+    text = without_scheme(os.fspath(images))
+    name = text.encode("utf-8", "replace")
+    if is_packed(name) or os.path.isdir(text) or splitext(text)[1].lower() in MANIFESTS:
+        return False
+    return is_image_name(name) or (not is_url(text) and os.path.isfile(text))
+
+
+def _require_use(options: SourceOptions, kind: str, source: Source, where: str) -> None:
+    """Raise `OptionError` for an option that would do nothing."""
+    used = {"a list": {"root", "label_column", "follow_links"}, "a folder": {"follow_links"}}.get(kind, set())
+    containers = (item.container or (item.path if item.reason else b"") for item in source.items)
+    if "label_column" not in used and any(container.lower().endswith(TABLE) for container in containers):
+        used = used | {"label_column"}
+    for name, meaning in OPTIONS.items():
+        if name not in used and getattr(options, name) not in (None, False):
+            raise OptionError(f"{where}: {meaning}, but this is {kind}; leave the option out")
 
 
 def _named(images: Sequence[str | os.PathLike[str]]) -> Source:

@@ -7,7 +7,7 @@ from headstart.extract.errors import SourceError
 from headstart.extract.sources.items import UNLISTED, Item, Source, plain, regular_item
 from headstart.extract.sources.names import Layout, is_hidden, layout_of
 from headstart.extract.sources.readers import LocalReader
-from headstart.extract.sources.sidecars import notes_on_sidecars, without_sidecars
+from headstart.extract.sources.sidecars import images_left_out, notes_on_sidecars, without_sidecars
 
 Above = tuple[tuple[int, int], ...] | None
 """Device and inode of each folder that holds another one; None if no links are followed."""
@@ -43,7 +43,11 @@ def find_folder_images(root: Path, follow_links: bool = False) -> Source:
     layout = layout_of(str(root), paths)
     listed = [regular_item(root, path, *layout.label_and_split(path), follows=follow_links) for path in paths]
     items = without_sidecars(listed, LocalReader(root).fetch, str(root))
-    notes = [*layout.notes, *_notes_on_empty(layout, folders, items + unlisted), *notes_on_sidecars(listed, items)]
+    notes = [
+        *layout.notes,
+        *_notes_on_empty(layout, folders, items + unlisted),
+        *notes_on_sidecars(images_left_out(listed, items)),
+    ]
     return Source(root, sorted(items + unlisted, key=lambda item: item.path), notes)
 
 

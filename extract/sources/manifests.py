@@ -1,6 +1,7 @@
 """A manifest (CSV, JSON lines or Parquet) that names images, labels and splits, as a source."""
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -8,9 +9,9 @@ from typing import Any
 
 from headstart.extract.errors import SourceError
 from headstart.extract.options import SourceOptions
-from headstart.extract.sources.items import Item, Source
+from headstart.extract.sources.items import Item, Source, shown
 from headstart.extract.sources.lists.columns import choose_columns
-from headstart.extract.sources.lists.locate import located_item
+from headstart.extract.sources.lists.locate import listed_path, located_item
 from headstart.extract.sources.lists.pages import CheckedFile
 from headstart.extract.sources.lists.parquet import parquet_table
 from headstart.extract.sources.lists.rows import read_csv, read_jsonl
@@ -41,18 +42,17 @@ def read_manifest(manifest: Path, options: SourceOptions | None = None) -> Sourc
     """
     options = options or SourceOptions()
     root = local_path(options.root) if options.root else manifest.parent
-    items: dict[bytes, Item] = {}
     try:
         table = MANIFESTS[manifest.suffix.lower()](manifest)
         columns = choose_columns(table.names, str(manifest), options.label_column, table.class_names)
         if columns.path is None:
             raise SourceError(f"{manifest}: expected a column 'path', found the columns {table.columns_text()}")
+        rows = []
         for where, path, label, split in table.labelled_rows(columns):
             name = _name_in(path, f"{where}, column {table.names[columns.path]!r}")
             item = located_item(root, name, label, split, follows=options.follow_links)
-            if item.path in items:
-                raise SourceError(f"{where} names {os.fsdecode(item.path)!r} again; keep one row per file")
-            items[item.path] = item
+            rows.append((where, listed_path(root, name), item))
+        items = _one_per_file(rows)
     except SourceError:
         raise
     except Exception as error:  # pyarrow raises many types for a damaged table
@@ -60,10 +60,29 @@ def read_manifest(manifest: Path, options: SourceOptions | None = None) -> Sourc
         raise SourceError(f"{manifest}: expected a {manifest.suffix} table, but it cannot be read: {message}") from None
     if not items:
         raise SourceError(f"{manifest}: expected a list with a row per image, found no rows")
-    return Source(root, sorted(items.values(), key=lambda item: item.path))
+    return Source(root, sorted(items.values(), key=lambda item: item.path), _notes_on_no_labels(table.no_labels))
 
 
-def names_files(table: Path) -> bool:
+def _notes_on_no_labels(texts: Counter[str]) -> list[str]:
+    """Tell how many texts that may be names of classes were taken for missing labels."""
+    words = ", ".join(f"{count:,} {text!r}" for text, count in texts.most_common(5))
+    return [f"took labels for missing in {texts.total():,} rows: {words}; rename a class of this name"] * bool(texts)
+
+
+def _one_per_file(rows: list[tuple[str, bytes, Item]]) -> dict[bytes, Item]:
+    """Give each file to the row that names it exactly; a row that only spells it differently has no file then."""
+    items: dict[bytes, Item] = {}
+    for where, own, item in sorted(rows, key=lambda row: row[1] != row[2].path):
+        if item.path in items and own != item.path:
+            reason = f"no such file; another row names {shown(item.path)!r}, which is spelled differently"
+            item = Item(own, -1, 0, item.label, item.split, reason)
+        if item.path in items:
+            raise SourceError(f"{where} names {os.fsdecode(item.path)!r} again; keep one row per file")
+        items[item.path] = item
+    return items
+
+
+def names_files(table: Path, label_column: str | None = None) -> bool:
     """Tell whether a Parquet table names files instead of holding images, or cannot be read at all."""
     import pyarrow.parquet
 
@@ -73,7 +92,7 @@ def names_files(table: Path) -> bool:
         return False
     try:
         schema = pyarrow.parquet.read_schema(table)
-        return not has_images(schema) and choose_columns(schema.names, str(table), "").path is not None
+        return not has_images(schema, label_column) and choose_columns(schema.names, str(table), "").path is not None
     except (OSError, ValueError):
         return True
     except SourceError:  # several columns that may name files: reading it as a list says so

@@ -18,6 +18,7 @@ from headstart.extract.sources.archives.tars import not_a_tar, tar_items
 from headstart.extract.sources.items import Item, Source, regular_item, shown
 from headstart.extract.sources.names import TABLE, TAR, Layout, is_image_name, is_packed, layout_of, split_of_shard
 from headstart.extract.sources.open import open_reader
+from headstart.extract.sources.sidecars import notes_on_sidecars
 from headstart.extract.sources.tables import table_items
 from headstart.files.filesystems import REQUESTS_AT_ONCE
 from headstart.files.urls import is_url
@@ -39,12 +40,13 @@ def unpacked(source: Source, label_column: str | None = None) -> Source:
     described = _described([item.path for item in source.items])
     items = [item for item in source.items if item.path not in described]
     containers = [item for item in containers if item.path not in described]
-    names = {item.path for item in containers}
-    layout, inside = _with_labels(source, _listed(source, containers, label_column))
+    names, left_out = {item.path for item in containers}, list[bytes]()
+    layout, inside = _with_labels(source, _listed(source, containers, label_column, left_out))
     items = [item for item in items if item.path not in names] + inside
     if not items:
         raise SourceError(f"{source.root}: expected archives of images, found only empty ones")
-    return Source(source.root, sorted(items, key=lambda item: item.path), [*source.notes, *layout.notes])
+    notes = [*source.notes, *layout.notes, *notes_on_sidecars(left_out), *_notes_on_tables(described)]
+    return Source(source.root, sorted(items, key=lambda item: item.path), notes)
 
 
 def _described(paths: Sequence[bytes]) -> set[bytes]:
@@ -55,14 +57,26 @@ def _described(paths: Sequence[bytes]) -> set[bytes]:
     return {path for path, stem in others.items() if not names.isdisjoint((stem, stem.removesuffix(b"_stats")))}
 
 
-def _listed(source: Source, containers: Sequence[Item], label_column: str | None = None) -> list[Item]:
+def _notes_on_tables(described: set[bytes]) -> list[str]:
+    """Tell of tables beside archives of the same name: they may hold images of their own."""
+    tables = [path for path in described if path.lower().endswith(TABLE)]
+    count = "1 table is" if len(tables) == 1 else f"{len(tables):,} tables are"
+    example = f"{shown(min(tables))}; if it holds images, give it by itself" if tables else ""
+    return [f"{count} taken for the description of the archive of the same name, and not read: {example}"] * bool(
+        tables
+    )
+
+
+def _listed(
+    source: Source, containers: Sequence[Item], label_column: str | None = None, left_out: list[bytes] | None = None
+) -> list[Item]:
     reader = open_reader(source.root)
     pool = ThreadPoolExecutor(REQUESTS_AT_ONCE if is_url(source.root) else 1, thread_name_prefix="list")
 
     def items_of(container: Item) -> list[Item]:
         fetch, name = partial(reader.part, container.path), f"{source.root}/{shown(container.path)}"
         if container.path.lower().endswith(TAR):
-            return tar_items(container, fetch, name)
+            return tar_items(container, fetch, name, left_out)
         return table_items(container, fetch, name, label_column)
 
     try:

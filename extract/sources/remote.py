@@ -15,7 +15,7 @@ from headstart.extract.sources.items import Item, Source
 from headstart.extract.sources.names import Layout, is_hidden, is_image_name, is_packed, layout_of
 from headstart.extract.sources.range_reads import read_run, runs
 from headstart.extract.sources.readers import MAX_FILE_BYTES, Budget, File, Pending, ReadAhead, check_size
-from headstart.extract.sources.sidecars import notes_on_sidecars, without_sidecars
+from headstart.extract.sources.sidecars import images_left_out, notes_on_sidecars, without_sidecars
 from headstart.files.errors import LocationError, one_line
 from headstart.files.filesystems import REQUESTS_AT_ONCE, list_files, open_filesystem, version_of, with_retries
 
@@ -139,7 +139,7 @@ def find_remote_images(url: str) -> Source:
         listed = [replace(item, reason=VERSION_MARK) if b"?versionId=" in item.path else item for item in listed]
     with closing(RemoteReader(url)) as reader:
         items = without_sidecars(listed, reader.fetch, url)
-    return Source(url.rstrip("/"), items, [*layout.notes, *notes_on_sidecars(listed, items)])
+    return Source(url.rstrip("/"), items, [*layout.notes, *notes_on_sidecars(images_left_out(listed, items))])
 
 
 def _as_path(key: bytes) -> bytes:

@@ -17,6 +17,7 @@ from os.path import splitext
 from headstart.extract.errors import DecodeError, SourceError
 from headstart.extract.sources.items import Item, shown
 from headstart.extract.sources.labels import class_name
+from headstart.extract.sources.lists.values import label_in, number_in_cell
 from headstart.extract.sources.names import is_image_name
 from headstart.extract.sources.readers import Pending
 
@@ -63,12 +64,16 @@ def without_sidecars(
     return [labelled(item) for item in items if item.path not in pairs.sidecars]
 
 
-def notes_on_sidecars(before: Sequence[Item], after: Sequence[Item]) -> list[str]:
-    """Tell how many images are sidecar files of others, which a user may not expect."""
+def images_left_out(before: Iterable[Item], after: Iterable[Item]) -> list[bytes]:
+    """Return the images that are sidecar files of others."""
     kept = {item.path for item in after}
-    left_out = [item.path for item in before if item.path not in kept and is_image_name(item.path)]
+    return [item.path for item in before if item.path not in kept and is_image_name(item.path)]
+
+
+def notes_on_sidecars(left_out: Sequence[bytes]) -> list[str]:
+    """Tell how many images are sidecar files of others, which a user may not expect."""
     count = "1 image is a sidecar file of another" if len(left_out) == 1 else f"{len(left_out):,} images are sidecars"
-    return [f"{count}, and not embedded: {shown(left_out[0])}"] if left_out else []
+    return [f"{count}, and not embedded: {shown(min(left_out))}"] if left_out else []
 
 
 def paired(names: Sequence[bytes], where: str) -> Pairs:
@@ -181,8 +186,8 @@ def _label_in(data: bytes) -> str | None:
         value = json.loads(text)
     except ValueError:
         value = text
-    if isinstance(value, str):
-        text = value.strip()
+    text = value.strip() if isinstance(value, str) else number_in_cell(text)
     if isinstance(value, list | dict) or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text):
         raise ValueError(f"something else ({data[:40]!r})")
-    return class_name(os.fsdecode(text.encode()))  # as class folders, whatever the encoding of the locale
+    label = label_in(text, "the file")
+    return label and class_name(os.fsdecode(label.encode()))  # as class folders, whatever the locale's encoding

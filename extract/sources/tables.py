@@ -6,7 +6,7 @@ from typing import Any
 
 from headstart.extract.errors import DecodeError, PageError, SourceError
 from headstart.extract.sources.items import UNLISTED, Item
-from headstart.extract.sources.lists.columns import choose_columns
+from headstart.extract.sources.lists.columns import TEXTS, choose_columns
 from headstart.extract.sources.lists.pages import CheckedFile
 from headstart.extract.sources.lists.parquet import parquet_table
 from headstart.extract.sources.lists.table import Table
@@ -67,9 +67,9 @@ def open_table(file: CheckedFile) -> Any:
     return pyarrow.parquet.ParquetFile(file, buffer_size=REQUEST_BYTES, pre_buffer=False)
 
 
-def has_images(schema: Any) -> bool:
-    """Tell whether a column of a table holds bytes that may be images."""
-    return any(_bytes_in(column) and column.name != "path" for column in schema)
+def has_images(schema: Any, label_column: str | None = None) -> bool:
+    """Tell whether a column of a table, other than the labels', holds bytes that may be images."""
+    return any(_bytes_in(column) and column.name != label_column for column in schema)
 
 
 def image_column(schema: Any, table: str) -> str:
@@ -89,7 +89,10 @@ def image_column(schema: Any, table: str) -> str:
 
 
 def _bytes_in(column: Any) -> str:
-    """Name the bytes of a column: the column itself, or the field `bytes` that Hugging Face's tables have."""
+    """Name the bytes of a column: the column itself, or the field `bytes` that Hugging Face's tables have.
+
+    Bytes in a column for paths, labels or splits are text, and have no name.
+    """
     import pyarrow.types as types
 
     def holds_bytes(kind: Any) -> bool:
@@ -98,7 +101,7 @@ def _bytes_in(column: Any) -> str:
         return any(test(kind) for test in tests)
 
     if holds_bytes(column.type):
-        return str(column.name)
+        return "" if column.name.strip().lower() in TEXTS else str(column.name)
     is_struct = types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0
     return f"{column.name}.bytes" if is_struct and holds_bytes(column.type.field("bytes").type) else ""
 

@@ -1,22 +1,37 @@
 """The rows that a store has already, looked up so that no image is computed twice."""
 
 import os
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from headstart.extract.errors import StoreError
 from headstart.extract.sources.items import SPLITS, UNLISTED, Item, shown
-from headstart.extract.store.rows import NO_CONTENT, Outcome
-from headstart.extract.store.schema import EMBEDDED
+from headstart.extract.store.rows import NO_CONTENT, NO_DIGEST, Outcome
+from headstart.extract.store.schema import EMBEDDED, Header
 from headstart.extract.store.store import Store
+
+SAME_NAMES = (b".jpg", b".jpeg", b".jfif", b".webp", b".gif", b".avif")
+"""Names of images that every decoder reads alike, if they are whole; of other images, the bytes are looked at again."""
+CHANGED = re.compile(
+    rb"II[*+]\0|MM\0[*+]|BM|\0\0\0\x0cjP  |\xff\x4f\xff\x51|P[1-6]\s|\0\0\x01\0"  # TIFF, BMP, JPEG 2000, PPM, ICO
+    rb"|\x89PNG\r\n\x1a\n.{16}[^\x08]|....ftyp(?:he|mi|ms)",  # PNG of other than 8 bits, HEIC
+    re.DOTALL,
+)
+"""How files begin that decoder 2 may read otherwise than decoder 1."""
+UNKNOWN = "not an image of a known format"
+"""Begins decoder 1's reason for a file that begins like no image: it is none for decoder 2 either, unless `CHANGED`."""
 
 
 class ReusableRows:
-    """The rows of the store so far, if there is one, by path and by content; `root` is that of this run's images."""
+    """The rows of the store so far, if there is one, by path and by content; `header` is that of this run.
 
-    def __init__(self, store: Store | None, root: str) -> None:
-        self._store, self._root = store, root
+    Rows of an earlier decoder are reused only if this one would make the same of their images.
+    """
+
+    def __init__(self, store: Store | None, header: Header) -> None:
+        self._store, self._root, self._decoder = store, header.root, header.decoder
         self._by_path: dict[bytes, int] = {}
         self._by_content: dict[bytes, int] = {}
         if store is not None:
@@ -38,7 +53,7 @@ class ReusableRows:
         rows = self._stored.rows
         is_same_file = rows.size[row] == item.size and rows.mtime_ns[row] == item.mtime_ns
         was_read = rows.sha256[row].any() or (item.reason and self._reason(row) == item.reason)
-        return row if is_same_file and was_read else None
+        return row if is_same_file and was_read and not self._may_differ(row, item) else None
 
     def find_content(self, sha256: bytes) -> int | None:
         """Return a row of the same content, embedded or failed, or None."""
@@ -59,13 +74,13 @@ class ReusableRows:
         vector = None if self.has_failed(row) else self._stored.embeddings(np.array([row]))[0]
         return Outcome(item, self._stored.rows.sha256[row].tobytes(), size, mtime_ns, vector, self._reason(row), False)
 
-    def by_content(self, sha256: bytes, item: Item, size: int, mtime_ns: int) -> Outcome | None:
-        """Make an outcome for an item from a row of this content, or return None if there is none."""
+    def by_content(self, data: bytes, sha256: bytes, item: Item, size: int, mtime_ns: int) -> Outcome | None:
+        """Make an outcome for an item from a row of this content, or return None if there is none to reuse."""
         is_empty = sha256 == NO_CONTENT  # then another file's reason may be another
         row = self._by_path.get(item.path) if is_empty else self.find_content(sha256)
         if is_empty and row is not None and self._stored.rows.sha256[row].tobytes() != NO_CONTENT:
             row = None
-        return None if row is None else self.copied(row, item, size, mtime_ns)
+        return None if row is None or self._differs(row, data) else self.copied(row, item, size, mtime_ns)
 
     def require_same_images(self, items: Sequence[Item]) -> None:
         """Refuse to replace the rows of one folder, list, archive or table by those of another.
@@ -114,6 +129,27 @@ class ReusableRows:
         paths = {item.path for item in items}
         unlisted = tuple(item.path + b"/" for item in items if item.reason.startswith(UNLISTED))
         return [path for path in self._by_path if path not in paths and not (unlisted and path.startswith(unlisted))]
+
+    def has_outdated(self, store: Store) -> bool:
+        """Tell whether a store has rows of an earlier decoder that a run must look at again."""
+        is_older = store.header.decoder < self._decoder
+        return is_older and any(self._is_suspect(store, row) for row in range(len(store)))
+
+    def _may_differ(self, row: int, item: Item) -> bool:
+        """Tell by an image's name, or its failure to be decoded, whether it must be read again."""
+        return not item.reason and self._is_suspect(self._stored, row)
+
+    def _is_suspect(self, store: Store, row: int) -> bool:
+        if store.decoder_of(row) >= self._decoder or store.rows.sha256[row].tobytes() in (NO_DIGEST, NO_CONTENT):
+            return False
+        path: bytes = store.rows.path[row]
+        return bool(store.rows.status[row] != EMBEDDED) or not path.lower().endswith(SAME_NAMES)
+
+    def _differs(self, row: int, data: bytes) -> bool:
+        """Tell by an image's bytes whether this decoder may make something else of it."""
+        if self._stored.decoder_of(row) >= self._decoder:
+            return False
+        return bool(CHANGED.match(data)) or (self.has_failed(row) and not self._reason(row).startswith(UNKNOWN))
 
     def _reason(self, row: int) -> str:
         reason: bytes = self._stored.rows.reason[row]

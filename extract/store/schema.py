@@ -18,6 +18,8 @@ from headstart.extract.errors import StoreError
 from headstart.extract.sources.items import SPLITS
 
 FORMAT, SCHEMA = "headstart-store", 1
+DECODER = 2
+"""Increases when the decoder reads some kind of file otherwise; `reuse` says which. Files of release 0.1 state none."""
 EMBEDDED, FAILED, REMOVED = 0, 1, 2
 STATUS = h5py.enum_dtype({"embedded": EMBEDDED, "failed": FAILED, "removed": REMOVED}, basetype="i1")
 SPLIT = h5py.enum_dtype({name or "none": code for code, name in enumerate(SPLITS)}, basetype="i1")
@@ -90,6 +92,8 @@ class Header:
         The folder that paths are relative to.
     providers
         onnxruntime's names of the execution providers that ran.
+    decoder
+        `DECODER` of the release that read the images; of several releases, the earliest.
     """
 
     model: dict[str, Any]
@@ -100,6 +104,7 @@ class Header:
     classes: tuple[str, ...]
     root: str
     providers: tuple[str, ...]
+    decoder: int = DECODER
 
     @property
     def dim(self) -> int:
@@ -120,6 +125,7 @@ class Header:
             "classes": np.array([os.fsencode(name) for name in self.classes] or [], dtype=bytes),
             "root": np.bytes_(os.fsencode(self.root)),
             "providers": " ".join(self.providers),
+            "decoder": self.decoder,
             "versions": json.dumps(_versions(), sort_keys=True),
         }
 
@@ -142,6 +148,7 @@ class Header:
             classes=tuple(os.fsdecode(name) for name in attributes["classes"]),
             root=os.fsdecode(bytes(attributes["root"])),
             providers=tuple(str(attributes["providers"]).split()),
+            decoder=int(attributes.get("decoder", 1)),
         )
 
     def require_same_origin(self, other: "Header", location: object) -> None:
@@ -169,6 +176,7 @@ class Header:
             root=other.root,
             classes=tuple(sorted({*self.classes, *other.classes})),
             providers=tuple(sorted({*self.providers, *other.providers})),
+            decoder=min(self.decoder, other.decoder),
         )
 
 

@@ -19,6 +19,7 @@ from headstart.extract.store.remote_copy import local_copy, naming_url
 from headstart.extract.store.schema import EMBEDDED, FAILED, Header, Rows
 from headstart.extract.store.shard_reader import ShardReader, Span
 from headstart.extract.store.shards import MODEL_FILE, files_of, in_order, joined
+from headstart.extract.store.tables import html_of, to_pandas, xy_of
 from headstart.files.errors import one_line
 from headstart.files.urls import is_url, without_scheme
 
@@ -41,8 +42,8 @@ class Store:
         What holds for every row.
     rows
         The columns, `Rows`, of length n.
-    files, roots
-        The files of the store, and the folder of images that each file was written for.
+    files, roots, decoders
+        The files of the store, and of each file the folder of images and the version of the decoder.
     """
 
     location: Path
@@ -52,6 +53,7 @@ class Store:
     _digests: tuple[str, ...] = field(repr=False)
     _vectors: tuple[Span, ...] = field(repr=False)
     roots: tuple[str, ...] = field(repr=False)
+    decoders: tuple[int, ...] = field(repr=False)
     _file: NDArray[np.int32] = field(repr=False)
     _position: NDArray[np.int32] = field(repr=False)
 
@@ -94,6 +96,10 @@ class Store:
         """Return the root that a row was written for; after an interrupted run it may differ from the header's."""
         return self.roots[int(self._file[row])]
 
+    def decoder_of(self, row: int) -> int:
+        """Return the version of the decoder that read a row's image."""
+        return self.decoders[int(self._file[row])]
+
     def embeddings(self, which: NDArray[Any] | None = None) -> NDArray[np.float32]:
         """Read vectors.
 
@@ -122,6 +128,43 @@ class Store:
             file, digest, vectors = self.files[number], self._digests[number], self._vectors[number]
             result[mine] = _read_vectors(file, digest, vectors, self._position[chosen[mine]])
         return result
+
+    def xy(self, split: str | None = None) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
+        """Return embeddings and class names, as scikit-learn takes them, of the images that have both.
+
+        Parameters
+        ----------
+        split
+            ``"train"``, ``"val"`` or ``"test"``; by default all images.
+
+        Returns
+        -------
+        X, y
+            float32, (n, d), and text, (n,).
+
+        Raises
+        ------
+        OptionError
+            If no image has this split.
+        StoreError
+            If it holds tensors at a cut, or another run has replaced it since it was opened.
+        """
+        return xy_of(self, split)
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame` with a row per image, in the order of `embeddings`, which it does not contain.
+
+        Its columns are path, label, split, status, reason, bytes, modified and sha256.
+
+        Raises
+        ------
+        MissingExtraError
+            If pandas is not installed.
+        """
+        return to_pandas(self)
+
+    def _repr_html_(self) -> str:
+        return html_of(self)
 
     def batches(
         self, which: NDArray[np.int64] | None = None, size: int = 4096
@@ -203,7 +246,7 @@ def open_files(location: Path, files: Sequence[Path], store_of: Sequence[int] = 
     StoreError
         As `open_store`; also if the files were not made by one model.
     """
-    digests, vectors, roots, counts, parts = [], [], [], [], []
+    digests, vectors, roots, decoders, counts, parts = [], [], [], [], [], []
     reader = ShardReader()
     for start in range(0, len(files), FILES_AT_ONCE):
         shards = [reader.read(file) for file in files[start : start + FILES_AT_ONCE]]
@@ -211,6 +254,7 @@ def open_files(location: Path, files: Sequence[Path], store_of: Sequence[int] = 
             digests.append(shard.digest)
             vectors.append(shard.vectors)
             roots.append(shard.header.root)
+            decoders.append(shard.header.decoder)
             counts.append(len(shard.rows))
         parts.append(joined([(shard.header, shard.rows) for shard in shards], location))
         del shards, shard
@@ -218,7 +262,7 @@ def open_files(location: Path, files: Sequence[Path], store_of: Sequence[int] = 
     header, rows, row_of = in_order(parts, location, stores)
     file_of = np.repeat(np.arange(len(files), dtype=np.int32), counts)[row_of]
     positions = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])[row_of]
-    of_files = tuple(files), tuple(digests), tuple(vectors), tuple(roots)
+    of_files = tuple(files), tuple(digests), tuple(vectors), tuple(roots), tuple(decoders)
     return Store(location, header, rows, *of_files, file_of, positions)
 
 

@@ -51,7 +51,7 @@ class StoreWriter:
         self.output, self.header, self._model = output, header, model
         self.is_folder = is_folder_store(output)
         self.folder = output if self.is_folder else output.with_name(output.name + PARTS)
-        self.reusable = ReusableRows(None, header.root)
+        self.reusable = ReusableRows(None, header)
         self.removed = 0
         self._next = 0  # number of the next shard; 0: not known yet
         self._pending: list[Outcome] = []
@@ -69,7 +69,7 @@ class StoreWriter:
                     location = self.output if self.output.exists() else self.folder  # an interrupted run's shards
                     store = open_files(location, files)
                     self.header.require_same_origin(store.header, location)
-                    self.reusable = ReusableRows(store, self.header.root)
+                    self.reusable = ReusableRows(store, self.header)
                 self.folder.mkdir(exist_ok=True)
                 if not self.is_folder and self.output.exists():  # who may not read the store may not read its shards
                     mode = stat.S_IMODE(self.output.stat().st_mode)
@@ -120,7 +120,9 @@ class StoreWriter:
             return open_files(self.folder, shards_of(self.folder))
         if shards_of(self.folder) or gone or not self.output.exists():
             store = open_files(self.output, self._files())
-            compact(self.output, store, self._model, root=self.header.root, gone=set(gone))
+            decoder = store.header.decoder if self.reusable.has_outdated(store) else self.header.decoder
+            store = replace(store, header=replace(store.header, root=self.header.root, decoder=decoder))
+            compact(self.output, store, self._model, gone=set(gone))
         self.discard()
         return open_files(self.output, [self.output])
 
@@ -169,16 +171,13 @@ def fitting(outcome: Outcome, header: Header) -> Outcome:
     return replace(outcome, vector=None, reason=reason)
 
 
-def compact(output: Path, store: Store, model: Model, *, root: str | None = None, gone: Collection[bytes] = ()) -> None:
-    """Write a store's rows, except those of the paths that are gone, into one file, in bounded memory.
-
-    `root` is the folder of the images, if it has moved.
-    """
+def compact(output: Path, store: Store, model: Model, *, gone: Collection[bytes] = ()) -> None:
+    """Write a store's rows, except those of the paths that are gone, into one file, in bounded memory."""
     keep, rows = np.arange(len(store)), store.rows
     if gone:
         keep = np.array([i for i, path in enumerate(rows.path.tolist()) if path not in gone], np.int64)
         rows = rows.take(keep)
-    header, rows = only_used_classes(replace(store.header, root=store.header.root if root is None else root), rows)
+    header, rows = only_used_classes(store.header, rows)
     rows = replace(rows, path=_narrowed(rows.path), reason=_narrowed(rows.reason))
     dtype, shape = DTYPES[header.dtype], (len(keep), *header.shape)
     columns = {

@@ -19,7 +19,7 @@ def constant(graph: onnx.GraphProto, name: str) -> NDArray[Any] | None:
 
 def add_constant(graph: onnx.GraphProto, name: str, value: ArrayLike, dtype: DTypeLike = np.float32) -> str:
     """Add a constant and return its name."""
-    graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value, dtype), name))
+    graph.initializer.append(numpy_helper.from_array(np.asarray(value, dtype, order="C"), name))
     return name
 
 

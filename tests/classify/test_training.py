@@ -517,3 +517,15 @@ def test_a_class_that_cannot_be_learned_is_left_out_of_training_and_evaluation(
 def test_the_least_number_of_photos_is_checked(tiny_store, tmp_path):
     with pytest.raises(LabelError, match="at least 1, found 0"):
         train(tiny_store, tmp_path / "x.onnx", min_photos=0)
+
+
+def test_a_notebook_shows_the_result(tiny_store, tiny_photos, tiny_classifier, tmp_path):
+    from headstart.classify import score, train
+
+    shown = train(tiny_store, tmp_path / "shown.onnx")._repr_html_()
+    assert "Classifier shown.onnx" in shown
+    assert "on 12 unseen images" in shown
+    assert "48 images of ash, birch, cedar" in shown
+    scored = score(tiny_photos, tiny_classifier, tmp_path / "scored.csv")._repr_html_()
+    assert "60 scored, 1 failed" in scored
+    assert "60 of 60" in scored

@@ -44,12 +44,20 @@ def frameworks():
     return load_frameworks()
 
 
+def arrays_of(weights: Any) -> list[np.ndarray]:
+    """Return MobileNetV2's weights in the order of Keras."""
+    pairs = zip(weights.kernels, weights.norms, strict=True)
+    return [array for kernel, norm in pairs for array in (kernel, norm.gamma, norm.beta, norm.mean, norm.variance)]
+
+
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory, frameworks, give_back_memory) -> Callable[..., Exported]:
-    """Export a backbone once for each set of options, keeping the Keras network."""
-    import headstart.export.conversion.network
+    """Export a backbone once for each set of options, and build the same network with Keras."""
     from headstart.export import export_backbone
     from headstart.export.backbones import make_plan
+    from headstart.export.conversion.network import build_network, with_blocks
+    from headstart.export.mobilenet_v2.network import ArrayNetwork
+    from headstart.export.weights.load import find_weights, load_weights
 
     folder = tmp_path_factory.mktemp("exported")
     made: dict[tuple[Any, ...], Exported] = {}
@@ -57,21 +65,18 @@ def exported(tmp_path_factory, frameworks, give_back_memory) -> Callable[..., Ex
     def make(backbone: str, weights: Any = "random", **options: Any) -> Exported:
         key = (backbone, str(weights), *sorted(options.items()))
         if key not in made:
-            kept = []
-            build, name = (
-                headstart.export.conversion.network.build_network,
-                headstart.export.conversion.network.with_blocks,
-            )
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(
-                    headstart.export.conversion.network, "build_network", lambda *a: kept.append(build(*a)) or kept[0]
-                )
-                patch.setattr(
-                    headstart.export.conversion.network, "with_blocks", lambda *a: kept.append(name(*a)) or kept[1]
-                )
-                summary = export_backbone(folder / f"{len(made)}.onnx", backbone=backbone, weights=weights, **options)
-            plan = make_plan(backbone, options.get("image_size"), options.get("width", 1.0), "squash")
-            made[key] = Exported(summary, onnx.load(summary.path), *kept, plan)
+            summary = export_backbone(folder / f"{len(made)}.onnx", backbone=backbone, weights=weights, **options)
+            features = {name: options[name] for name in ("features", "cut") if name in options}
+            size, width = options.get("image_size"), options.get("width", 1.0)
+            plan = make_plan(backbone, size, width, "squash", **features)
+            network = build_network(plan, frameworks)
+            source = find_weights(weights, plan, options.get("seed", 0))
+            if plan.backbone.is_built_from_arrays:  # drawn weights are calibrated by another engine
+                network.set_weights(arrays_of(ArrayNetwork(plan, source).weights))
+            else:
+                load_weights(network, source, plan, frameworks)
+            outputs = with_blocks(network, plan, frameworks)
+            made[key] = Exported(summary, onnx.load(summary.path), network, outputs, plan)
             give_back_memory()
         return made[key]
 

@@ -17,7 +17,7 @@ from onnx import numpy_helper
 import headstart.extract.sources.items
 from headstart.extract import EngineOptions, ExtractError, embed, find_images, open_session, open_store, read_model
 from headstart.extract.decoding.decode import decode
-from headstart.extract.engines.local import STAGES
+from headstart.extract.engines.clock import STAGES
 from headstart.extract.errors import BusyError, SourceError, StoreError
 from headstart.files.errors import OptionError, OutputError
 from headstart.files.progress import Progress

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-COMMANDS = ("export", "embed", "merge", "tune", "train", "evaluate", "score", "inspect", "demo")
+COMMANDS = ("export", "embed", "merge", "tune", "train", "evaluate", "predict", "score", "inspect", "demo")
 HEAVY = ("PIL", "google.protobuf", "h5py", "numpy", "onnx", "onnxruntime", "pyarrow", "sklearn", "tensorflow")
 
 HELP_THEN_MODULES = """

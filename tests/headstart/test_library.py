@@ -72,3 +72,37 @@ def test_arrays_go_into_scikit_learn_and_its_estimators_come_back(tiny_store, tm
     headstart.write_classifier(tmp_path / "mine.onnx", head, store)
     assert headstart.read_classifier(tmp_path / "mine.onnx").classes == store.classes
     assert headstart.evaluate(store, tmp_path / "mine.onnx").accuracy == 1
+
+
+FUNCTIONS = {"export": "export_backbone", "tune": "tune_backbone", "predict": "load"}
+"""The public function behind a command, where it has another name."""
+NONE = {"demo", "serve"}
+"""Commands that only combine others."""
+
+
+def test_every_command_has_a_function():
+    from headstart.cli import app
+
+    names = {command.name for command in app.registered_commands} - NONE
+    assert {name for name in names if not callable(getattr(headstart, FUNCTIONS.get(name, name)))} == set()
+
+
+def test_every_error_of_ours_is_a_headstart_error():
+    from headstart.classify import errors as classify_errors
+    from headstart.export import errors as export_errors
+    from headstart.extract import errors as extract_errors
+    from headstart.files import errors as file_errors
+    from headstart.tune import errors as tune_errors
+
+    modules = (classify_errors, export_errors, extract_errors, file_errors, tune_errors)
+    kinds = [kind for module in modules for kind in vars(module).values() if isinstance(kind, type)]
+    assert len(kinds) > 20
+    assert [kind for kind in kinds if not issubclass(kind, headstart.HeadstartError)] == []
+
+
+def test_inspect_describes_a_file_by_path_or_text(tiny_store, tiny_classifier, tiny_backbone):
+    kinds = {tiny_store: "embedding store", tiny_classifier: "classifier", tiny_backbone: "backbone"}
+    for path, kind in kinds.items():
+        assert headstart.inspect(path)["kind"] == headstart.inspect(str(path))["kind"] == kind
+    with pytest.raises(headstart.HeadstartError, match="no such file"):
+        headstart.inspect("gone.h5")

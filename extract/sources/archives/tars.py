@@ -10,7 +10,7 @@ from headstart.extract.sources.archives.tar_members import ArchiveDamage, Member
 from headstart.extract.sources.items import UNLISTED, Item
 from headstart.extract.sources.names import is_hidden
 from headstart.extract.sources.readers import Fetch, File, Pending
-from headstart.extract.sources.sidecars import without_sidecars
+from headstart.extract.sources.sidecars import images_left_out, without_sidecars
 from headstart.files.errors import one_line
 
 MAX_NAME = 4096
@@ -25,10 +25,11 @@ def not_a_tar(name: str, kind: str) -> SourceError:
     )
 
 
-def tar_items(container: Item, fetch: Fetch, name: str) -> list[Item]:
+def tar_items(container: Item, fetch: Fetch, name: str, left_out: list[bytes] | None = None) -> list[Item]:
     """List the images of an archive, with the labels of `.cls` files.
 
-    Every member becomes an item, except folders, hidden names, and sidecar files of an image. If the archive is cut off
+    Every member becomes an item, except folders, hidden names, and sidecar files of an image; `left_out`
+    takes those that are images themselves. If the archive is cut off
     or damaged, a failed item with the archive's own path says so. Raises `SourceError` if the archive is compressed,
     and as `without_sidecars`.
     """
@@ -42,7 +43,7 @@ def tar_items(container: Item, fetch: Fetch, name: str) -> list[Item]:
         problem = str(damage)
     except DecodeError as error:
         problem = f"{UNLISTED}: {one_line(error)}"
-    items = _items(container, _linked(_named(members)), name)
+    items = _items(container, _linked(_named(members)), name, [] if left_out is None else left_out)
     return items + [Item(container.path, container.size, container.mtime_ns, reason=problem)] * bool(problem)
 
 
@@ -84,7 +85,7 @@ def _linked(members: Iterable[Member]) -> list[Member]:
 BROKEN_LINK = "a hard link to a file that the archive does not contain before it"
 
 
-def _items(container: Item, members: Sequence[Member], name: str) -> list[Item]:
+def _items(container: Item, members: Sequence[Member], name: str, left_out: list[bytes]) -> list[Item]:
     """Make items with unique paths: of members with one name the last one counts, as with tar, and the others fail."""
     latest: dict[bytes, Member] = {}
     replaced: list[bytes] = []
@@ -100,7 +101,9 @@ def _items(container: Item, members: Sequence[Member], name: str) -> list[Item]:
     def item(path: bytes, member: Member) -> Item:
         return Item(path, member.size, container.mtime_ns, None, "", member.reason, container.path, member.start)
 
-    items = without_sidecars([item(path, member) for path, member in latest.items()], texts, name)
+    listed = [item(path, member) for path, member in latest.items()]
+    items = without_sidecars(listed, texts, name)
+    left_out += images_left_out(listed, items)
     kept = {item.path: item for item in items}
     copies = Counter[bytes]()
     for path in replaced:

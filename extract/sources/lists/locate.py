@@ -26,7 +26,9 @@ def located_item(root: Path, name: str, label: str | None, split: str, *, follow
     if not os.path.lexists(os.path.join(root, relative.replace("\0", "?"))):
         relative = next((other for other in _spellings(root, name) if _is_file(root, other)), relative)
     path = _stored(relative)
-    if _leads_out(relative) or "\0" in relative:
+    if "\0" in relative:
+        return Item(path, -1, 0, label, split, "a name with the zero character, which no file has; correct the list")
+    if _leads_out(relative):
         reason = "outside the manifest's folder; not read; name a folder that holds all files with --root"
         return Item(path, -1, 0, label, split, reason)
     if not follows and not leads_below(root, path):
@@ -37,6 +39,11 @@ def located_item(root: Path, name: str, label: str | None, split: str, *, follow
         reason = "no such file: a path of a Windows drive; list paths relative to the list's folder"
         return Item(path, -1, 0, label, split, reason)
     return item
+
+
+def listed_path(root: Path, name: str) -> bytes:
+    """Return the path of the file of exactly this name, whether there is one or not."""
+    return _stored(name if URL.match(name) else _relative(root, name))
 
 
 def _spellings(root: Path, name: str) -> list[str]:

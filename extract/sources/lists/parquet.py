@@ -12,6 +12,8 @@ from headstart.extract.sources.lists.table import Table
 BATCH_ROWS = 4096
 LONGEST_TEXTS = 256 << 20
 """Bytes of the different texts of one column in one row group."""
+WIDEST = 4096
+"""Bytes of a value in a column of fixed width, which is unpacked in full even if a dictionary holds it once."""
 
 
 def parquet_table(source: CheckedFile, where: str, metadata: Any = None) -> Table:
@@ -71,6 +73,11 @@ def _is_text(field: Any, where: str) -> bool:
         return False
     tests = [types.is_string, types.is_large_string, types.is_binary, types.is_large_binary]
     tests += [types.is_string_view, types.is_binary_view, types.is_fixed_size_binary]
+    if types.is_fixed_size_binary(kind) and kind.byte_width > WIDEST:
+        raise SourceError(
+            f"{where}: expected at most {WIDEST:,} bytes per value in the column {field.name!r}, found "
+            f"{kind.byte_width:,}; write the column as text"
+        )
     if any(test(kind) for test in tests):
         return True
     raise SourceError(

@@ -1,5 +1,6 @@
 """A list or table as columns, and the label and split of each of its rows."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,11 +23,14 @@ class Table:
         Takes positions of columns; gives, for each row, where it stands (for messages) and its values in them.
     class_names
         The names that a column's whole numbers stand for, as Hugging Face's `ClassLabel` has them.
+    no_labels
+        How often a text such as ``None`` was taken for a missing label, by text, in the rows read so far.
     """
 
     names: Sequence[str]
     rows: Callable[[Sequence[int]], Iterable[tuple[str, Sequence[Any]]]]
     class_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    no_labels: Counter[str] = field(default_factory=Counter)
 
     def labelled_rows(self, columns: Columns) -> Iterator[tuple[str, Any, str | None, str]]:
         """Yield where each row stands, its path as it is (None without such a column), its label and its split."""
@@ -41,7 +45,9 @@ class Table:
                 name = _class_of(label, classes, where)
                 label = None if name is None else class_name(name)
             else:
-                label = label_in(label, f"{where}, column {label_name!r}")
+                value, label = label, label_in(label, f"{where}, column {label_name!r}")
+                if label is None and isinstance(value, str) and value.strip():
+                    self.no_labels[value.strip()] += 1
             yield where, path, label, split_in(split, where)
 
     def columns_text(self) -> str:

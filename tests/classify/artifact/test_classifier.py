@@ -17,7 +17,7 @@ from headstart.classify.artifact.classifier import (
 from headstart.classify.errors import ClassifierError
 from headstart.classify.heads.kinds import fit_head
 from headstart.classify.heads.options import HeadOptions
-from headstart.classify.heads.registry import HEADS, make_head, to_layers
+from headstart.classify.heads.registry import HEADS, make_head
 from headstart.classify.training import train
 from headstart.extract.errors import ModelError
 from headstart.extract.store.store import open_store
@@ -145,15 +145,17 @@ def test_the_same_training_writes_the_same_bytes(clustered, tmp_path):
 @pytest.mark.parametrize("by", [1e-2, np.nan])
 @pytest.mark.parametrize("head", HEADS)
 def test_a_file_that_disagrees_with_scikit_learn_is_not_written(clustered, tmp_path, monkeypatch, head, where, by):
-    def wrong(pipeline):
-        *rest, last = to_layers(pipeline)
+    add_layers = headstart.classify.artifact.graph._add_layers
+
+    def wrong(graph, layers, temperature):
+        *rest, last = layers
         spoilt = np.array(getattr(last, where))
         spoilt[..., 0] += by
-        return [*rest, replace(last, **{where: spoilt})]
+        add_layers(graph, [*rest, replace(last, **{where: spoilt})], temperature)
 
     store, place = clustered(60), tmp_path / "classifier.onnx"
     pipeline = fitted(store, head)
-    monkeypatch.setattr(headstart.classify.artifact.classifier, "to_layers", wrong)
+    monkeypatch.setattr(headstart.classify.artifact.graph, "_add_layers", wrong)
     with pytest.raises(ClassifierError, match=r"classifier\.onnx: its probabilities differ .* so it was not written"):
         write_classifier(place, pipeline, store)
     assert not place.exists()

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import softmax
 
 from headstart.classify.artifact.classifier import read_classifier, write_classifier
-from headstart.classify.artifact.graph import head_of
+from headstart.classify.artifact.graph import head_of, runner_of
 from headstart.classify.heads.kinds import fit_head
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.registry import HEADS, make_head
@@ -107,6 +107,7 @@ def test_an_image_and_its_mirror_image_get_the_same_answer(stores, pixels, tmp_p
 @pytest.mark.parametrize("output", ["probabilities", "distance", "unknown", "prediction"])
 def test_the_head_alone_holds_nothing_of_the_backbone(tiny_classifier, output):
     head = head_of(tiny_classifier.read_bytes(), output)
-    assert (head.input_names, head.output_names) == (["embedding"], [output])
-    assert not {"Conv", "Clip"} & {node.op_type for node in head.proto_.graph.node}
-    assert head.run(None, {"embedding": np.ones((3, 16), np.float32)})[0].shape[0] == 3
+    graph = head.graph
+    assert [[one.name for one in ends] for ends in (graph.input, graph.output)] == [["embedding"], [output]]
+    assert not {"Conv", "Clip"} & {node.op_type for node in graph.node}
+    assert runner_of(head)(np.ones((3, 16), np.float32)).shape[0] == 3

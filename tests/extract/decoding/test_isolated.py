@@ -386,7 +386,9 @@ class MeanColour:
 @pytest.fixture
 def engine(photos) -> Callable[..., Engine]:
     def engine(session=None, **options) -> Engine:
-        return Engine(photos, RULE, session or MeanColour(), lambda *content: None, isolate=True, **options)
+        return Engine(
+            photos, RULE, session or MeanColour(), lambda *content: None, EngineOptions(isolate=True, **options)
+        )
 
     return engine
 
@@ -420,7 +422,7 @@ def test_a_run_that_fails_leaves_no_process(engine):
 
 
 def test_a_system_without_the_means_is_told_so(engine, monkeypatch):
-    monkeypatch.setattr("headstart.extract.engines.local.os", SimpleNamespace(**vars(os) | {"name": "nt"}))
+    monkeypatch.setattr("headstart.extract.engines.decoders.os", SimpleNamespace(**vars(os) | {"name": "nt"}))
     with pytest.raises(IsolationError, match="needs a POSIX system"):
         list(engine(workers=1).outcomes(find_images(engine().root).items))
 
@@ -448,7 +450,9 @@ def test_an_image_that_kills_its_decoder_is_one_failure_row(engine, slow, number
     assert reason in lost.reason
     assert (lost.sha256 != NO_DIGEST) == has_digest
     for result, plain in zip(
-        results, Engine(engine().root, RULE, MeanColour(), lambda *content: None).outcomes(items), strict=True
+        results,
+        Engine(engine().root, RULE, MeanColour(), lambda *content: None, EngineOptions(isolate=False)).outcomes(items),
+        strict=True,
     ):
         if result is not lost:
             assert result.reason == plain.reason

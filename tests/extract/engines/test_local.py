@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from headstart.extract.engines.local import Engine
+from headstart.extract.options import EngineOptions
 from headstart.extract.sources.find import find_images
 from headstart.extract.store.rows import NO_DIGEST, Outcome
 from headstart.files.cores import cores
@@ -40,7 +41,7 @@ def engine(photos):
     """Give an engine over the photos; the keywords are its own."""
 
     def engine(session=None, reuse=lambda *content: None, **options) -> Engine:
-        return Engine(photos, RULE, session or MeanColour(), reuse, **options)
+        return Engine(photos, RULE, session or MeanColour(), reuse, EngineOptions(isolate=False, **options))
 
     return engine
 
@@ -83,7 +84,7 @@ def test_a_vector_belongs_to_its_own_image_also_beside_failures(engine):
     ]
     for path, result in results.items():
         if result.vector is not None:
-            alone = Engine(engine().root, RULE, MeanColour(), lambda *content: None)
+            alone = Engine(engine().root, RULE, MeanColour(), lambda *content: None, EngineOptions(isolate=False))
             item = result.item
             assert same(next(alone.outcomes([item])), result), path
 
@@ -98,7 +99,7 @@ def test_known_content_is_neither_decoded_nor_run(engine):
     session = MeanColour()
     vector = np.ones(3, np.float32)
 
-    def reuse(digest, item, size, mtime_ns):
+    def reuse(_data, digest, item, size, mtime_ns):
         return Outcome(item, digest, size, mtime_ns, vector, computed=False)
 
     results = run(engine(session, reuse))
@@ -126,7 +127,7 @@ def test_batches_have_the_size_asked_for(engine):
 
 
 def test_it_reads_ahead_only_so_far(engine, monkeypatch):
-    monkeypatch.setattr("headstart.extract.engines.local.AHEAD", 2)
+    monkeypatch.setattr("headstart.extract.engines.embedder.AHEAD", 2)
     session = MeanColour()
     outcomes = engine(session, workers=1, batch_size=1).outcomes(find_images(engine().root).items)
     next(outcomes)
@@ -198,7 +199,7 @@ def test_an_unreadable_file_is_a_failure(engine, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     items = find_images(engine().root).items
-    monkeypatch.setattr("headstart.extract.engines.local.os.open", refuse)
+    monkeypatch.setattr("os.open", refuse)
     assert {result.reason for result in engine().outcomes(items)} == {"cannot be read: permission denied"}
 
 

@@ -1,11 +1,13 @@
 """Symbolic links: named by the user, inside a folder, or next to a list."""
 
 import os
+import tarfile
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from headstart.extract.options import SourceOptions
 from headstart.extract.pipeline import embed
@@ -13,6 +15,7 @@ from headstart.extract.sources.find import find_images
 from headstart.extract.sources.open import open_reader
 from headstart.extract.store.store import open_store
 from headstart.extract.thumbnails import thumbnail
+from headstart.files.errors import OptionError
 
 FOLLOW = SourceOptions(follow_links=True)
 
@@ -145,3 +148,39 @@ def test_a_store_behind_a_link_is_updated_where_it_is(tmp_path, disk, backbone, 
     assert (summary.computed, summary.reused) == (1, 2)
     assert (tmp_path / "links" / name).is_symlink()
     assert len(open_store(tmp_path / name)) == len(open_store(tmp_path / "links" / name)) == 3
+
+
+ALL = {"root": ".", "label_column": "label", "follow_links": True}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "used"),
+    [
+        ("disk", "a folder", {"follow_links"}),
+        ("disk/cat/0.png", "an image file", set()),
+        ("photos.tar", "an archive or table", set()),
+        ("table.parquet", "an archive or table", {"label_column"}),
+        ("tables", "a folder", {"label_column", "follow_links"}),
+        ("list.csv", "a list", {*ALL}),
+        ("memory", "a URL", set()),
+        ("files", "several image files", set()),
+    ],
+)
+@pytest.mark.parametrize("option", ALL)
+def test_an_option_that_would_do_nothing_is_refused(tmp_path, disk, picture, name, kind, used, option):
+    (tmp_path / "tables").mkdir()
+    for table in ("table.parquet", "tables/table.parquet"):
+        pq.write_table(pa.table({"image": [picture(3)], "label": ["cat"]}), tmp_path / table)
+    with tarfile.open(tmp_path / "photos.tar", "w") as tar:
+        tar.add(disk / "cat", "cat")
+    (tmp_path / "list.csv").write_text("path,label\ndisk/cat/0.png,cat\n")
+    MemoryFileSystem().pipe("/options/cat/0.png", picture(3))
+    places = {"memory": "memory://options", "files": [disk / "cat/0.png"]}
+    images, options = places.get(name, tmp_path / name), SourceOptions(**{option: ALL[option]})
+    if name == "list.csv" and option == "root":
+        options = SourceOptions(root=tmp_path)
+    if option in used:
+        assert find_images(images, options).items
+        return
+    with pytest.raises(OptionError, match=f"--{option.replace('_', '-')} .* but this is {kind}"):
+        find_images(images, options)

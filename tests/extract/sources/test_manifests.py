@@ -1,5 +1,7 @@
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow
@@ -7,6 +9,7 @@ import pyarrow.parquet
 import pytest
 
 from headstart.extract.errors import SourceError
+from headstart.extract.options import SourceOptions
 from headstart.extract.sources.find import find_images
 from headstart.extract.sources.items import Item
 
@@ -210,3 +213,70 @@ def test_a_table_that_cannot_be_used_is_refused(tmp_path, name, data):
 def test_the_row_is_named_where_a_label_cannot_be_stored(files):
     write_jsonl(files / "a.jsonl", [{"path": "1.jpg"}, {"path": "b/2.jpg", "label": "a\0"}])
     assert "row 2" in refusal(files / "a.jsonl")
+
+
+@pytest.mark.parametrize(("label", "option"), [("label", None), ("Species", None), ("sort", "sort")])
+def test_text_that_is_stored_as_plain_bytes_is_text(files, label, option):
+    columns = {"path": [b"1.jpg", b"b/2.jpg"], label: ["rosé".encode(), b"dog"], "split": [b"train", b"val"]}
+    path = files / "photos.parquet"
+    pyarrow.parquet.write_table(pyarrow.table(columns), path)
+    source = find_images(path, SourceOptions(label_column=option))
+    assert [(item.path, item.label, item.split, item.reason) for item in source.items] == [
+        (b"1.jpg", "rosé", "train", ""),
+        (b"b/2.jpg", "dog", "val", ""),
+    ]
+
+
+def test_images_beside_labels_in_plain_bytes_are_a_table(files):
+    path = files / "photos.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"picture": [b"a", b"b"], "label": [b"cat", b"dog"]}), path)
+    assert [(item.label, item.container) for item in find_images(path).items] == [
+        ("cat", b"photos.parquet"),
+        ("dog", b"photos.parquet"),
+    ]
+
+
+def test_a_row_that_spells_the_file_of_another_row_fails_alone(manifest, files):
+    rows = [{"path": path, "label": "cat"} for path in ("1.JPG", "1.jpg", "b/2.jpg")]
+    found = {item.path: item.reason for item in find_images(manifest(rows)).items}
+    assert found.keys() == {b"1.JPG", b"1.jpg", b"b/2.jpg"}
+    assert found[b"1.JPG"].startswith("no such file; another row names '1.jpg'")
+    assert found[b"1.jpg"] == found[b"b/2.jpg"] == ""
+
+
+def test_a_name_with_the_zero_character_is_no_file(files):
+    write_jsonl(files / "photos.jsonl", [{"path": "a\0b.jpg"}])
+    assert "the zero character" in only_item(files / "photos.jsonl").reason
+
+
+LIST_HOSTILE = """
+import resource, sys
+from headstart.extract.errors import SourceError
+from headstart.extract.sources.find import find_images
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    find_images(sys.argv[1])
+except SourceError as error:
+    print(error)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_wide_labels_of_fixed_width_do_not_fill_the_memory(files):
+    wide, rows = 1 << 20, 400
+    label = pyarrow.array([b"x" * wide] * rows, pyarrow.binary(wide))
+    path = files / "photos.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"path": [f"{n}.jpg" for n in range(rows)], "label": label}), path)
+    assert path.stat().st_size < 200_000
+    run = subprocess.run([sys.executable, "-c", LIST_HOSTILE, path], capture_output=True, text=True, check=True)
+    message, grown = run.stdout.splitlines()
+    assert "at most 4,096 bytes per value in the column 'label', found 1,048,576" in message
+    assert int(grown) < 150_000  # KiB; the labels have 400 MiB
+
+
+def test_texts_that_mean_no_label_are_counted(files):
+    write_csv(
+        files / "photos.csv", [{"path": p, "label": t} for p, t in [("1.jpg", "None"), ("b/2.jpg", "NA"), ("c", "")]]
+    )
+    (note,) = find_images(files / "photos.csv").notes
+    assert note.startswith("took labels for missing in 2 rows: 1 'None', 1 'NA'")

@@ -7,6 +7,8 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 from PIL import Image
 
@@ -335,3 +337,16 @@ def test_a_listing_asks_for_headers_alone_but_reads_through_tiny_members(tmp_pat
     assert [item.size for item in items] == [size] * 400
     assert len(asked) <= most
     assert sum(asked) <= min(len(data), 400 * WINDOW + tarfile.RECORDSIZE)
+
+
+def test_images_that_are_sidecars_in_archives_are_told_of_once(tmp_path, picture):
+    for name in ("a.tar", "b.tar"):
+        make_tar(tmp_path / name, [("1.png", picture()), ("1.seg.png", picture())])
+    assert find_images(tmp_path).notes == ["2 images are sidecars, and not embedded: a.tar/1.seg.png"]
+
+
+def test_a_table_beside_the_archive_of_its_name_is_told_of(tmp_path, picture):
+    make_tar(tmp_path / "train.tar", [("1.png", picture())])
+    pyarrow.parquet.write_table(pyarrow.table({"image": [picture()]}), tmp_path / "train.parquet")
+    (note,) = find_images(tmp_path).notes
+    assert "not read: train.parquet" in note

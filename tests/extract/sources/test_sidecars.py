@@ -175,3 +175,13 @@ def test_inputs_that_went_wrong(shared, case, expected):
     found = [(os.fsdecode(item.path).removeprefix(f"{case}/"), item.label) for item in items]
     assert found[:3] == expected
     assert len(found) == {"dots_in_keys.tar": 6, "masks.tar": 3, "sidecars": 6}[case]
+
+
+@pytest.mark.parametrize(
+    ("text", "label"), [("null", None), ("None", None), ("3.0", "3"), ('"3.0"', "3.0"), ("1e3", "1e3")]
+)
+def test_a_label_file_means_what_the_cell_of_a_list_means(tmp_path, text, label):
+    (tmp_path / "1.jpg").write_bytes(b"any bytes")
+    (tmp_path / "1.cls").write_text(text)
+    (item,) = find_images(tmp_path).items
+    assert item.label == label

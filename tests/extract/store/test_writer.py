@@ -6,7 +6,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 
+from headstart.extract import EngineOptions, Share, embed, pipeline
 from headstart.extract.errors import StoreError
 from headstart.extract.inference.model import parse_model
 from headstart.extract.sources.items import Item
@@ -342,3 +344,58 @@ def test_a_folder_is_a_store_by_its_name_or_by_what_it_holds(tmp_path, writer):
 def test_a_store_of_no_rows_can_be_copied_from_in_no_way(writer):
     with writer() as one, pytest.raises(StoreError, match="there are no rows yet"):
         one.reusable.copied(0, item(0), 1, 1)
+
+
+def tiff() -> bytes:
+    """Give a 16-bit TIFF whose greys are inverted; what decoder 1 made of it is not what this one does."""
+    values = np.full((8, 8), 40_000, np.uint16)
+    content = io.BytesIO()
+    Image.fromarray(values).save(content, "TIFF", tiffinfo={262: 0})
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("name", ["photos.h5", "photos.emb"])
+def test_only_what_decodes_otherwise_since_is_computed_again(name, tmp_path, tiny_backbone, picture, monkeypatch):
+    photos, path = tmp_path / "photos", tmp_path / name
+    photos.mkdir()
+    jpeg, grey16 = io.BytesIO(), io.BytesIO()
+    Image.open(io.BytesIO(picture(1))).convert("RGB").save(jpeg, "JPEG")
+    Image.fromarray(np.full((8, 8), 500, np.uint16)).save(grey16, "PNG")
+    contents = {
+        "a.jpg": jpeg.getvalue(), "b.png": picture(2), "c.png": grey16.getvalue(), "d.tif": tiff(),
+        "e.jpg": jpeg.getvalue()[:60], "f.jpg": b"\1\2\3\4 no image",
+    }  # fmt: skip
+    for photo, data in contents.items():
+        (photos / photo).write_bytes(data)
+    options = EngineOptions(isolate=False, workers=1)
+
+    def run():
+        return embed(photos, tiny_backbone, path, options=options)
+
+    with monkeypatch.context() as earlier:
+        earlier.setattr(pipeline, "DECODER", 1)
+        store, _ = run()
+    assert store.header.decoder == 1
+    again, summary = run()
+    assert (summary.computed, summary.reused) == (3, 3)  # c, d and e; f begins like no image
+    assert [again.decoder_of(row) for row in range(1, 6)] == [2] * 5
+    assert again.paths == sorted(contents)
+    _, summary = run()
+    assert summary.computed == 0
+
+
+def test_a_share_leaves_the_rows_of_other_shares_to_them(tmp_path, tiny_backbone, monkeypatch):
+    photos, path = tmp_path / "photos", tmp_path / "photos.h5"
+    photos.mkdir()
+    for number in range(8):
+        (photos / f"{number**3}.tif").write_bytes(tiff()[:-1] + bytes([number]))
+    options = EngineOptions(isolate=False, workers=1)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(pipeline, "DECODER", 1)
+        embed(photos, tiny_backbone, path, options=options)
+    store, first = embed(photos, tiny_backbone, path, share=Share(1, 2), options=options)
+    assert 0 < first.computed < 8
+    assert store.header.decoder == 1
+    store, rest = embed(photos, tiny_backbone, path, options=options)
+    assert rest.computed >= 8 - first.computed
+    assert store.header.decoder == 2

@@ -1,0 +1,79 @@
+"""``make bench-latency``: a single photo through a `Classifier` on one core, against decoding and inference alone.
+
+BENCH_IMAGES names a folder of class folders (by default drawn pictures), BENCH_WEIGHTS a Keras weights file. A call
+reads the file, has it decoded in another process, and runs the classifier's whole graph; what it is compared with
+decodes bytes in this process and runs the same graph. Both take turns with every photo, and the medians are compared.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PHOTOS, ROUNDS = 100, 5
+
+
+def main() -> None:
+    """Train a classifier on each backbone, and print a Markdown table."""
+    if hasattr(os, "sched_setaffinity"):  # child processes inherit it
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    from rich.console import Console
+
+    from bench.__main__ import make_task
+    from headstart.classify import load, train
+    from headstart.extract import embed
+
+    lines = [
+        "| classifier | first call, ms | a photo, ms | 99th percentile | decode + inference alone, ms | ratio |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        task = make_task(folder, Console(stderr=True))
+        for name, backbone in (("fp32", task.fp32), ("int8", task.int8)):
+            store, _ = embed(task.images, backbone, folder / f"{name}.h5")
+            path = train(store, folder / f"{name}-classifier.onnx").path
+            chosen = np.flatnonzero(store.is_embedded)[:: max(1, int(store.is_embedded.sum()) // PHOTOS)]
+            photos = [Path(store.header.root, store.paths[row]) for row in chosen]
+            with load(path) as classifier:
+                lines.append(f"| {name} | {' | '.join(_measured(classifier, photos))} |")
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _measured(classifier: Any, photos: list[Path]) -> list[str]:
+    from headstart.extract.decoding.decode import decode
+    from headstart.extract.inference.providers import open_session
+
+    model = classifier.file.model
+    session = open_session(model, "cpu", classifier.file.prediction)
+    data = {photo: photo.read_bytes() for photo in photos}
+
+    def alone(photo: Path) -> None:
+        session.run(decode(data[photo], model.rule)[None])
+
+    def whole(photo: Path) -> None:
+        classifier.predict_proba([photo])
+
+    first = _milliseconds(whole, photos[0])
+    times = np.array(
+        [[[_milliseconds(call, photo) for call in (whole, alone)] for photo in photos] for _ in range(ROUNDS)]
+    )
+    ours, bare = times.reshape(-1, 2).T
+    figures = first, float(np.median(ours)), float(np.quantile(ours, 0.99)), float(np.median(bare))
+    ratio = float(np.median(times[..., 0].min(axis=0) / times[..., 1].min(axis=0)))
+    return [*(f"{figure:.1f}" for figure in figures), f"{ratio:.3f}"]
+
+
+def _milliseconds(call: Callable[[Path], None], photo: Path) -> float:
+    started = time.perf_counter()
+    call(photo)
+    return 1000 * (time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    main()

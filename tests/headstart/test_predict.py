@@ -1,0 +1,115 @@
+"""`headstart predict`: answers for a few photos, on the terminal and in files."""
+
+import csv
+import io
+import json
+
+import pytest
+
+CLASSES = ["ash", "birch", "cedar"]
+
+
+def rows(path) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_one_photo_has_a_bar_per_class_with_its_probability(cli, places):
+    run = cli("predict {classifier} {photo}", photo=places["photos"] / "ash" / "000.png")
+    assert run.exit_code == 0
+    name, *bars = [line for line in run.stdout.splitlines() if "unknown" not in line]
+    assert name == str(places["photos"] / "ash" / "000.png")
+    shares = {line.split()[0]: float(line.split()[-1].rstrip("%")) for line in bars}
+    assert sorted(shares) == CLASSES
+    assert sum(shares.values()) == pytest.approx(100, abs=0.2)
+    lengths = [line.count("█") for line in bars]
+    assert lengths == sorted(lengths, reverse=True)
+    assert lengths[0] == pytest.approx(40 * max(shares.values()) / 100, abs=1)
+
+
+def test_a_folder_gives_a_line_per_photo_and_what_score_writes(cli, places, tmp_path):
+    run = cli("predict {classifier} {photos} -o predicted.csv")
+    assert run.exit_code == 0
+    assert run.stdout.count(".png") == 61
+    assert "failed: not an image" in run.stdout
+    assert "predicted.csv: 60 classified, 1 failed, of 61 images" in run.stdout
+    assert cli("score {photos} --classifier {classifier} -o scored.csv").exit_code == 0
+    assert rows(tmp_path / "predicted.csv") == rows(tmp_path / "scored.csv")
+
+
+def test_photos_folders_and_standard_input_keep_their_order(cli, places, monkeypatch):
+    first, second = (places["photos"] / "cedar" / name for name in ("001.png", "000.png"))
+    run = cli("predict {classifier} {first} {photos} {second} --json", first=first, second=second)
+    found = [row["path"] for row in json.loads(run.stdout)["predictions"]]
+    assert (found[0], found[-1], len(found)) == (str(first), str(second), 63)
+
+
+def test_paths_come_from_standard_input(headstart_run, places, monkeypatch):
+    import subprocess
+    import sys
+
+    photos = [str(places["photos"] / "ash" / f"{number:03}.png") for number in range(3)]
+    done = subprocess.run(
+        [sys.executable, "-m", "headstart", "predict", str(places["classifier"]), "-", "--json"],
+        input="\n".join(photos) + "\n", capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert [row["path"] for row in json.loads(done.stdout)["predictions"]] == photos
+
+
+def test_all_probabilities_are_a_column_each(cli, places, tmp_path):
+    assert cli("predict {classifier} {photos} -o all.csv --all-probabilities --top 1").exit_code == 0
+    for row in rows(tmp_path / "all.csv"):
+        shares = [row[f"p({name})"] for name in CLASSES]
+        if row["status"] == "failed":
+            assert shares == ["", "", ""]
+        else:
+            assert sum(map(float, shares)) == pytest.approx(1, abs=1e-5)
+            assert row[f"p({row['label']})"] == row["probability"] == max(shares, key=float)
+    asked = cli("predict {classifier} {photos} --all-probabilities")
+    assert (asked.exit_code, "needs a file" in asked.stderr) == (2, True)
+
+
+def test_parquet_holds_the_same(cli, tmp_path):
+    import pyarrow.parquet
+
+    assert cli("predict {classifier} {photos} -o all.parquet --all-probabilities").exit_code == 0
+    table = pyarrow.parquet.read_table(tmp_path / "all.parquet")
+    assert table.schema.field("p(ash)").type == "double"
+    assert table.num_rows == 61
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("predict {classifier} {missing}", 1, "none of the 1 images could be classified"),
+        ("predict {classifier} {photos} --max-failures 0", 3, "too many images failed: 1"),
+        ("predict {backbone} {photos}", 1, "expected a classifier, found a backbone"),
+        ("predict {classifier} {photos} -o p.txt", 1, "expected a name that ends in one of .csv, .jsonl, .parquet"),
+        ("predict {classifier} {nowhere}", 1, "no such folder or manifest"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(line, code, said, cli, tmp_path):
+    run = cli(line, missing=tmp_path / "none.jpg", nowhere=tmp_path / "nowhere")
+    assert run.exit_code == code
+    assert said in run.stderr
+    assert run.stderr.count("error:") == 1
+
+
+def test_long_and_wide_names_are_cut_to_the_column(monkeypatch):
+    from rich.cells import cell_len
+    from rich.console import Console
+
+    from headstart.classify.scoring.predictions import Prediction
+    from headstart.commands import predict
+
+    text = io.StringIO()
+    monkeypatch.setattr(predict, "out", Console(file=text, width=60, highlight=False, markup=False, soft_wrap=True))
+    names = ["猫" * 30, "a" * 100, "[red]short"]
+    predict._show_bars(
+        Prediction("x.jpg", [(name, share) for name, share in zip(names, (0.5, 0.3, 0.2), strict=True)]), 5
+    )
+    lines = text.getvalue().splitlines()
+    assert all(cell_len(line) <= 60 for line in lines)
+    assert [line.index("█") > 0 for line in lines] == [True] * 3
+    assert "…" in lines[0]
+    assert "[red]short" in lines[2]
