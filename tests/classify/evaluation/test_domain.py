@@ -1,4 +1,4 @@
-"""The domain check: photos are near what the backbone learned from; characters, textures and X-ray-like bodies are far."""
+"""The domain check: photos are near what the backbone learned from; characters, textures and blurred bodies are far."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def factor(published_backbone, tmp_path):
 @pytest.mark.parametrize("kind", FAR_KINDS)
 def test_pictures_of_other_kinds_are_far(kind, factor, tmp_path):
     draw(kind, tmp_path / "pictures", 24)
-    assert factor(tmp_path / "pictures") >= FAR + 0.3
+    assert factor(tmp_path / "pictures") >= FAR + 0.1
 
 
 def test_pictures_of_scenes_are_near(factor, tmp_path):
@@ -38,9 +38,11 @@ def test_pictures_of_scenes_are_near(factor, tmp_path):
     assert factor(tmp_path / "pictures") <= FAR - 0.3
 
 
-@pytest.mark.parametrize("part", ["images/flowers/daisy", "images/cats_vs_dogs/val/cats"])
-def test_real_photos_are_near(part, factor, shared):
-    photos = sorted(path for path in shared(part).iterdir() if path.suffix == ".jpg")[:24]
+@pytest.mark.parametrize(
+    "parts", [("flowers/daisy", "flowers/tulip"), ("cats_vs_dogs/val/cats", "cats_vs_dogs/val/dogs")]
+)
+def test_real_photos_are_near(parts, factor, shared):
+    photos = [path for part in parts for path in sorted(shared(f"images/{part}").glob("*.jpg"))[:24]]
     assert factor(photos) <= FAR - 0.3
 
 
