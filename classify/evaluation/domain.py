@@ -12,8 +12,8 @@ import numpy as np
 from headstart.extract.store.store import Store
 
 FAR = 2.7
-"""Factor from which photos count as far. Measured (`make bench-domain`): cats and dogs 1.4, flowers 1.8 (any two kinds of
-them 1.7 to 2.2, daisies alone 2.5), drawn flowers 1.9, characters 3.1, blurred bodies as in X-ray pictures 4.2,
+"""Factor from which photos count as far. Measured (`make bench-domain`): cats and dogs 1.4, flowers 1.8 (any two kinds
+of them 1.7 to 2.2, daisies alone 2.5), drawn flowers 1.9, characters 3.1, blurred bodies as in X-ray pictures 4.2,
 textures 4.9."""
 FLOOR = 0.05
 """Share of the expected activity that is added to both sides, so that a silent feature counts as 1/21, not as zero."""

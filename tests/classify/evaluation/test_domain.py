@@ -57,7 +57,7 @@ def test_the_factor_is_that_of_the_median_feature(make_store, monkeypatch):
 
 
 def test_a_training_says_that_photos_are_far(published_backbone, tmp_path):
-    for kind in ("characters", "textures"):
+    for kind in ("bodies as in X-ray pictures", "textures"):
         draw(kind, tmp_path / "photos" / kind, 30)
     store, _ = embed(tmp_path / "photos", published_backbone, tmp_path / "photos.h5")
     result = train(store, tmp_path / "c.onnx")
