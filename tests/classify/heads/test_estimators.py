@@ -39,6 +39,7 @@ OTHERS = {
     "forest": RandomForestClassifier(20, random_state=0),
     "extra trees": make_pipeline(StandardScaler(), ExtraTreesClassifier(20, random_state=0)),
     "boosting": GradientBoostingClassifier(n_estimators=5, random_state=0),
+    "vectors": SVC(probability=True, random_state=0),
     "tree": DecisionTreeClassifier(random_state=0),
     "components": make_pipeline(StandardScaler(), PCA(4), LogisticRegression()),
     "lengths": make_pipeline(Normalizer(), LogisticRegression()),
