@@ -102,7 +102,9 @@ def test_what_cannot_be_folded_is_refused(pipeline, message):
         to_layers(fit(pipeline, np.eye(4), [0, 0, 1, 1]))
 
 
-@pytest.mark.parametrize("model", [LogisticRegression(C=1e6, max_iter=10_000), MLPClassifier((8,), max_iter=500)])
+@pytest.mark.parametrize(
+    "model", [LogisticRegression(C=1e6, max_iter=10_000), MLPClassifier((8,), max_iter=500, random_state=0)]
+)
 def test_logits_of_two_classes_keep_their_precision_however_sure_the_head_is(model):
     points = np.linspace(-1, 1, 20, dtype=np.float32)[:, None]
     head = fit(make_pipeline(StandardScaler(), model), points, (points[:, 0] > 0).astype(int))
