@@ -1,3 +1,15 @@
+from . import (
+    classify as classify,
+)
+from . import (
+    export as export,
+)
+from . import (
+    extract as extract,
+)
+from . import (
+    tune as tune,
+)
 from .classify import (
     Classifier as Classifier,
 )

@@ -39,7 +39,7 @@ class ConvertedHead:
 
     def logits(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the logarithms of its probabilities, float64 (n, k)."""
-        blocks = [self.pipeline.predict_proba(block) for block in blocks_of(embeddings)]
+        blocks = [probabilities_of(self.pipeline, block) for block in blocks_of(embeddings)]
         logits: NDArray[np.float64] = np.log(np.maximum(np.concatenate(blocks), self.floor))
         return logits
 
@@ -53,7 +53,7 @@ class ConvertedHead:
         MissingExtraError
             If skl2onnx is not installed.
         """
-        name = type(getattr(self.pipeline, "steps", [("", self.pipeline)])[-1][1]).__name__
+        name = name_of(self.pipeline)
         try:
             from skl2onnx import to_onnx
             from skl2onnx.common.data_types import FloatTensorType
@@ -67,3 +67,22 @@ class ConvertedHead:
             return to_onnx(self.pipeline, initial_types=inputs, options=options, target_opset=opsets)
         except Exception as error:  # its converters raise many types
             raise HeadError(f"a {name} cannot be written as ONNX: {one_line(error)}; use another classifier") from None
+
+
+def name_of(head: Any) -> str:
+    """Return the name of a classifier, or of the one at the end of a pipeline."""
+    return type(head.steps[-1][1] if hasattr(head, "steps") else head).__name__
+
+
+def probabilities_of(head: Any, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Ask a fitted classifier for its probabilities, (n, k).
+
+    Raises
+    ------
+    HeadError
+        If it raises anything.
+    """
+    try:
+        return np.asarray(head.predict_proba(embeddings), np.float64)
+    except Exception as error:
+        raise HeadError(f"the {name_of(head)} fails on {len(embeddings)} images: {one_line(error)}") from error

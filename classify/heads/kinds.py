@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from headstart.classify.errors import HeadError
 from headstart.classify.heads.axes import Axes
-from headstart.classify.heads.converted import ConvertedHead
+from headstart.classify.heads.converted import ConvertedHead, name_of
 from headstart.classify.heads.layers import FittedHead, Layer, with_column_per_class, with_scaler
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.problem import Fits
@@ -116,8 +116,9 @@ def fit_head(head: Any, embeddings: NDArray[np.float32], labels: NDArray[np.int3
         except HeadstartError:
             raise
         except Exception as error:  # a classifier of the user's may raise anything
-            name = type(head.steps[-1][1]).__name__
-            raise HeadError(f"the {name} cannot be fitted to {len(labels)} images: {one_line(error)}") from error
+            raise HeadError(
+                f"the {name_of(head)} cannot be fitted to {len(labels)} images: {one_line(error)}"
+            ) from error
 
 
 def cross_validate(kind: "HeadKind", rows: TrainingRows, options: HeadOptions, _ratio: float) -> Search:

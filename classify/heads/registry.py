@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from headstart.classify.errors import HeadError
 from headstart.classify.heads import kinds
-from headstart.classify.heads.converted import ConvertedHead
+from headstart.classify.heads.converted import ConvertedHead, name_of, probabilities_of
 from headstart.classify.heads.kinds import AnyHead, HeadKind, layers_of
 from headstart.classify.heads.layers import FittedHead, Layer, linear_layers, network_layers
 from headstart.classify.heads.logreg import (
@@ -101,7 +101,7 @@ def _kind_of(classifier: Any) -> HeadKind:
         steps = getattr(classifier, "steps", None)
         return clone(classifier) if steps else make_pipeline(clone(classifier))
 
-    name = type(_last(classifier)).__name__
+    name = name_of(classifier)
     return HeadKind(name=name, title=name, estimator=name, make=make, to_layers=linear_layers, wrap=wrapped)
 
 
@@ -118,14 +118,13 @@ def wrapped(_kind: HeadKind | None, head: Any, embeddings: NDArray[np.float32]) 
     if layers is not None:
         return FittedHead(layers, lambda: head)
     if not hasattr(head, "predict_proba"):
-        name = type(_last(head)).__name__
-        raise HeadError(f"this {name} gives no probabilities; use a classifier with predict_proba")
-    return ConvertedHead(head, embeddings.shape[1], head.predict_proba(some[:1]).shape[1])
+        raise HeadError(f"this {name_of(head)} gives no probabilities; use a classifier with predict_proba")
+    return ConvertedHead(head, embeddings.shape[1], probabilities_of(head, some[:1]).shape[1])
 
 
 def _layers_that_agree(head: Any, embeddings: NDArray[np.float32]) -> list[Layer] | None:
     """Return layers that compute the same as a classifier on these embeddings, if there are any."""
-    name = type(_last(head)).__name__
+    name = name_of(head)
     known = {kind.estimator: kind for kind in HEADS.values()}
     kind = known.get(name) or HeadKind(name, name, name, make=make_logreg, to_layers=linear_layers)
     try:
@@ -134,17 +133,12 @@ def _layers_that_agree(head: Any, embeddings: NDArray[np.float32]) -> list[Layer
     except (HeadError, AttributeError, ValueError, TypeError):  # it has no coefficients, or of another shape
         return None
     if hasattr(head, "predict_proba"):
-        found, expected = softmax(logits), head.predict_proba(embeddings)
+        found, expected = softmax(logits), probabilities_of(head, embeddings)
     else:
         found, expected = logits, head.decision_function(embeddings)
         expected = np.column_stack([np.zeros(len(expected)), expected]) if expected.ndim == 1 else expected
     scale = max(1.0, float(np.abs(expected).max()))
     return layers if found.shape == expected.shape and np.abs(found - expected).max() <= AGREEMENT * scale else None
-
-
-def _last(head: Any) -> Any:
-    """Return the classifier at the end of a pipeline."""
-    return head.steps[-1][1] if hasattr(head, "steps") else head
 
 
 def make_head(name: str, options: HeadOptions) -> Any:

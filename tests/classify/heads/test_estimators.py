@@ -39,6 +39,7 @@ OTHERS = {
     "forest": RandomForestClassifier(20, random_state=0),
     "extra trees": make_pipeline(StandardScaler(), ExtraTreesClassifier(20, random_state=0)),
     "boosting": GradientBoostingClassifier(n_estimators=5, random_state=0),
+    "vectors": SVC(probability=True, random_state=0),
     "tree": DecisionTreeClassifier(random_state=0),
     "components": make_pipeline(StandardScaler(), PCA(4), LogisticRegression()),
     "lengths": make_pipeline(Normalizer(), LogisticRegression()),
@@ -109,6 +110,21 @@ def test_it_is_calibrated_and_marks_unknown_images_as_ours_are(clustered, tmp_pa
     assert found[0, -1] == 1
 
 
+def test_it_has_a_report_and_is_compared_with_other_stores(clustered, tmp_path):
+    pytest.importorskip("cleanlab")
+    pytest.importorskip("skl2onnx")
+    store, other = clustered(60), clustered(60, name="other.h5")
+    head = RandomForestClassifier(5, random_state=0)
+    result = train(store, tmp_path / "c.onnx", head=head, report=tmp_path / "c.html", compare=[other])
+    assert len(result.baselines) == 3
+    assert "RandomForestClassifier" in (tmp_path / "c.html").read_text(encoding="utf-8")
+
+
+def test_it_needs_all_embeddings_in_memory(clustered, tmp_path):
+    with pytest.raises(HeadError, match="'RandomForestClassifier' needs all embeddings in memory"):
+        train(clustered(60), tmp_path / "c.onnx", head=RandomForestClassifier(5), memory=10)
+
+
 def test_the_given_classifier_stays_unfitted(clustered, tmp_path):
     given = make_pipeline(StandardScaler(), LogisticRegression())
     train(clustered(60), tmp_path / "c.onnx", head=given)
@@ -120,6 +136,7 @@ REFUSED = {
     "a class": (LogisticRegression, "a classifier of scikit-learn"),
     "nothing": (None, "found None"),
     "no probabilities": (SVC(), "this SVC gives no probabilities"),
+    "fails to predict": (KNeighborsClassifier(50), "the KNeighborsClassifier fails on"),
     "fails to fit": (make_pipeline(PCA(99), LogisticRegression()), "the LogisticRegression cannot be fitted to"),
 }
 
