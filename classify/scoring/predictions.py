@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from headstart.classify.errors import PredictionError
 from headstart.files.atomic import atomic_file
+from headstart.files.parquet import load_parquet
 
 Row = dict[str, Any]
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
@@ -70,11 +71,15 @@ def check_format(output: str | os.PathLike[str], bom: bool = False) -> None:
     ------
     PredictionError
         Listing the formats.
+    MissingExtraError
+        If the format needs a package that is not installed.
     """
     if bom and Path(output).suffix.lower() != ".csv":
         raise PredictionError(f"{output}: only a .csv file begins with a byte order mark; leave --bom out")
     if Path(output).suffix.lower() not in SINKS:
         raise PredictionError(f"{output}: expected a name that ends in one of {', '.join(SINKS)}")
+    if Path(output).suffix.lower() == ".parquet":
+        load_parquet(output)
 
 
 def write_predictions(

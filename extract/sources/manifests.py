@@ -17,7 +17,8 @@ from headstart.extract.sources.lists.parquet import parquet_table
 from headstart.extract.sources.lists.rows import read_csv, read_jsonl
 from headstart.extract.sources.lists.table import Table
 from headstart.extract.sources.readers import LocalReader
-from headstart.files.errors import one_line
+from headstart.files.errors import MissingExtraError, one_line
+from headstart.files.parquet import load_parquet
 from headstart.files.urls import local_path
 
 
@@ -53,7 +54,7 @@ def read_manifest(manifest: Path, options: SourceOptions | None = None) -> Sourc
             item = located_item(root, name, label, split, follows=options.follow_links)
             rows.append((where, listed_path(root, name), item))
         items = _one_per_file(rows)
-    except SourceError:
+    except (SourceError, MissingExtraError):
         raise
     except Exception as error:  # pyarrow raises many types for a damaged table
         message = one_line(error)
@@ -84,14 +85,12 @@ def _one_per_file(rows: list[tuple[str, bytes, Item]]) -> dict[bytes, Item]:
 
 def names_files(table: Path, label_column: str | None = None) -> bool:
     """Tell whether a Parquet table names files instead of holding images, or cannot be read at all."""
-    import pyarrow.parquet
-
     from headstart.extract.sources.tables import has_images
 
     if table.suffix.lower() != ".parquet":
         return False
     try:
-        schema = pyarrow.parquet.read_schema(table)
+        schema = load_parquet(table).read_schema(table)
         return not has_images(schema, label_column) and choose_columns(schema.names, str(table), "").path is not None
     except (OSError, ValueError):
         return True

@@ -12,7 +12,8 @@ from headstart.extract.sources.lists.parquet import parquet_table
 from headstart.extract.sources.lists.table import Table
 from headstart.extract.sources.lists.values import label_in, split_in
 from headstart.extract.sources.readers import Fetch
-from headstart.files.errors import one_line
+from headstart.files.errors import MissingExtraError, one_line
+from headstart.files.parquet import load_parquet
 
 COLUMN = "image"
 REQUEST_BYTES = 8 << 20
@@ -27,13 +28,13 @@ def table_items(container: Item, fetch: Fetch, name: str, label_column: str | No
     no column of images, more than one that may hold labels, or an unknown split.
     """
     try:
-        with open_table(CheckedFile(fetch, container.size)) as table:
+        with open_table(CheckedFile(fetch, container.size), name) as table:
             image_column(table.schema_arrow, name)
             _require_rows(table.metadata, container.size, name)
             _require_bytes(table, name)
             listed = parquet_table(CheckedFile(fetch, container.size), name, table.metadata)
         rows = _labels_and_splits(listed, container, name, label_column)
-    except SourceError:
+    except (SourceError, MissingExtraError):
         raise
     except PageError as error:
         raise SourceError(f"{name}: {one_line(error)}") from None
@@ -59,12 +60,11 @@ def _labels_and_splits(
     return [(row_label or label, row_split or split) for _, _, row_label, row_split in found]
 
 
-def open_table(file: CheckedFile) -> Any:
+def open_table(file: CheckedFile, name: str = "a table") -> Any:
     """Open a table as a `pyarrow.parquet.ParquetFile` that reads only what is asked for."""
-    import pyarrow.parquet
-
+    parquet = load_parquet(name)
     # With pre_buffer, pyarrow's default, the whole column of a row group would be held at once.
-    return pyarrow.parquet.ParquetFile(file, buffer_size=REQUEST_BYTES, pre_buffer=False)
+    return parquet.ParquetFile(file, buffer_size=REQUEST_BYTES, pre_buffer=False)
 
 
 def has_images(schema: Any, label_column: str | None = None) -> bool:

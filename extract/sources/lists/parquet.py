@@ -8,6 +8,7 @@ from typing import Any
 from headstart.extract.errors import SourceError
 from headstart.extract.sources.lists.pages import CheckedFile
 from headstart.extract.sources.lists.table import Table
+from headstart.files.parquet import load_parquet
 
 BATCH_ROWS = 4096
 LONGEST_TEXTS = 256 << 20
@@ -35,9 +36,7 @@ def parquet_table(source: CheckedFile, where: str, metadata: Any = None) -> Tabl
     DecodeError
         If it cannot be read, or holds texts too long for the memory.
     """
-    import pyarrow.parquet
-
-    file = pyarrow.parquet.ParquetFile(source, metadata=metadata, pre_buffer=False)
+    file = load_parquet(where).ParquetFile(source, metadata=metadata, pre_buffer=False)
     schema = file.schema_arrow
     return Table(
         schema.names,
@@ -47,8 +46,6 @@ def parquet_table(source: CheckedFile, where: str, metadata: Any = None) -> Tabl
 
 
 def _rows(source: CheckedFile, file: Any, fields: Sequence[Any], where: str) -> Iterator[tuple[str, Sequence[Any]]]:
-    import pyarrow.parquet
-
     number = count(1)
     if not fields:
         yield from ((f"{where}: row {next(number)}", ()) for _ in range(file.metadata.num_rows))
@@ -56,7 +53,7 @@ def _rows(source: CheckedFile, file: Any, fields: Sequence[Any], where: str) -> 
     names = [field.name for field in fields]
     texts = [field.name for field in fields if _is_text(field, where)]
     # As dictionaries, texts that repeat are held once.
-    table = pyarrow.parquet.ParquetFile(source, metadata=file.metadata, read_dictionary=texts, pre_buffer=False)
+    table = load_parquet(where).ParquetFile(source, metadata=file.metadata, read_dictionary=texts, pre_buffer=False)
     for group in range(table.num_row_groups):
         source.check(table.metadata.row_group(group), {*texts}, LONGEST_TEXTS)
         for batch in table.iter_batches(BATCH_ROWS, row_groups=[group], columns=names, use_threads=False):
