@@ -6,7 +6,21 @@ import sys
 import pytest
 
 BLOCKED = tuple(
-    "pyarrow pandas tensorflow keras tf2onnx s3fs ray openvino cleanlab jinja2 skl2onnx starlette uvicorn".split()
+    [
+        "pyarrow",
+        "pandas",
+        "tensorflow",
+        "keras",
+        "tf2onnx",
+        "s3fs",
+        "ray",
+        "openvino",
+        "cleanlab",
+        "jinja2",
+        "skl2onnx",
+        "starlette",
+        "uvicorn",
+    ]
 )
 PROGRAM = f"""
 import sys
