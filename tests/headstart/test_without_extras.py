@@ -5,22 +5,20 @@ import sys
 
 import pytest
 
-BLOCKED = tuple(
-    [
-        "pyarrow",
-        "pandas",
-        "tensorflow",
-        "keras",
-        "tf2onnx",
-        "s3fs",
-        "ray",
-        "openvino",
-        "cleanlab",
-        "jinja2",
-        "skl2onnx",
-        "starlette",
-        "uvicorn",
-    ]
+BLOCKED = (
+    "pyarrow",
+    "pandas",
+    "tensorflow",
+    "keras",
+    "tf2onnx",
+    "s3fs",
+    "ray",
+    "openvino",
+    "cleanlab",
+    "jinja2",
+    "skl2onnx",
+    "starlette",
+    "uvicorn",
 )
 PROGRAM = f"""
 import sys
