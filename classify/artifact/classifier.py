@@ -16,6 +16,7 @@ from headstart.classify.confidence.novelty import Novelty
 from headstart.classify.errors import ClassifierError, HeadError
 from headstart.classify.heads.converted import ConvertedHead
 from headstart.classify.heads.kinds import AnyHead
+from headstart.classify.heads.layers import FittedHead, Layer
 from headstart.classify.heads.loss import softmax
 from headstart.classify.heads.registry import wrapped
 from headstart.classify.split.seen import TRAINED_ON, digests_of, entry_of, is_named
@@ -172,11 +173,46 @@ def write_classifier(
     embeddings = store.embeddings(rows)
     body = _body_of(head, store, embeddings, output)
     graph_head = Head(body, temperature, unknown)
-    metadata = _metadata(backbone, store, graph_head, provenance or {})
+    metadata = _metadata(backbone, store.classes, graph_head, provenance or {})
     entries = {} if trained is None else {TRAINED_ON: digests_of(store, trained)}
     data = _serialised(join(backbone.data, graph_head), metadata, entries)
-    classifier = ClassifierFile(_parsed(data, body, output))
-    _verify(classifier, body, temperature, embeddings)
+    return _written(output, data, graph_head, embeddings)
+
+
+def write_layer(
+    output: str | os.PathLike[str],
+    backbone: Model,
+    layer: tuple[NDArray[np.float32], NDArray[np.float32]],
+    classes: list[str],
+    embeddings: NDArray[np.float32],
+) -> ClassifierFile:
+    """Write a backbone and the layer that it was trained with as a classifier, as `write_classifier` does a head.
+
+    Parameters
+    ----------
+    layer
+        Weights and bias, float32 (d, k) and (k,); softmax follows.
+    classes
+        Names of its k classes.
+    embeddings
+        float32 (n, d), to compare file and layer on.
+
+    Raises
+    ------
+    ClassifierError, OutputError
+        As `write_classifier`.
+    """
+    output = local_path(output)
+    check_model_output(output, "classifier")
+    weights, bias = (np.asarray(array, np.float64) for array in layer)
+    head = Head(FittedHead([Layer(weights, bias)], lambda: None))
+    metadata = _metadata(backbone, classes, head, {"head": {"name": "top"}})
+    return _written(output, _serialised(join(backbone.data, head), metadata, {}), head, embeddings)
+
+
+def _written(output: Path, data: bytes, head: Head, embeddings: NDArray[np.float32]) -> ClassifierFile:
+    classifier = ClassifierFile(_parsed(data, head.body, output))
+    _verify(classifier, head.body, head.temperature, embeddings)
     write_file(output, data)
     return classifier
 
@@ -210,7 +246,9 @@ def _body_of(head: Any, store: Store, embeddings: NDArray[np.float32], output: P
     return body
 
 
-def _metadata(backbone: Model, store: Store, head: Head, provenance: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _metadata(
+    backbone: Model, classes: list[str], head: Head, provenance: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
     unknown = head.unknown
     thresholds = {} if unknown is None else {
         "distance": unknown.distance, "probability": unknown.probability, "neighbours": unknown.neighbours,
@@ -222,7 +260,7 @@ def _metadata(backbone: Model, store: Store, head: Head, provenance: Mapping[str
         "format": FORMAT,
         "schema": SCHEMA,
         "backbone_sha256": backbone.sha256,
-        "classes": store.classes,
+        "classes": classes,
         "head": provenance.get("head", {}),
         "calibration": {"temperature": head.temperature, **provenance.get("calibration", {})},
         "thresholds": thresholds,

@@ -55,10 +55,14 @@ def run(
     calibrate: Annotated[
         str | None, typer.Option(help="Typical images for int8, a few hundred: a folder or manifest.")
     ] = None,
+    top: Annotated[
+        bool, typer.Option("--top", help="Write a classifier of ImageNet's 1,000 classes instead of a backbone.")
+    ] = False,
     json: options.Json = False,
 ) -> None:
-    """Export a pretrained backbone to ONNX (needs the extra `export`: TensorFlow)."""
+    """Export a pretrained backbone to ONNX (all but mobilenet_v2 need the extra `export`: TensorFlow)."""
     from headstart.export import export_backbone
+    from headstart.imagenet import export_imagenet
 
     if (precision, calibrate is None) not in (("fp32", True), ("int8", False)):
         fail("expected --precision fp32, or --precision int8 together with --calibrate IMAGES", 2)
@@ -75,7 +79,7 @@ def run(
         cut = best_cut(trials).block
     pixels = _pixels(calibrate, network) if calibrate else None
     with working() as callback:
-        made = export_backbone(
+        made = (export_imagenet if top else export_backbone)(
             output, **network, features=features, cut=cut, views=views, calibration=pixels, progress=callback
         )
     if json:
@@ -96,7 +100,7 @@ def _show(made: "ExportSummary", trials: "list[Trial]") -> None:
     dim, size = metadata["dim"], metadata["image_size"]
     shape = f"{size[0]} x {size[1]} pixels -> {dim} features"
     say(f"{made.path}: {metadata['backbone']}, {shape}, {made.bytes / 1e6:.1f} MB")
-    say(f"largest difference from Keras: {made.max_difference:.1e}")
+    say(f"largest difference from the reference: {made.max_difference:.1e}")
     if "quantization" in metadata:
         cosine = metadata["quantization"]
         say(
@@ -105,6 +109,9 @@ def _show(made: "ExportSummary", trials: "list[Trial]") -> None:
         )
     if not metadata["weights"]["trained"]:
         warn("the weights are untrained: use this backbone only as a baseline")
+    if "classes" in metadata:
+        say(f"next: headstart predict {quote(str(made.path))} PHOTO")
+        return
     say(f"next: headstart embed IMAGES --model {quote(str(made.path))} -o photos.h5")
 
 

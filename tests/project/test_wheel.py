@@ -52,6 +52,8 @@ def test_the_wheel_holds_headstart_alone(source, tmp_path):
     assert run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path, cwd=root).returncode == 0
     with zipfile.ZipFile(*tmp_path.glob("*.whl")) as wheel:
         names = wheel.namelist()
+    assert {name.rpartition("/")[2] for name in names if "/licenses/" in name} == {"LICENSE", "NOTICE"}
+    assert "headstart/export/mobilenet_v2/imagenet_classes.txt" in names
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"headstart"}
     modules = {f"headstart/{part}/__init__.py" for part in ("classify", "export", "extract", "files", "tune")}
     assert modules | {"headstart/py.typed", "headstart/classify/report/page/report.css"} <= set(names)
@@ -82,7 +84,9 @@ def test_the_wheel_installs_headstart_alone(bare):
 
 
 def test_export_says_which_extra_it_needs(bare, tmp_path):
-    done = run(bare / "headstart", "export", "--weights", "random", "-o", tmp_path / "backbone.onnx")
+    done = run(
+        bare / "headstart", "export", "--backbone", "vgg16", "--weights", "random", "-o", tmp_path / "backbone.onnx"
+    )
     assert done.returncode == 1
     assert "headstart[export]" in done.stderr
     assert "Traceback" not in done.stderr
