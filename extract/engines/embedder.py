@@ -197,7 +197,7 @@ class Embedder:
         except DecodeError as error:
             digest = NO_DIGEST if isinstance(error, TryAgainError) else outcome.sha256
             return replace(outcome, sha256=digest, reason=str(error)), False
-        return replace(outcome, notes=tuple(notes)), True
+        return replace(outcome, notes=tuple(notes)) if notes else outcome, True
 
 
 def _release(pools: tuple[ThreadPoolExecutor, ...], benches: list[_Bench]) -> None:
