@@ -29,7 +29,7 @@ from headstart.extract.store.rows import NO_CONTENT, NO_DIGEST, Outcome
 from headstart.files.cores import cores
 from headstart.files.errors import OptionError
 from headstart.files.resize import ResizeRule
-from headstart.files.threads import in_order_on
+from headstart.files.threads import Places, in_order_on
 
 if TYPE_CHECKING:
     from headstart.extract.decoding.isolated import IsolatedDecoder
@@ -90,7 +90,7 @@ class Embedder:
         self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="headstart")
         # A worker process ends with the thread that started it: these threads live as long as the processes.
         self._starters = ThreadPoolExecutor(self._workers, thread_name_prefix="headstart-start")
-        self._places = threading.Semaphore(self._workers)
+        self._places = Places(self._workers)
         self._benches: list[_Bench] = []
         self._free: list[_Bench] = []  # the last one used is taken first, so that one image after another finds it warm
         self._end = weakref.finalize(self, _release, (self._pool, self._starters), self._benches)
@@ -197,7 +197,7 @@ class Embedder:
         except DecodeError as error:
             digest = NO_DIGEST if isinstance(error, TryAgainError) else outcome.sha256
             return replace(outcome, sha256=digest, reason=str(error)), False
-        return replace(outcome, notes=tuple(notes)), True
+        return replace(outcome, notes=tuple(notes)) if notes else outcome, True
 
 
 def _release(pools: tuple[ThreadPoolExecutor, ...], benches: list[_Bench]) -> None:
