@@ -106,7 +106,7 @@ bench-cluster: setup ## Compare the Ray engine with the local one (BENCH_IMAGES=
 bench-tune: setup ## Compare a tuned tail with frozen features (BENCH_IMAGES=, BENCH_WEIGHTS=, BENCH_WHOLE=, BENCH_ROWS=)
 	$(BIN)/python -m bench.tuning
 
-readme: setup ## Run README's commands and redraw its picture of a report (BENCH_WEIGHTS=; needs chromium)
+readme: setup ## Run README's commands and redraw its picture of a report (needs chromium)
 	$(BIN)/python -m bench.readme
 
 torture: setup ## Inject every fault at full length (TORTURE_SCALE=0.1 for a tenth)

@@ -1,8 +1,7 @@
 """``make readme``: run README's commands on drawn pictures, print their output, and photograph the report.
 
 The output is pasted into README.md by hand. The picture, docs/images/report.png, comes from a second training in which
-some pictures lie in the wrong folder, so that the report has mistakes to show. BENCH_WEIGHTS names a Keras weights file
-(by default Keras downloads it). The picture needs the program chromium.
+some pictures lie in the wrong folder, so that the report has mistakes to show. The picture needs the program chromium.
 """
 
 import os
@@ -30,8 +29,7 @@ def main() -> None:
         for command in commands():
             sys.stdout.write(f"$ {command}\n{run(command, folder)}\n")
         misfile(folder / "photos")
-        run("headstart embed photos/ -o photos.h5", folder)
-        run("headstart train photos.h5 -o flowers.onnx --report flowers.html", folder)
+        run("headstart train photos/ -o flowers.onnx --report flowers.html", folder)
         photograph(folder / "flowers.html")
 
 
@@ -44,12 +42,6 @@ def commands() -> list[str]:
 def run(command: str, folder: Path) -> str:
     """Run one command in `folder` and return what it printed."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    if weights := os.environ.get("BENCH_WEIGHTS"):
-        cache = folder / "keras" / "models"
-        cache.mkdir(parents=True, exist_ok=True)
-        (cache / Path(weights).name).unlink(missing_ok=True)
-        (cache / Path(weights).name).symlink_to(Path(weights).resolve())
-        environment["KERAS_HOME"] = str(folder / "keras")
     done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{command}: {done.stderr}")

@@ -137,7 +137,8 @@ def run(
     show_training(result)
     if report:
         say(f"report: {report}")
-    say(f"next: headstart score IMAGES --classifier {quote(str(result.path))} -o predictions.csv")
+    name = quote(str(result.path))
+    say(f"next: headstart predict {name} PHOTO, or headstart score FOLDER --classifier {name} -o predictions.csv")
 
 
 def _embedded(

@@ -157,7 +157,7 @@ def test_training_says_what_was_chosen_and_what_to_know(cli):
         " untrained untrained.h5 1.0000 0.712 to 1.000 ",
         " +0.000 (-0.288 to +0.288) 32 ",
         " majority class 0.3333 ",
-        "next: headstart score IMAGES --classifier c.onnx -o predictions.csv",
+        "next: headstart predict c.onnx PHOTO, or headstart score FOLDER --classifier c.onnx -o predictions.csv",
     ):
         assert text in (squeezed if text[0] == " " else said.stdout), text
     assert "compared" not in cli(TRAIN).stdout

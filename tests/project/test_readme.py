@@ -18,37 +18,42 @@ PYTHON = re.findall(r"```python\n(.*?)```", README + FORMATS, re.S)
 
 
 @pytest.fixture(scope="module")
-def folder(real_weights, tmp_path_factory):
-    """Return a folder with photos/ and new/, and a Keras cache with the ImageNet weights."""
+def folder(published_cache, tmp_path_factory):
+    """Return a folder with photos/ and new/."""
     folder = tmp_path_factory.mktemp("readme")
     draw_pictures(folder / "photos", per_class=24)
     draw_pictures(folder / "new", per_class=2, seed=1, broken=False)
-    (folder / "keras" / "models").mkdir(parents=True)
-    (folder / "keras" / "models" / real_weights.name).symlink_to(real_weights)
     return folder
 
 
-def run(folder: Path, *command: str) -> str:
-    environment = os.environ | {
-        "KERAS_HOME": str(folder / "keras"),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    }
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def run(folder, published_cache):
+    """Run a command in the folder, with the published weights in its cache, and return what it printed."""
+
+    def run(*command: str) -> str:
+        environment = os.environ | {
+            "HEADSTART_CACHE": str(published_cache),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
 
 
-def test_commands_and_python_run_one_after_the_other(folder, save_as):
+def test_commands_and_python_run_one_after_the_other(folder, run, save_as):
     assert len(SHELL) == 1
     assert len(PYTHON) == 3
-    printed = run(folder, "sh", "-e", "-c", SHELL[0])
-    assert "photos.h5: 120 embedded, 4 failed, of 124 images" in printed
+    printed = run("sh", "-e", "-c", SHELL[0])
+    assert "flowers.h5: 120 embedded, 4 failed, of 124 images" in printed
+    assert "new/rose/rose_0001.jpg\n  rose " in printed
     assert "predictions.csv: 10 scored, 0 failed" in printed
     save_as(folder, "export.py", PYTHON[0])
-    run(folder, sys.executable, "-W", "error", "export.py")
-    probabilities, _ = [run(folder, sys.executable, "-W", "error", "-c", block) for block in PYTHON[1:]]
+    run(sys.executable, "-W", "error", "export.py")
+    probabilities, _ = [run(sys.executable, "-W", "error", "-c", block) for block in PYTHON[1:]]
     assert max(read_printed(probabilities), key=read_printed(probabilities).get) == "rose", probabilities
 
 
