@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from headstart.files.errors import OptionError
 from headstart.files.progress import ProgressCallback
-from headstart.files.urls import local_path
+from headstart.files.urls import is_url, local_path, without_scheme
 
 if TYPE_CHECKING:
     from headstart.classify import TrainResult
@@ -85,10 +85,13 @@ def embed_for(
         As `train`.
     """
     from headstart.extract import embed
+    from headstart.extract.sources.find import require_images
     from headstart.files.atomic import check_model_output
 
     path = local_path(output)
     check_model_output(path, "classifier")
+    if isinstance(images, str | os.PathLike) and not is_url(images := without_scheme(os.fspath(images))):
+        require_images(images)
     model = find_backbone(backbone, progress)
     return embed(
         images, model, path.with_suffix(".h5"), options=options, source_options=source_options, progress=progress

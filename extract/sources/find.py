@@ -57,6 +57,7 @@ def find_images(images: Images, options: SourceOptions | None = None) -> Source:
         source = unpacked(find_remote_images(images), options.label_column)
         _require_use(options, "a URL", source, images)
         return _checked(source, images)
+    require_images(images)
     path, kind = Path(images), "an image file"
     if os.path.isdir(path):
         kind = "a folder"
@@ -68,17 +69,30 @@ def find_images(images: Images, options: SourceOptions | None = None) -> Source:
     elif path.suffix.lower() in MANIFESTS and os.path.isfile(path):
         kind = "a list"
         source = read_manifest(path, options)
-    elif is_image_name(os.fsencode(path)) and os.path.isfile(path):
+    else:
         source = _named([path])
-    elif os.path.exists(path):
+    _require_use(options, kind, source, images)
+    return _checked(source, path, names_all=path.suffix.lower() in MANIFESTS and not os.path.isdir(path))
+
+
+def require_images(images: str | os.PathLike[str]) -> None:
+    """Refuse a local path where no images can be, before anything is fetched for them.
+
+    Raises
+    ------
+    SourceError
+        If there is nothing, or a file of another kind.
+    """
+    path = Path(images)
+    is_known = path.suffix.lower() in MANIFESTS or is_packed(os.fsencode(path)) or is_image_name(os.fsencode(path))
+    if os.path.isdir(path) or (is_known and os.path.isfile(path)):
+        return
+    if os.path.exists(path):
         raise SourceError(
             f"{path}: expected a folder of images or a manifest ({', '.join(MANIFESTS)}) or a .tar archive, "
             "found another kind of file"
         )
-    else:
-        raise SourceError(f"{path}: no such folder or manifest; give the folder that holds your images")
-    _require_use(options, kind, source, images)
-    return _checked(source, path, names_all=path.suffix.lower() in MANIFESTS and not os.path.isdir(path))
+    raise SourceError(f"{path}: no such folder or manifest; give the folder that holds your images")
 
 
 def is_one_image(images: str | os.PathLike[str]) -> bool:

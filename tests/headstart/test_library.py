@@ -3,7 +3,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import headstart
@@ -31,7 +30,7 @@ def test_a_notebook_can_complete_the_names(room):
 
 def test_the_front_door_gives_what_belongs_to_the_rooms():
     assert headstart.embed is headstart.extract.embed
-    assert headstart.train is headstart.classify.train
+    assert headstart.score is headstart.classify.score
     assert headstart.export_backbone is headstart.export.export_backbone
 
 
@@ -41,22 +40,23 @@ def test_to_import_it_loads_nothing_heavy():
     assert done.stdout.split() == []
 
 
-def the_five_lines() -> str:
+def the_lines() -> str:
     """The lines that the package's docstring shows, as a program."""
     lines = [line.strip() for line in headstart.__doc__.splitlines() if line.strip().startswith(">>> ")]
-    assert len(lines) == 5
+    assert len(lines) == 4
     return "\n".join(line.removeprefix(">>> ").partition("  # doctest")[0] for line in lines)
 
 
-def test_the_five_lines_of_the_docstring_work(tiny_photos, tiny_backbone, tmp_path, monkeypatch):
+def test_the_lines_of_the_docstring_work(tiny_photos, published_cache, tmp_path, monkeypatch):
     (tmp_path / "photos").symlink_to(tiny_photos)
     (tmp_path / "new").symlink_to(tiny_photos)
-    (tmp_path / "backbone.onnx").write_bytes(tiny_backbone.read_bytes())
+    (tmp_path / "photo.jpg").write_bytes((tiny_photos / "ash" / "000.png").read_bytes())
     monkeypatch.chdir(tmp_path)
-    Path("five.py").write_text(the_five_lines())
-    names = runpy.run_path("five.py")
-    assert (names["X"].shape, names["X"].dtype, names["y"].shape) == ((60, 16), np.float32, (60,))
-    assert names["result"].evaluation.accuracy == 1
+    monkeypatch.setenv("HEADSTART_CACHE", str(published_cache))
+    Path("lines.py").write_text(the_lines())
+    runpy.run_path("lines.py")
+    assert headstart.read_classifier("flowers.onnx").classes == ["ash", "birch", "cedar"]
+    assert headstart.open_store("flowers.h5").header.dim == 1280
     assert Path("predictions.csv").read_text().count("\n") == 62
 
 
