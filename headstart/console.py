@@ -27,6 +27,8 @@ P = ParamSpec("P")
 
 DONE, ERROR, TOO_MANY_FAILURES, INTERRUPTED, TERMINATED = 0, 1, 3, 130, 143
 SECONDS_PER_LINE = 10.0
+SHORTEST_MEASUREMENT = 0.5
+"""Seconds after which progress states a rate."""
 
 is_terminal = sys.stdout is not None and sys.stdout.isatty()
 # Markup and emoji codes are off because a file may be called "[bold].jpg" or ":cat:.jpg".
@@ -141,9 +143,9 @@ def short_path(path: str) -> str:
 
 
 @contextmanager
-def progress(what: str) -> Iterator["ProgressCallback"]:
-    """Show progress on stderr: a bar on a terminal, otherwise a line every few seconds."""
-    with _bar(what) if err.is_terminal else _lines(what) as callback:
+def progress(what: str, *, transient: bool = False) -> Iterator["ProgressCallback"]:
+    """Show progress on stderr: a bar on a terminal (erased at the end if transient), else a line every few seconds."""
+    with _bar(what, transient) if err.is_terminal else _lines(what) as callback:
         yield callback
 
 
@@ -160,16 +162,19 @@ class _Pace:
     def __init__(self) -> None:
         self._first: tuple[float, int] | None = None
 
-    def rate(self, state: "Progress") -> float:
+    def rate(self, state: "Progress") -> float | None:
+        """Return the rate, or None while too little has been measured to state one."""
         now = time.monotonic()
         if self._first is None:
             self._first = now, state.done - 1
         started, done = self._first
-        return (state.done - done) / max(now - started, 1e-3)
+        if now - started < SHORTEST_MEASUREMENT:
+            return None
+        return (state.done - done) / (now - started)
 
 
 @contextmanager
-def _bar(what: str) -> Iterator["ProgressCallback"]:
+def _bar(what: str, transient: bool) -> Iterator["ProgressCallback"]:
     from rich import progress as rich
 
     bar = rich.Progress(
@@ -180,6 +185,7 @@ def _bar(what: str) -> Iterator["ProgressCallback"]:
         rich.TimeRemainingColumn(elapsed_when_finished=True),
         rich.TextColumn("[red]{task.fields[failures]}"),
         console=err,
+        transient=transient,
     )
     with bar:
         task = bar.add_task(what, total=None, rate="", failures="")
@@ -189,7 +195,8 @@ def _bar(what: str) -> Iterator["ProgressCallback"]:
             if state.total is None:  # what comes before the first image
                 note(state.stage)
                 return
-            rate = f"{pace.rate(state):,.0f} images/s"
+            pace_now = pace.rate(state)
+            rate = "" if pace_now is None else f"{pace_now:,.0f} images/s"
             failures = f"{state.failed} failed" if state.failed else ""
             bar.update(task, completed=state.done, total=state.total, rate=rate, failures=failures)
 
@@ -209,10 +216,8 @@ def _lines(what: str) -> Iterator["ProgressCallback"]:
         if now - last < SECONDS_PER_LINE:
             return
         last = now
-        left = (state.total - state.done) / rate
-        err.print(
-            f"{what}: {state.done}/{state.total}, {rate:,.0f} images/s, {left:,.0f} s left, {state.failed} failed"
-        )
+        left = "" if rate is None else f"{rate:,.0f} images/s, {(state.total - state.done) / rate:,.0f} s left, "
+        err.print(f"{what}: {state.done}/{state.total}, {left}{state.failed} failed")
 
     yield callback
 

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from headstart.classify.scoring.predictions import Prediction
     from headstart.extract import SourceOptions
 
-WIDEST_BAR, LONGEST_NAME = 40, 30
+SHORTEST_BAR, WIDEST_BAR = 10, 40
+SHORTEST_NAME, LONGEST_NAME = 8, 30
 BARS = 5
 """How many classes of a single photo have a bar."""
 UNKNOWN = "unknown: probably none of these classes"
@@ -106,7 +107,7 @@ def _predictions(model: "Classifier", images: Sequence[str], source_options: "So
     if not names:
         fail("expected paths of images on standard input, found none")
     ranks = len(model.classes_)
-    with progress("classifying") as callback:
+    with progress("classifying", transient=True) as callback:
         while names:
             several = 0
             while several < len(names) and is_one_image(names[several]):
@@ -132,10 +133,12 @@ def _show_bars(found: "Prediction", top: int) -> None:
     say(short_path(found.path))
     shown = found.top[:top]
     names = [Text(short_path(name)) for name, _ in shown]
-    width = min(LONGEST_NAME, max(name.cell_len for name in names))
-    room = max(10, min(WIDEST_BAR, out.width - width - 12))
+    room_for_name = max(SHORTEST_NAME, out.width - SHORTEST_BAR - 12)
+    width = min(LONGEST_NAME, room_for_name, max(name.cell_len for name in names))
+    room = max(SHORTEST_BAR, min(WIDEST_BAR, out.width - width - 12))
     for name, (_, probability) in zip(names, shown, strict=True):
-        bar = "█" * round(room * probability) or "▏"
+        full, least = ("#", "|") if out.options.ascii_only else ("█", "▏")
+        bar = full * round(room * probability) or least
         out.print(
             Text.assemble(
                 "  ", set_cell_size(_cut(name.plain, width), width), "  ", (bar, "green"), f" {probability:.1%}"
@@ -146,7 +149,9 @@ def _show_bars(found: "Prediction", top: int) -> None:
 
 
 def _cut(name: str, width: int) -> str:
-    return name if Text(name).cell_len <= width else set_cell_size(name, width - 1) + "…"
+    if Text(name).cell_len <= width:
+        return name
+    return set_cell_size(name, width - 1) + ("~" if out.options.ascii_only else "…")
 
 
 def _show_table(found: Sequence["Prediction"], top: int) -> None:

@@ -2,6 +2,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGINT, SIGTERM
@@ -182,10 +183,23 @@ def test_what_an_earlier_run_had_done_does_not_count_in_the_rate(capsys, report)
     assert capsys.readouterr().err == "embedding: 1100/2000, 10 images/s, 90 s left, 2 failed\n"
 
 
-def test_progress_is_a_bar_on_a_terminal(capsys, monkeypatch):
+def test_no_rate_is_stated_before_it_was_measured(capsys, report):
+    for second, done in ((11, 32), (22, 252)):
+        report(second, done, 500)
+    assert capsys.readouterr().err == (
+        "embedding: 32/500, 2 failed\nembedding: 252/500, 20 images/s, 12 s left, 2 failed\n"
+    )
+
+
+@pytest.mark.parametrize("is_transient", [False, True])
+def test_progress_is_a_bar_on_a_terminal(capsys, monkeypatch, is_transient):
+    monkeypatch.setattr(console, "SHORTEST_MEASUREMENT", 0.001)
     terminal = console.Console(stderr=True, force_terminal=True, width=120)
     monkeypatch.setattr(console, "err", terminal)
-    with console.progress("embedding") as callback:
+    with console.progress("embedding", transient=is_transient) as callback:
+        callback(Progress("embedding", 1, 500, 2))
+        time.sleep(0.01)
         callback(Progress("embedding", 250, 500, 2))
     shown = capsys.readouterr().err
+    assert shown.endswith("\x1b[2K") == is_transient
     assert [text for text in ("embedding", "250/500", "images/s", "2 failed") if text not in shown] == []

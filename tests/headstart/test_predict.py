@@ -95,21 +95,25 @@ def test_what_cannot_be_done_is_said_in_one_line(line, code, said, cli, tmp_path
     assert run.stderr.count("error:") == 1
 
 
-def test_long_and_wide_names_are_cut_to_the_column(monkeypatch):
+@pytest.mark.parametrize("width", [32, 60, 200])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_long_and_wide_names_are_cut_to_the_column(width, encoding, monkeypatch):
     from rich.cells import cell_len
     from rich.console import Console
 
     from headstart.classify.scoring.predictions import Prediction
     from headstart.commands import predict
 
-    text = io.StringIO()
-    monkeypatch.setattr(predict, "out", Console(file=text, width=60, highlight=False, markup=False, soft_wrap=True))
-    names = ["猫" * 30, "a" * 100, "[red]short"]
+    text = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace")
+    screen = Console(file=text, width=width, highlight=False, markup=False, soft_wrap=True)
+    monkeypatch.setattr(predict, "out", screen)
+    names = ["b" * 30 if encoding == "ascii" else "猫" * 30, "a" * 100, "[red]x"]
     predict._show_bars(
         Prediction("x.jpg", [(name, share) for name, share in zip(names, (0.5, 0.3, 0.2), strict=True)]), 5
     )
-    lines = text.getvalue().splitlines()
-    assert all(cell_len(line) <= 60 for line in lines)
-    assert [line.index("█") > 0 for line in lines] == [True] * 3
-    assert "…" in lines[0]
-    assert "[red]short" in lines[2]
+    text.seek(0)
+    bars = text.read().splitlines()
+    full, cut = ("#", "~") if encoding == "ascii" else ("█", "…")
+    assert all(cell_len(line) <= width and full in line and "\\" not in line for line in bars)
+    assert [cut in line for line in bars] == [width < 60 or encoding != "ascii", True, False]
+    assert "[red]x" in bars[2]
