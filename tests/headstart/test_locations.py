@@ -20,6 +20,7 @@ READ = [
     ("score", "images", "score {it} --classifier {classifier} -o x.csv", "photos", "60 scored, 1 failed"),
     ("score", "images", "score {it} --classifier {classifier} -o x.csv", "store", "60 scored, 1 failed"),
     ("score", "classifier", "score {photos} --classifier {it} -o x.csv", "classifier", "60 scored, 1 failed"),
+    ("serve", "classifier", "serve {it} --host 192.0.2.1", "classifier", "192.0.2.1:8000: cannot be served"),
     ("inspect", "file", "inspect {it}", "backbone", "tiny"),
     ("inspect", "file", "inspect {it}", "store", "kind: embedding store"),
     ("inspect", "file", "inspect {it}", "classifier", "ash, birch, cedar"),
@@ -63,6 +64,7 @@ OTHER_TEXT = {
     "train": {"head", "hidden", "class_weight"},
     "evaluate": {"split"},
     "score": {"shard", "provider", "engine", "address", "label_column"},
+    "serve": {"host", "provider"},
 }
 """Parameters that hold a text, but no location."""
 
