@@ -16,7 +16,7 @@ CLASSIFIER ?= classifier.onnx
 PREDICTIONS ?= predictions.csv
 TUNED ?= tuned.onnx
 
-.PHONY: help setup demo export embed train-head score test check format bench bench-scale bench-accuracy bench-heads bench-passes bench-merge bench-cluster bench-tune bench-coverage bench-domain bench-exactness bench-latency readme tune torture audit lock clean
+.PHONY: help setup demo export embed train-head score test check format bench bench-scale bench-accuracy bench-heads bench-passes bench-merge bench-cluster bench-tune bench-coverage bench-domain bench-exactness bench-latency bench-serve readme tune torture audit lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -97,6 +97,9 @@ bench-passes: setup ## Measure training in passes over a store larger than memor
 bench-latency: setup ## Time a single photo on one core, fp32 and int8 (BENCH_IMAGES=, BENCH_WEIGHTS=)
 	$(BIN)/python -m bench.latency
 
+bench-serve: setup ## Send 1,000 requests to a server, 16 at a time, hostile photos among them (BENCH_IMAGES=, BENCH_WEIGHTS=)
+	$(BIN)/python -m bench.serve
+
 bench-merge: setup ## Measure opening and merging ten thousand shards (BENCH_SHARDS=)
 	$(BIN)/python -m bench.merge
 
@@ -122,8 +125,10 @@ audit: ## Check locked packages for known vulnerabilities (needs a network), and
 	for part in run gpu dev; do $(AUDIT)/venv/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r requirements/$$part.txt || exit 1; done
 
 lock: ## Update the lock files (needs uv)
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra export --extra heif --extra openvino --extra parquet --extra ray --extra remote --extra report --extra sklearn-heads --group dev pyproject.toml -o requirements/dev.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra export --extra heif --extra openvino --extra parquet --extra ray --extra remote --extra report --extra serve --extra sklearn-heads --group dev pyproject.toml -o requirements/dev.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links -c requirements/dev.txt pyproject.toml -o requirements/run.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links -c requirements/dev.txt --extra serve pyproject.toml -o requirements/serve.txt
+	echo hatchling | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links -c requirements/dev.txt - -o requirements/build.txt
 	sed -n 's/^onnxruntime==\([0-9.]*\).*/onnxruntime-gpu==\1/p' requirements/run.txt | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-deps --no-header --no-annotate --no-emit-index-url --no-emit-find-links - -o requirements/gpu.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group audit -o requirements/audit.txt
 

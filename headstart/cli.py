@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from headstart import console
-from headstart.commands import demo, embed, evaluate, export, inspect, merge, predict, score, train, tune
+from headstart.commands import demo, embed, evaluate, export, inspect, merge, predict, score, serve, train, tune
 from headstart.process import leave, prepare
 
 app = typer.Typer(
@@ -16,7 +16,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 PANELS = {
-    "From photos to answers": (train, predict, score, demo),
+    "From photos to answers": (train, predict, score, serve, demo),
     "Know what you have": (evaluate, inspect),
     "Step by step": (export, embed, merge, tune),
 }

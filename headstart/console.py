@@ -93,6 +93,8 @@ def _advice(function: Callable[..., None]) -> str:
         return "finished work is kept: run the same command again to continue"
     if command == "demo":
         return "run the same command again to start over"
+    if command == "serve":
+        return "the server had not started: run the same command again"
     return "nothing was written: run the same command again"
 
 

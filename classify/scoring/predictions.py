@@ -48,11 +48,11 @@ class Prediction:
 
         Each of `classes`, which `top` then has to name, gets a column ``p(class)`` besides.
         """
-        row: Row = {"path": _printable(self.path), "status": "failed" if self.reason else "ok"}
+        row: Row = {"path": printable(self.path), "status": "failed" if self.reason else "ok"}
         for rank in range(top):
             label, probability = self.top[rank] if rank < len(self.top) else (None, None)
             suffix = f"_{rank + 1}" if rank else ""
-            row[f"label{suffix}"] = label if label is None else _printable(label)
+            row[f"label{suffix}"] = label if label is None else printable(label)
             row[f"probability{suffix}"] = None if probability is None else round(probability, 7)
         if with_unknown:
             row["unknown"] = self.unknown if self.unknown is None else ("yes" if self.unknown else "no")
@@ -60,7 +60,7 @@ class Prediction:
         row["reason"] = self.reason
         of_class = dict(self.top) if classes else {}
         for name in classes:
-            row[f"p({_printable(name)})"] = round(of_class[name], 7) if name in of_class else None
+            row[f"p({printable(name)})"] = round(of_class[name], 7) if name in of_class else None
         return row
 
 
@@ -123,7 +123,7 @@ def write_predictions(
         buffered.detach()
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     r"""Return valid Unicode: bytes of a name that are not UTF-8 become ``\xNN``."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 

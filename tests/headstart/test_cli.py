@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-COMMANDS = ("export", "embed", "merge", "tune", "train", "evaluate", "predict", "score", "inspect", "demo")
+COMMANDS = ("export", "embed", "merge", "tune", "train", "evaluate", "predict", "score", "serve", "inspect", "demo")
 HEAVY = ("PIL", "google.protobuf", "h5py", "numpy", "onnx", "onnxruntime", "pyarrow", "sklearn", "tensorflow")
 
 HELP_THEN_MODULES = """
@@ -91,7 +91,7 @@ def test_the_version_is_that_of_the_package(cli):
     assert cli("--version").stdout == f"headstart {version('headstart')}\n"
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "demo"])
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("demo", "serve")])
 def test_every_command_that_reports_can_do_so_in_json(cli, command):
     assert "--json" in cli(f"{command} --help").stdout
 

@@ -25,6 +25,7 @@ READ = [
     ("predict", "images", "predict {classifier} {it} -o x.csv", "photos", "60 classified, 1 failed"),
     ("predict", "images", "predict {classifier} {it} -o x.csv", "store", "60 classified, 1 failed"),
     ("predict", "classifier", "predict {it} {photos} -o x.csv", "classifier", "60 classified, 1 failed"),
+    ("serve", "classifier", "serve {it} --host 192.0.2.1", "classifier", "192.0.2.1:8000: cannot be served"),
     ("inspect", "file", "inspect {it}", "backbone", "tiny"),
     ("inspect", "file", "inspect {it}", "store", "kind: embedding store"),
     ("inspect", "file", "inspect {it}", "classifier", "ash, birch, cedar"),
@@ -72,6 +73,7 @@ OTHER_TEXT = {
     "predict": {"provider", "label_column"},
     "evaluate": {"split"},
     "score": {"shard", "provider", "engine", "address", "label_column"},
+    "serve": {"host", "provider"},
 }
 """Parameters that hold a text, but no location."""
 

@@ -41,7 +41,8 @@ ALLOWED = {
     **{folder: {"classify", "extract", *others} for folder, others in CLASSIFY.items()},
     "tune": {"tune", "export", "extract", "classify"},
     "demo": {"demo"},
-    "headstart": {"export", "extract", "classify", "tune", "demo", "headstart"},
+    "serve": {"classify", "extract"},
+    "headstart": {"export", "extract", "classify", "tune", "demo", "serve", "headstart"},
 }
 KERAS = {"tensorflow", "keras", "tf2onnx"}
 LOADERS = {"import_module", "__import__"}
@@ -54,6 +55,9 @@ ONLY_HERE = {
     "ray": {"extract/engines/ray_cluster.py"},
     "cleanlab": {"classify/evaluation/label_issues.py"},
     "jinja2": {"classify/report/"},
+    "starlette": {"headstart/serve/"},
+    "uvicorn": {"headstart/serve/"},
+    "prometheus_client": {"headstart/serve/"},
     "typer": {"headstart/"},
     "rich": {"headstart/"},
 }

@@ -64,12 +64,12 @@ def test_everything_but_export_runs_on_a_bare_install(bare, tiny_backbone, tiny_
     for command in (
         ["embed", tiny_photos, "--model", tiny_backbone, "-o", store],
         ["train", store, "-o", classifier],
-        ["score", tiny_photos, "--classifier", classifier, "-o", tmp_path / "predictions.parquet"],
+        ["score", tiny_photos, "--classifier", classifier, "-o", tmp_path / "predictions.csv"],
         ["inspect", classifier],
     ):
         done = run(headstart, *command)
         assert done.returncode == 0, done.stderr
-    assert (tmp_path / "predictions.parquet").stat().st_size > 0
+    assert (tmp_path / "predictions.csv").stat().st_size > 0
 
 
 def test_the_python_lines_of_readme_run_from_files_named_like_our_folders(bare, run_readme_lines):
