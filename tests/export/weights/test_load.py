@@ -2,12 +2,14 @@
 
 import re
 import shutil
+import sys
 
 import numpy as np
 import pytest
 
 from headstart.export import WeightsError, export_backbone
 from headstart.export.backbones import make_plan
+from headstart.export.weights.download import imagenet_file
 
 # Keras' own writing of HDF5 under numpy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -277,9 +279,21 @@ def test_imagenet_comes_from_keras_cache_where_no_index_is_reached(real_weights,
     assert re.fullmatch("[0-9a-f]{64}", summary.metadata["weights"]["sha256"])
 
 
-def test_a_download_takes_its_name_only_when_whole(frameworks, tmp_path, monkeypatch):
-    from headstart.export.weights.download import imagenet_file
+def test_the_published_file_in_keras_cache_is_used_if_it_is_whole(published_weights, tmp_path, monkeypatch):
+    models = tmp_path / "keras" / "models"
+    models.mkdir(parents=True)
+    for name, value in (("KERAS_HOME", models.parent), ("HEADSTART_CACHE", tmp_path / "cache"), ("PIP_NO_INDEX", "1")):
+        monkeypatch.setenv(name, str(value))
+    plan = make_plan("mobilenet_v2", None, 1.0, "squash")
+    shutil.copy(published_weights, models)
+    assert imagenet_file(plan, print) == models / published_weights.name
+    (models / published_weights.name).write_bytes(published_weights.read_bytes()[:-1])
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(WeightsError, match="pip could not download it"):
+        imagenet_file(plan, print)
 
+
+def test_a_download_takes_its_name_only_when_whole(frameworks, tmp_path, monkeypatch):
     models = tmp_path / "models"
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
 
