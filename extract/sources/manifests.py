@@ -11,14 +11,15 @@ from headstart.extract.errors import SourceError
 from headstart.extract.options import SourceOptions
 from headstart.extract.sources.items import Item, Source, shown
 from headstart.extract.sources.lists.columns import choose_columns
+from headstart.extract.sources.lists.images import image_columns
 from headstart.extract.sources.lists.locate import listed_path, located_item
 from headstart.extract.sources.lists.pages import CheckedFile
 from headstart.extract.sources.lists.parquet import parquet_table
 from headstart.extract.sources.lists.rows import read_csv, read_jsonl
 from headstart.extract.sources.lists.table import Table
 from headstart.extract.sources.readers import LocalReader
+from headstart.extract.sources.tables import open_table
 from headstart.files.errors import MissingExtraError, one_line
-from headstart.files.parquet import load_parquet
 from headstart.files.urls import local_path
 
 
@@ -83,19 +84,23 @@ def _one_per_file(rows: list[tuple[str, bytes, Item]]) -> dict[bytes, Item]:
     return items
 
 
-def names_files(table: Path, label_column: str | None = None) -> bool:
+def names_files(path: Path) -> bool:
     """Tell whether a Parquet table names files instead of holding images, or cannot be read at all."""
-    from headstart.extract.sources.tables import has_images
-
-    if table.suffix.lower() != ".parquet":
+    if path.suffix.lower() != ".parquet":
         return False
     try:
-        schema = load_parquet(table).read_schema(table)
-        return not has_images(schema, label_column) and choose_columns(schema.names, str(table), "").path is not None
-    except (OSError, ValueError):
+        file = _checked_file(path)
+        table = open_table(file, str(path))
+        has_paths = choose_columns(table.schema_arrow.names, str(path), "").path is not None
+        return has_paths and not image_columns(table, file)
+    except MissingExtraError:
+        raise
+    except Exception:  # pyarrow raises many types, and several columns may name files: reading it as a list says so
         return True
-    except SourceError:  # several columns that may name files: reading it as a list says so
-        return True
+
+
+def _checked_file(path: Path) -> CheckedFile:
+    return CheckedFile(partial(LocalReader(path.parent).part, os.fsencode(path.name)), os.path.getsize(path))
 
 
 def _name_in(value: Any, where: str) -> str:
@@ -113,7 +118,5 @@ MANIFESTS: dict[str, Callable[[Path], Table]] = {
     ".csv": read_csv,
     ".tsv": read_csv,
     ".jsonl": read_jsonl,
-    ".parquet": lambda path: parquet_table(
-        CheckedFile(partial(LocalReader(path.parent).part, os.fsencode(path.name)), os.path.getsize(path)), str(path)
-    ),
+    ".parquet": lambda path: parquet_table(_checked_file(path), str(path)),
 }

@@ -55,7 +55,7 @@ def _rows(source: CheckedFile, file: Any, fields: Sequence[Any], where: str) -> 
     # As dictionaries, texts that repeat are held once.
     table = load_parquet(where).ParquetFile(source, metadata=file.metadata, read_dictionary=texts, pre_buffer=False)
     for group in range(table.num_row_groups):
-        source.check(table.metadata.row_group(group), {*texts}, LONGEST_TEXTS)
+        source.check(group, {*texts}, LONGEST_TEXTS)
         for batch in table.iter_batches(BATCH_ROWS, row_groups=[group], columns=names, use_threads=False):
             columns = [_values(batch.column(batch.schema.names.index(name))) for name in names]
             yield from ((f"{where}: row {next(number)}", values) for values in zip(*columns, strict=True))
