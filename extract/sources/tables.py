@@ -9,7 +9,7 @@ from headstart.extract.errors import DecodeError, PageError, SourceError
 from headstart.extract.sources.items import UNLISTED, Item
 from headstart.extract.sources.lists.columns import choose_columns
 from headstart.extract.sources.lists.footer import Group
-from headstart.extract.sources.lists.images import image_column
+from headstart.extract.sources.lists.images import image_column, image_columns
 from headstart.extract.sources.lists.pages import CheckedFile
 from headstart.extract.sources.lists.parquet import parquet_table
 from headstart.extract.sources.lists.table import Table
@@ -51,6 +51,15 @@ def table_items(container: Item, fetch: Fetch, name: str, label_column: str | No
         Item(b"%s/%09d" % (path, row), size, mtime_ns, label, split, "", path, row)
         for row, (label, split) in enumerate(rows)
     ]
+
+
+def holds_images(container: Item, fetch: Fetch, name: str) -> bool:
+    """Tell whether a table has a column of images; one that cannot be read has none."""
+    file = CheckedFile(fetch, container.size)
+    try:
+        return bool(image_columns(open_table(file, name), file))
+    except Exception:  # pyarrow raises its own, or is not installed
+        return False
 
 
 def _labels_and_splits(
