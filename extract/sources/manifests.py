@@ -1,8 +1,7 @@
 """A manifest (CSV, JSON lines or Parquet) that names images, labels and splits, as a source."""
 
 import os
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,10 +64,14 @@ def read_manifest(manifest: Path, options: SourceOptions | None = None) -> Sourc
     return Source(root, sorted(items.values(), key=lambda item: item.path), _notes_on_no_labels(table.no_labels))
 
 
-def _notes_on_no_labels(texts: Counter[str]) -> list[str]:
+def _notes_on_no_labels(texts: Mapping[str, tuple[str, int]]) -> list[str]:
     """Tell how many texts that may be names of classes were taken for missing labels."""
-    words = ", ".join(f"{count:,} {text!r}" for text, count in texts.most_common(5))
-    return [f"took labels for missing in {texts.total():,} rows: {words}; rename a class of this name"] * bool(texts)
+    if not texts:
+        return []
+    words = ", ".join(f"{count:,} {text!r}" for text, (_, count) in texts.items())
+    first, rows = next(iter(texts.values()))[0], sum(count for _, count in texts.values())
+    where = first.rpartition(": ")[2]
+    return [f"took labels for missing in {rows:,} rows, such as {where}: {words}; rename a class of this name"]
 
 
 def _one_per_file(rows: list[tuple[str, bytes, Item]]) -> dict[bytes, Item]:

@@ -313,9 +313,10 @@ def test_wide_labels_of_fixed_width_do_not_fill_the_memory(files):
     assert int(grown) < 100_000  # KiB: 7,400 were measured, and 834,000 without the limit
 
 
-def test_texts_that_mean_no_label_are_counted(files):
-    write_csv(
-        files / "photos.csv", [{"path": p, "label": t} for p, t in [("1.jpg", "None"), ("b/2.jpg", "NA"), ("c", "")]]
-    )
-    (note,) = find_images(files / "photos.csv").notes
-    assert note.startswith("took labels for missing in 2 rows: 1 'None', 1 'NA'")
+@pytest.mark.parametrize("kind", [str, str.encode], ids=["text", "bytes"])
+def test_texts_that_mean_no_label_are_counted(files, kind):
+    labels = ["cat", "None", "NA", "None", ""]
+    columns = {"path": [*"abcde"], "label": [kind(label) for label in labels]}
+    pyarrow.parquet.write_table(pyarrow.table(columns), files / "photos.parquet")
+    (note,) = find_images(files / "photos.parquet").notes
+    assert note.startswith("took labels for missing in 3 rows, such as row 2: 2 'None', 1 'NA'; ")
