@@ -30,6 +30,8 @@ class Chunk:
         Offsets in the file.
     nulls
         Number of nulls, or None if the file does not state it.
+    is_delta
+        Whether a page stores its texts as differences (`DELTA_LENGTH_BYTE_ARRAY` or `DELTA_BYTE_ARRAY`).
     """
 
     name: str
@@ -37,6 +39,7 @@ class Chunk:
     start: int
     end: int
     nulls: int | None
+    is_delta: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +69,19 @@ def _chunk(fields: dict[int, Any]) -> Chunk:
     if 0 < dictionary < start:
         start = dictionary
     name = b".".join(column[3]).decode("utf-8", "replace")
-    return Chunk(name, column[5], start, start + column[7], column.get(12, {}).get(3))
+    nulls, is_delta = column.get(12, {}).get(3), not DELTAS.isdisjoint(column.get(2, ()))
+    return Chunk(name, column[5], start, start + column[7], nulls, is_delta)
 
 
-COLUMN = {3: list_of(binary()), 5: whole(INT64), 7: whole(INT64), 9: whole(INT64), 11: whole(INT64)}
+DELTAS = {6, 7}
+COLUMN = {
+    2: list_of(whole()),
+    3: list_of(binary()),
+    5: whole(INT64),
+    7: whole(INT64),
+    9: whole(INT64),
+    11: whole(INT64),
+}
 GROUP = {
     1: list_of(struct({3: struct(COLUMN | {12: struct({3: whole(INT64)})})}), _chunk),
     3: whole(INT64),
