@@ -48,11 +48,13 @@ def read_manifest(manifest: Path, options: SourceOptions | None = None) -> Sourc
         columns = choose_columns(table.names, str(manifest), options.label_column, table.class_names)
         if columns.path is None:
             raise SourceError(f"{manifest}: expected a column 'path', found the columns {table.columns_text()}")
-        rows = []
+        rows: dict[bytes, Item] = {}
         for where, path, label, split in table.labelled_rows(columns):
             name = _name_in(path, f"{where}, column {table.names[columns.path]!r}")
-            item = located_item(root, name, label, split, follows=options.follow_links)
-            rows.append((where, listed_path(root, name), item))
+            own = listed_path(root, name)
+            if own in rows:
+                raise SourceError(f"{where} names {os.fsdecode(own)[:200]!r} again; keep one row per file")
+            rows[own] = located_item(root, name, label, split, follows=options.follow_links)
         items = _one_per_file(rows)
     except (SourceError, MissingExtraError):
         raise
@@ -74,15 +76,13 @@ def _notes_on_no_labels(texts: Mapping[str, tuple[str, int]]) -> list[str]:
     return [f"took labels for missing in {rows:,} rows, such as {where}: {words}; rename a class of this name"]
 
 
-def _one_per_file(rows: list[tuple[str, bytes, Item]]) -> dict[bytes, Item]:
+def _one_per_file(rows: Mapping[bytes, Item]) -> dict[bytes, Item]:
     """Give each file to the row that names it exactly; a row that only spells it differently has no file then."""
     items: dict[bytes, Item] = {}
-    for where, own, item in sorted(rows, key=lambda row: row[1] != row[2].path):
-        if item.path in items and own != item.path:
+    for own, item in sorted(rows.items(), key=lambda row: row[0] != row[1].path):
+        if item.path in items:
             reason = f"no such file; another row names {shown(item.path)!r}, which is spelled differently"
             item = Item(own, -1, 0, item.label, item.split, reason)
-        if item.path in items:
-            raise SourceError(f"{where} names {os.fsdecode(item.path)!r} again; keep one row per file")
         items[item.path] = item
     return items
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any
 
-from headstart.extract.errors import SourceError
+from headstart.extract.errors import PageError, SourceError
 from headstart.extract.sources.lists.pages import CheckedFile
 from headstart.extract.sources.lists.table import Table
 from headstart.files.parquet import load_parquet
@@ -60,8 +60,12 @@ def _rows(source: CheckedFile, file: Any, fields: Sequence[Any], where: str) -> 
     rows = BATCH_ROWS if deltas.isdisjoint(names) else DELTA_ROWS
     for group in range(table.num_row_groups):
         source.check(group, {*texts}, LONGEST_TEXTS)
+        held = 0
         for batch in table.iter_batches(rows, row_groups=[group], columns=names, use_threads=False):
             columns = [_values(batch.column(batch.schema.names.index(name))) for name in names]
+            held += batch.nbytes if rows == DELTA_ROWS else 0
+            if held > LONGEST_TEXTS:
+                raise PageError(f"a row group has more than {LONGEST_TEXTS:,} bytes of text; write smaller row groups")
             yield from ((f"{where}: row {next(number)}", values) for values in zip(*columns, strict=True))
 
 

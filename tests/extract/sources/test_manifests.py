@@ -313,6 +313,25 @@ def test_wide_labels_of_fixed_width_do_not_fill_the_memory(files):
     assert int(grown) < 100_000  # KiB: 7,400 were measured, and 834,000 without the limit
 
 
+def test_a_long_name_in_many_rows_does_not_fill_the_memory(files):
+    names = pyarrow.DictionaryArray.from_arrays([0] * 600, ["x" * 1_000_000])
+    pyarrow.parquet.write_table(pyarrow.table({"path": names}), files / "photos.parquet")
+    run = subprocess.run(
+        [sys.executable, "-c", LIST_HOSTILE, files / "photos.parquet"], capture_output=True, text=True, check=True
+    )
+    message, grown = run.stdout.splitlines()
+    assert "again" in message
+    assert int(grown) < 300_000  # KiB; the names have 600 MB
+
+
+def test_long_names_that_are_stored_as_differences_are_refused(files, monkeypatch):
+    monkeypatch.setattr("headstart.extract.sources.lists.parquet.LONGEST_TEXTS", 100_000)
+    names = [f"{'x' * 2000}{number}" for number in range(100)]
+    how = {"use_dictionary": False, "column_encoding": {"path": "DELTA_BYTE_ARRAY"}}
+    pyarrow.parquet.write_table(pyarrow.table({"path": names}), files / "photos.parquet", **how)
+    assert "a row group has more than 100,000 bytes of text" in refusal(files / "photos.parquet")
+
+
 @pytest.mark.parametrize("kind", [str, str.encode], ids=["text", "bytes"])
 def test_texts_that_mean_no_label_are_counted(files, kind):
     labels = ["cat", "None", "NA", "None", ""]
