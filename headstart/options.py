@@ -14,6 +14,15 @@ MaxFailures = Annotated[
         min=0, help="Exit with code 3 if more images than this fail.", show_default="no limit", rich_help_panel=PHOTOS
     ),
 ]
+GreyBits = Annotated[
+    int | None,
+    typer.Option(
+        min=8,
+        max=16,
+        help="Scale 16-bit grey images that state no depth by this many bits, for example 12.",
+        show_default="as the backbone or classifier states, usually 16",
+    ),
+]
 Shard = Annotated[
     str | None,
     typer.Option(

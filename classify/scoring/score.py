@@ -16,6 +16,7 @@ from headstart.classify.artifact.graph import PREDICTION
 from headstart.classify.errors import PredictionError
 from headstart.classify.scoring.predictions import Prediction, check_format, write_predictions
 from headstart.classify.scoring.result import likeliest, prediction_of
+from headstart.extract.inference.grey_bits import with_grey_bits
 from headstart.extract.job import Job, RunSummary
 from headstart.extract.notes import Note
 from headstart.extract.options import EngineOptions, SourceOptions
@@ -100,6 +101,7 @@ def score(
     source_options: SourceOptions | None = None,
     progress: ProgressCallback | None = None,
     bom: bool = False,
+    grey_bits: int | None = None,
 ) -> ScoreSummary:
     """Score every image of a folder, manifest or store, or image files.
 
@@ -122,6 +124,8 @@ def score(
         Columns and root of a list, and whether links are followed.
     bom
         Whether a CSV file begins with a byte order mark, by which Excel knows UTF-8.
+    grey_bits
+        As in `headstart.extract.embed`; by default those of the photos that the classifier was trained on.
 
     Raises
     ------
@@ -134,6 +138,8 @@ def score(
     check_format(output, bom)
     if top < 1:
         raise OptionError(f"the number of classes to write must be at least 1, found {top}")
+    if grey_bits is not None and is_store(images):
+        raise OptionError("stored embeddings are scored as they are; give --grey-bits to headstart embed")
     check_outside(output, images)
     with working_copy(output, is_store=False) as path:
         check_output(path)
@@ -142,9 +148,8 @@ def score(
         if any(path.exists() and os.path.exists(source) and path.samefile(source) for source in (*inputs, classifier)):
             raise PredictionError(f"{path}: is also an input; write the predictions to another file with -o")
         tally = _Tally(model, min(top, len(model.classes)))
-        job = Job(
-            images, model.model, model.prediction, "float32", share, options, progress, "scoring", True, source_options
-        )
+        graph = model.model if grey_bits is None else with_grey_bits(model.model, grey_bits)
+        job = Job(images, graph, model.prediction, "float32", share, options, progress, "scoring", True, source_options)
         with _scored_store(model, images, share) if is_store(images) else _scored(job, path) as (batches, finished):
             predictions = (prediction for batch in batches for prediction in tally.predictions(batch))
             write_predictions(path, predictions, tally.top, with_unknown=tally.knows_unknown, bom=bom)

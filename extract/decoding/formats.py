@@ -18,8 +18,10 @@ CONVERT = "{} is not supported; convert it to JPEG or PNG"
 DEVELOP = "camera raw ({}) is not supported; develop it to JPEG or TIFF with a raw converter"
 EXPORT = "not a photo but {}; export it as JPEG or PNG"
 UNPACK = "not an image but {}; unpack it, and give the folder"
+TEXT = "a text file"
 LEAVE_OUT = "not an image but {}; leave it out"
 GET_AGAIN = "not an image but {}; copy or download the file again"
+AS_TEXT = "{} is an image as text; decode it to bytes"
 TRUNCATED = "truncated {}: part of the picture is missing; copy or download the file again"
 SAVE_AGAIN = "this {} file is damaged, or of a rare kind; open it in an image editor and save it as PNG"
 
@@ -66,7 +68,7 @@ KINDS: dict[str, dict[str, bytes]] = {
         "a compressed file (gzip, bzip2, xz or zstd)": rb"\x1f\x8b|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd",
     },
     "not an image but a git-LFS {}; fetch the images with: git lfs pull": {"pointer": rb"version https://git-lfs"},
-    "{} is an image as text; decode it to bytes": {"base64": rb"\s*(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|data:image/)"},
+    AS_TEXT: {"base64": rb"\s*(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|data:image/)"},
     GET_AGAIN: {
         "a web page (HTML)": rb"\s*(?i:<\?xml[^>]*>\s*)?(?i:<!doctype html|<html|<head)",
         "a file of zero bytes": rb"\0+\Z",
@@ -88,7 +90,7 @@ KINDS: dict[str, dict[str, bytes]] = {
     },
     LEAVE_OUT: {
         "a sound file": rb"ID3|RIFF....WAVE|fLaC",
-        "a text file": rb"[^\0-\x08\x0e-\x1a\x1c-\x1f\x7f]+\Z",
+        TEXT: rb"[^\0-\x08\x0e-\x1a\x1c-\x1f\x7f]+\Z",
     },
 }
 """What to say -> kind of file -> what its beginning, followed by its end, matches; the first match counts."""
@@ -109,6 +111,17 @@ def explain(data: bytes) -> str:
         if name := _matching(kinds, sample):
             return message.format(name)
     return f"not an image of a known format (begins with {data[:12]!r})"
+
+
+def looks_like_image(beginning: bytes) -> bool:
+    """Tell whether bytes begin like an image of a known format, accepted or not; text that happens to does not."""
+    images = {message: _matching(KINDS[message], beginning) for message in (AS_TEXT, CONVERT, DEVELOP, SAVE_AGAIN)}
+    return bool(images[AS_TEXT]) or (any(images.values()) and not is_text(beginning))
+
+
+def is_text(beginning: bytes) -> bool:
+    """Tell whether bytes hold no control characters, as text does."""
+    return bool(_matching({TEXT: KINDS[LEAVE_OUT][TEXT]}, beginning))
 
 
 def explain_failure(data: bytes, error: Exception) -> str:

@@ -62,7 +62,7 @@ def find_images(images: Images, options: SourceOptions | None = None) -> Source:
     if os.path.isdir(path):
         kind = "a folder"
         source = unpacked(find_folder_images(path, options.follow_links), options.label_column)
-    elif is_packed(os.fsencode(path)) and os.path.isfile(path) and not names_files(path, options.label_column):
+    elif is_packed(os.fsencode(path)) and os.path.isfile(path) and not names_files(path):
         kind = "an archive or table"
         container = regular_item(path.parent, os.fsencode(path.name), follows=True)
         source = unpacked(Source(path.parent, [container]), options.label_column)

@@ -1,8 +1,7 @@
 """A manifest (CSV, JSON lines or Parquet) that names images, labels and splits, as a source."""
 
 import os
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,15 @@ from headstart.extract.errors import SourceError
 from headstart.extract.options import SourceOptions
 from headstart.extract.sources.items import Item, Source, shown
 from headstart.extract.sources.lists.columns import choose_columns
+from headstart.extract.sources.lists.images import image_columns
 from headstart.extract.sources.lists.locate import listed_path, located_item
 from headstart.extract.sources.lists.pages import CheckedFile
 from headstart.extract.sources.lists.parquet import parquet_table
 from headstart.extract.sources.lists.rows import read_csv, read_jsonl
 from headstart.extract.sources.lists.table import Table
 from headstart.extract.sources.readers import LocalReader
+from headstart.extract.sources.tables import open_table
 from headstart.files.errors import MissingExtraError, one_line
-from headstart.files.parquet import load_parquet
 from headstart.files.urls import local_path
 
 
@@ -48,11 +48,13 @@ def read_manifest(manifest: Path, options: SourceOptions | None = None) -> Sourc
         columns = choose_columns(table.names, str(manifest), options.label_column, table.class_names)
         if columns.path is None:
             raise SourceError(f"{manifest}: expected a column 'path', found the columns {table.columns_text()}")
-        rows = []
+        rows: dict[bytes, Item] = {}
         for where, path, label, split in table.labelled_rows(columns):
             name = _name_in(path, f"{where}, column {table.names[columns.path]!r}")
-            item = located_item(root, name, label, split, follows=options.follow_links)
-            rows.append((where, listed_path(root, name), item))
+            own = listed_path(root, name)
+            if own in rows:
+                raise SourceError(f"{where} names {os.fsdecode(own)[:200]!r} again; keep one row per file")
+            rows[own] = located_item(root, name, label, split, follows=options.follow_links)
         items = _one_per_file(rows)
     except (SourceError, MissingExtraError):
         raise
@@ -64,38 +66,44 @@ def read_manifest(manifest: Path, options: SourceOptions | None = None) -> Sourc
     return Source(root, sorted(items.values(), key=lambda item: item.path), _notes_on_no_labels(table.no_labels))
 
 
-def _notes_on_no_labels(texts: Counter[str]) -> list[str]:
+def _notes_on_no_labels(texts: Mapping[str, tuple[str, int]]) -> list[str]:
     """Tell how many texts that may be names of classes were taken for missing labels."""
-    words = ", ".join(f"{count:,} {text!r}" for text, count in texts.most_common(5))
-    return [f"took labels for missing in {texts.total():,} rows: {words}; rename a class of this name"] * bool(texts)
+    if not texts:
+        return []
+    words = ", ".join(f"{count:,} {text!r}" for text, (_, count) in texts.items())
+    first, rows = next(iter(texts.values()))[0], sum(count for _, count in texts.values())
+    where = first.rpartition(": ")[2]
+    return [f"took labels for missing in {rows:,} rows, such as {where}: {words}; rename a class of this name"]
 
 
-def _one_per_file(rows: list[tuple[str, bytes, Item]]) -> dict[bytes, Item]:
+def _one_per_file(rows: Mapping[bytes, Item]) -> dict[bytes, Item]:
     """Give each file to the row that names it exactly; a row that only spells it differently has no file then."""
     items: dict[bytes, Item] = {}
-    for where, own, item in sorted(rows, key=lambda row: row[1] != row[2].path):
-        if item.path in items and own != item.path:
+    for own, item in sorted(rows.items(), key=lambda row: row[0] != row[1].path):
+        if item.path in items:
             reason = f"no such file; another row names {shown(item.path)!r}, which is spelled differently"
             item = Item(own, -1, 0, item.label, item.split, reason)
-        if item.path in items:
-            raise SourceError(f"{where} names {os.fsdecode(item.path)!r} again; keep one row per file")
         items[item.path] = item
     return items
 
 
-def names_files(table: Path, label_column: str | None = None) -> bool:
+def names_files(path: Path) -> bool:
     """Tell whether a Parquet table names files instead of holding images, or cannot be read at all."""
-    from headstart.extract.sources.tables import has_images
-
-    if table.suffix.lower() != ".parquet":
+    if path.suffix.lower() != ".parquet":
         return False
     try:
-        schema = load_parquet(table).read_schema(table)
-        return not has_images(schema, label_column) and choose_columns(schema.names, str(table), "").path is not None
-    except (OSError, ValueError):
+        file = _checked_file(path)
+        table = open_table(file, str(path))
+        has_paths = choose_columns(table.schema_arrow.names, str(path), "").path is not None
+        return has_paths and not image_columns(table, file)
+    except MissingExtraError:
+        raise
+    except Exception:  # pyarrow raises many types, and several columns may name files: reading it as a list says so
         return True
-    except SourceError:  # several columns that may name files: reading it as a list says so
-        return True
+
+
+def _checked_file(path: Path) -> CheckedFile:
+    return CheckedFile(partial(LocalReader(path.parent).part, os.fsencode(path.name)), os.path.getsize(path))
 
 
 def _name_in(value: Any, where: str) -> str:
@@ -113,7 +121,5 @@ MANIFESTS: dict[str, Callable[[Path], Table]] = {
     ".csv": read_csv,
     ".tsv": read_csv,
     ".jsonl": read_jsonl,
-    ".parquet": lambda path: parquet_table(
-        CheckedFile(partial(LocalReader(path.parent).part, os.fsencode(path.name)), os.path.getsize(path)), str(path)
-    ),
+    ".parquet": lambda path: parquet_table(_checked_file(path), str(path)),
 }

@@ -6,7 +6,7 @@ table has the columns of a manifest, and the images themselves instead of their 
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -18,8 +18,9 @@ from headstart.extract.sources.archives.tars import not_a_tar, tar_items
 from headstart.extract.sources.items import Item, Source, regular_item, shown
 from headstart.extract.sources.names import TABLE, TAR, Layout, is_image_name, is_packed, layout_of, split_of_shard
 from headstart.extract.sources.open import open_reader
+from headstart.extract.sources.readers import Fetch
 from headstart.extract.sources.sidecars import notes_on_sidecars
-from headstart.extract.sources.tables import table_items
+from headstart.extract.sources.tables import holds_images, table_items
 from headstart.files.filesystems import REQUESTS_AT_ONCE
 from headstart.files.urls import is_url
 
@@ -38,14 +39,16 @@ def unpacked(source: Source, label_column: str | None = None) -> Source:
             kind = "zip archive" if suffix == b".zip" else "compressed archive"
             raise not_a_tar(f"{source.root}/{shown(item.path)}", kind)
     described = _described([item.path for item in source.items])
-    items = [item for item in source.items if item.path not in described]
-    containers = [item for item in containers if item.path not in described]
-    names, left_out = {item.path for item in containers}, list[bytes]()
-    layout, inside = _with_labels(source, _listed(source, containers, label_column, left_out))
-    items = [item for item in items if item.path not in names] + inside
+    others = [item for item in source.items if item.path not in described]
+    names, left_out = {item.path for item in containers} - described, list[bytes]()
+    packed = [item for item in containers if item.path in names]
+    layout, inside = _with_labels(source, _listed(source, packed, label_column, left_out))
+    tables = [item for item in containers if item.path in described and item.path.lower().endswith(TABLE)]
+    tables = _each(source, tables, lambda table, *file: [table] * holds_images(table, *file))
+    items = [item for item in others if item.path not in names] + inside
     if not items:
         raise SourceError(f"{source.root}: expected archives of images, found only empty ones")
-    notes = [*source.notes, *layout.notes, *notes_on_sidecars(left_out), *_notes_on_tables(described)]
+    notes = [*source.notes, *layout.notes, *notes_on_sidecars(left_out), *_notes_on_tables(tables)]
     return Source(source.root, sorted(items, key=lambda item: item.path), notes)
 
 
@@ -57,11 +60,10 @@ def _described(paths: Sequence[bytes]) -> set[bytes]:
     return {path for path, stem in others.items() if not names.isdisjoint((stem, stem.removesuffix(b"_stats")))}
 
 
-def _notes_on_tables(described: set[bytes]) -> list[str]:
-    """Tell of tables beside archives of the same name: they may hold images of their own."""
-    tables = [path for path in described if path.lower().endswith(TABLE)]
-    count = "1 table is" if len(tables) == 1 else f"{len(tables):,} tables are"
-    example = f"{shown(min(tables))}; if it holds images, give it by itself" if tables else ""
+def _notes_on_tables(tables: Sequence[Item]) -> list[str]:
+    """Tell of tables of images beside archives of the same name."""
+    count = "1 table of images is" if len(tables) == 1 else f"{len(tables):,} tables of images are"
+    example = f"{shown(tables[0].path)}; to use it, give it by itself" if tables else ""
     return [f"{count} taken for the description of the archive of the same name, and not read: {example}"] * bool(
         tables
     )
@@ -70,17 +72,24 @@ def _notes_on_tables(described: set[bytes]) -> list[str]:
 def _listed(
     source: Source, containers: Sequence[Item], label_column: str | None = None, left_out: list[bytes] | None = None
 ) -> list[Item]:
-    reader = open_reader(source.root)
-    pool = ThreadPoolExecutor(REQUESTS_AT_ONCE if is_url(source.root) else 1, thread_name_prefix="list")
-
-    def items_of(container: Item) -> list[Item]:
-        fetch, name = partial(reader.part, container.path), f"{source.root}/{shown(container.path)}"
+    def items_of(container: Item, fetch: Fetch, name: str) -> list[Item]:
         if container.path.lower().endswith(TAR):
             return tar_items(container, fetch, name, left_out)
         return table_items(container, fetch, name, label_column)
 
+    return _each(source, containers, items_of)
+
+
+def _each(source: Source, containers: Sequence[Item], items_of: Callable[[Item, Fetch, str], list[Item]]) -> list[Item]:
+    """Call a function with each container, what reads a part of it, and its name; return all items that it gives."""
+    reader = open_reader(source.root)
+    pool = ThreadPoolExecutor(REQUESTS_AT_ONCE if is_url(source.root) else 1, thread_name_prefix="list")
+
+    def call(container: Item) -> list[Item]:
+        return items_of(container, partial(reader.part, container.path), f"{source.root}/{shown(container.path)}")
+
     try:
-        return [item for items in pool.map(items_of, containers) for item in items]
+        return [item for items in pool.map(call, containers) for item in items]
     finally:
         reader.close()
         pool.shutdown(wait=False, cancel_futures=True)

@@ -142,6 +142,22 @@ def find_remote_images(url: str) -> Source:
     return Source(url.rstrip("/"), items, [*layout.notes, *notes_on_sidecars(images_left_out(listed, items))])
 
 
+def exist_at(url: str, paths: Sequence[bytes]) -> list[bool]:
+    """Tell which objects there are below a URL; those that cannot be asked about count."""
+    files, root = open_filesystem(url)
+
+    def exists(path: bytes) -> bool:
+        try:
+            return bool(with_retries(lambda: files.info(f"{root}/{os.fsdecode(path)}")))
+        except FileNotFoundError:
+            return False
+        except Exception:  # each file system raises its own
+            return True
+
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="exists") as pool:
+        return list(pool.map(exists, paths))
+
+
 def _as_path(key: bytes) -> bytes:
     """Return the path that a key looks like: some have a slash too many."""
     return re.sub(b"/+", b"/", key).lstrip(b"/")

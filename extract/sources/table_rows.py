@@ -9,9 +9,10 @@ from typing import Any
 
 from headstart.extract.errors import DecodeError, NoImageError
 from headstart.extract.sources.items import Item
+from headstart.extract.sources.lists.images import image_column, images_of
 from headstart.extract.sources.lists.pages import CheckedFile
 from headstart.extract.sources.readers import Budget, Fetch, File, Pending, ReadAhead, Reader, check_size
-from headstart.extract.sources.tables import image_column, open_table
+from headstart.extract.sources.tables import open_table
 from headstart.files.errors import one_line
 
 BYTES_AHEAD = 256 << 20
@@ -27,10 +28,10 @@ class _Cursor:
     def __init__(self, fetch: Fetch, size: int) -> None:
         self._file = CheckedFile(fetch, size)
         self._table = open_table(self._file)
-        self._column = image_column(self._table.schema_arrow, "the table")
+        self._column = image_column(self._table, self._file, "the table")
         self._starts = [0]
-        for group in range(self._table.num_row_groups):
-            self._starts.append(self._starts[-1] + self._table.metadata.row_group(group).num_rows)
+        for group in self._file.groups:
+            self._starts.append(self._starts[-1] + group.rows)
         self._group, self._first = -1, 0
         self._images: Any = ()
         self._batches: Iterator[Any] = iter(())
@@ -65,11 +66,7 @@ class _Cursor:
         self._batches = self._images_of(group)
 
     def _images_of(self, group: int) -> Iterator[Any]:
-        self._file.check(self._table.metadata.row_group(group))
-        # Row by row: an image that a dictionary or a page holds once may stand in every row.
-        for batch in self._table.iter_batches(1, row_groups=[group], columns=[self._column], use_threads=False):
-            column = batch.column(0)
-            yield column if self._column in batch.schema.names else column.flatten()[0]
+        return images_of(self._table, self._file, self._column, group)
 
 
 class RowReader:

@@ -1,12 +1,15 @@
 """Images in a column of a Parquet table, listed from its other columns."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from headstart.extract.errors import DecodeError, PageError, SourceError
 from headstart.extract.sources.items import UNLISTED, Item
-from headstart.extract.sources.lists.columns import TEXTS, choose_columns
+from headstart.extract.sources.lists.columns import choose_columns
+from headstart.extract.sources.lists.footer import Group
+from headstart.extract.sources.lists.images import image_column, image_columns
 from headstart.extract.sources.lists.pages import CheckedFile
 from headstart.extract.sources.lists.parquet import parquet_table
 from headstart.extract.sources.lists.table import Table
@@ -15,7 +18,6 @@ from headstart.extract.sources.readers import Fetch
 from headstart.files.errors import MissingExtraError, one_line
 from headstart.files.parquet import load_parquet
 
-COLUMN = "image"
 REQUEST_BYTES = 8 << 20
 """Per request, or one page of the table if that is longer: a row group may be larger than the memory."""
 
@@ -28,11 +30,13 @@ def table_items(container: Item, fetch: Fetch, name: str, label_column: str | No
     no column of images, more than one that may hold labels, or an unknown split.
     """
     try:
-        with open_table(CheckedFile(fetch, container.size), name) as table:
-            image_column(table.schema_arrow, name)
-            _require_rows(table.metadata, container.size, name)
-            _require_bytes(table, name)
-            listed = parquet_table(CheckedFile(fetch, container.size), name, table.metadata)
+        file = CheckedFile(fetch, container.size)
+        with open_table(file, name) as table:
+            column = image_column(table, file, name)
+            _require_rows(file.groups, table.metadata.num_rows, container.size, name)
+            _require_bytes(file.groups, column, name)
+            metadata = table.metadata
+        listed = parquet_table(CheckedFile(fetch, container.size), name, metadata)
         rows = _labels_and_splits(listed, container, name, label_column)
     except (SourceError, MissingExtraError):
         raise
@@ -47,6 +51,15 @@ def table_items(container: Item, fetch: Fetch, name: str, label_column: str | No
         Item(b"%s/%09d" % (path, row), size, mtime_ns, label, split, "", path, row)
         for row, (label, split) in enumerate(rows)
     ]
+
+
+def holds_images(container: Item, fetch: Fetch, name: str) -> bool:
+    """Tell whether a table has a column of images; one that cannot be read has none."""
+    file = CheckedFile(fetch, container.size)
+    try:
+        return bool(image_columns(open_table(file, name), file))
+    except Exception:  # pyarrow raises its own, or is not installed
+        return False
 
 
 def _labels_and_splits(
@@ -67,66 +80,27 @@ def open_table(file: CheckedFile, name: str = "a table") -> Any:
     return parquet.ParquetFile(file, buffer_size=REQUEST_BYTES, pre_buffer=False)
 
 
-def has_images(schema: Any, label_column: str | None = None) -> bool:
-    """Tell whether a column of a table, other than the labels', holds bytes that may be images."""
-    return any(_bytes_in(column) and column.name != label_column for column in schema)
+def _require_rows(groups: Sequence[Group], claimed: int, size: int, name: str) -> None:
+    rows = [group.rows for group in groups]
+    if sum(rows) != claimed or min(rows, default=0) < 0:
+        raise SourceError(f"{name}: claims {claimed:,} rows, but its row groups have {sum(rows):,}")
+    if claimed > size:
+        raise SourceError(f"{name}: claims {claimed:,} rows, more than it has bytes")
 
 
-def image_column(schema: Any, table: str) -> str:
-    """Return Parquet's name of the image column: `image`, or the only one of bytes; `SourceError` if there is none."""
-    columns = {column.name: name for column in schema if (name := _bytes_in(column))}
-    if COLUMN in columns:
-        return columns[COLUMN]
-    if len(columns) == 1:
-        return next(iter(columns.values()))
-    if "path" in schema.names:
-        raise SourceError(f"{table}: names files instead of containing images; give this local file by itself")
-    listed = ", ".join(f"{column.name} ({column.type})"[:80] for column in schema) or "none"
-    raise SourceError(
-        f"{table}: expected the bytes of images in one column (or in one called '{COLUMN}'), or names of "
-        f"files as text in a column 'path', found the columns {listed}"
-    )
-
-
-def _bytes_in(column: Any) -> str:
-    """Name the bytes of a column: the column itself, or the field `bytes` that Hugging Face's tables have.
-
-    Bytes in a column for paths, labels or splits are text, and have no name.
-    """
-    import pyarrow.types as types
-
-    def holds_bytes(kind: Any) -> bool:
-        kind = kind.value_type if types.is_dictionary(kind) else kind
-        tests = (types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary)
-        return any(test(kind) for test in tests)
-
-    if holds_bytes(column.type):
-        return "" if column.name.strip().lower() in TEXTS else str(column.name)
-    is_struct = types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0
-    return f"{column.name}.bytes" if is_struct and holds_bytes(column.type.field("bytes").type) else ""
-
-
-def _require_rows(metadata: Any, size: int, name: str) -> None:
-    groups = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
-    if sum(groups) != metadata.num_rows or min(groups, default=0) < 0:
-        raise SourceError(f"{name}: claims {metadata.num_rows:,} rows, but its row groups have {sum(groups):,}")
-    if metadata.num_rows > size:
-        raise SourceError(f"{name}: claims {metadata.num_rows:,} rows, more than it has bytes")
-
-
-def _require_bytes(table: Any, name: str) -> None:
+def _require_bytes(groups: Sequence[Group], column: str, name: str) -> None:
     """Raise `SourceError` if a column of bytes and paths has nothing but paths, as its statistics say."""
-    column = image_column(table.schema_arrow, name)
-    groups = map(table.metadata.row_group, range(table.metadata.num_row_groups))
-    chunks = [chunk for group in groups for chunk in map(group.column, range(group.num_columns))]
-    counts = [chunk.statistics and chunk.statistics.null_count for chunk in chunks if chunk.path_in_schema == column]
-    paths_only = column.endswith(".bytes") and sum(count or 0 for count in counts) == table.metadata.num_rows > 0
-    if paths_only and any(c.path_in_schema == column[:-5] + "path" and not _all_null(c) for c in chunks):
+    if not column.endswith(".bytes"):
+        return
+    chunks = {wanted: [c for g in groups for c in g.chunks if c.name == wanted] for wanted in (column, _path(column))}
+    nulls = sum(chunk.nulls or 0 for chunk in chunks[column])
+    has_paths = any(chunk.nulls is not None and chunk.nulls < chunk.values for chunk in chunks[_path(column)])
+    if nulls == sum(group.rows for group in groups) > 0 and has_paths:
         raise SourceError(
             f"{name}: the column {column[:-6]!r} holds paths, not images; write the bytes into the table, or list the "
             "paths as text in a column 'path'"
         )
 
 
-def _all_null(chunk: Any) -> bool:
-    return not chunk.statistics or chunk.statistics.null_count == chunk.num_values
+def _path(column: str) -> str:
+    return column.removesuffix("bytes") + "path"

@@ -8,10 +8,15 @@ import numpy as np
 
 from headstart.extract.errors import StoreError
 from headstart.extract.sources.items import SPLITS, UNLISTED, Item, shown
+from headstart.extract.sources.names import is_packed
+from headstart.extract.sources.remote import exist_at
 from headstart.extract.store.rows import NO_CONTENT, NO_DIGEST, Outcome
 from headstart.extract.store.schema import EMBEDDED, Header
 from headstart.extract.store.store import Store
+from headstart.files.urls import is_url
 
+MOST_ASKED = 200
+"""Stored images at a URL that are looked for, to tell whether they are still there."""
 SAME_NAMES = (b".jpg", b".jpeg", b".jfif", b".webp", b".gif", b".avif")
 """Names of images that every decoder reads alike, if they are whole; of other images, the bytes are looked at again."""
 CHANGED = re.compile(
@@ -98,7 +103,7 @@ class ReusableRows:
             images = f"the images of {root}, not of {self._root}"
         elif 2 * (len(self) - len(missing)) < len(paths) and 2 * self._number_left_out(missing, items) > len(self):
             images = f"other images of {root}, such as {shown(missing[0])}"
-            remedy = f"put all images into one list, {remedy}"
+            remedy = f"give one folder or list with all images, {remedy}"
         else:
             return
         raise StoreError(f"{self._stored.location}: holds {images}; {remedy}")
@@ -117,10 +122,16 @@ class ReusableRows:
             )
 
     def _number_left_out(self, missing: Sequence[bytes], items: Sequence[Item]) -> int:
-        """Count the stored images that are still on disk, though none of the items; at a URL none is looked for."""
+        """Count the stored images that are still there, though none of the items; at a URL from a sample of them."""
         opened = tuple({item.container + b"/" for item in items if item.container})
-        root = os.fsencode(self._root)
-        return sum(not (opened and path.startswith(opened)) and _is_there(root, path) for path in missing)
+        others = [path for path in missing if not (opened and path.startswith(opened))]
+        if not is_url(self._root):
+            root = os.fsencode(self._root)
+            return sum(_is_there(root, path) for path in others)
+        files = [_file_of(path) for path in others[:: len(others) // MOST_ASKED + 1]]
+        asked = sorted({*files})
+        there = dict(zip(asked, exist_at(self._root, asked), strict=True))
+        return len(others) * sum(there[file] for file in files) // max(1, len(files))
 
     def gone(self, items: Sequence[Item]) -> list[bytes]:
         """Return the stored paths that are no longer among the items, except below folders that could not be listed."""
@@ -160,6 +171,12 @@ class ReusableRows:
         if self._store is None:
             raise StoreError("there are no rows yet")
         return self._store
+
+
+def _file_of(path: bytes) -> bytes:
+    """Return the archive or table that a path leads into, or the path."""
+    inside = (path[: at.start()] for at in re.finditer(b"/", path) if is_packed(path[: at.start()]))
+    return next(inside, path)
 
 
 def _is_there(root: bytes, path: bytes) -> bool:

@@ -38,15 +38,7 @@ def run(
         ),
     ] = "photos.h5",
     dtype: Annotated[str, typer.Option(help="Store embeddings as float16 or float32.")] = "float16",
-    grey_bits: Annotated[
-        int | None,
-        typer.Option(
-            min=8,
-            max=16,
-            help="Scale 16-bit grey images that state no depth by this many bits, for example 12.",
-            show_default="as the backbone states, usually 16",
-        ),
-    ] = None,
+    grey_bits: options.GreyBits = None,
     label_column: options.LabelColumn = None,
     root: options.Root = None,
     follow_links: options.FollowLinks = False,

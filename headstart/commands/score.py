@@ -26,6 +26,7 @@ def run(
     bom: Annotated[
         bool, typer.Option("--bom", help="Begin a .csv with a byte order mark, so that Excel shows all letters.")
     ] = False,
+    grey_bits: options.GreyBits = None,
     label_column: options.LabelColumn = None,
     root: options.Root = None,
     follow_links: options.FollowLinks = False,
@@ -55,6 +56,7 @@ def run(
             source_options=SourceOptions(label_column, root, follow_links),
             progress=callback,
             bom=bom,
+            grey_bits=grey_bits,
         )
     if json:
         print_json(summary)

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pyarrow.parquet
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from onnx import numpy_helper
 
 import headstart.extract.sources.items
@@ -479,11 +480,31 @@ def test_other_images_of_the_same_folder_are_refused_while_the_first_are_there(r
     before = contents(run(first)[0])
     message = refused(StoreError, images=second)
     assert f"holds other images of {find_images(first).location}, such as " in message
-    assert "put all images into one list, choose another output with -o, or delete the store" in message
+    assert "give one folder or list with all images, choose another output with -o, or delete the store" in message
     assert contents(run(first)[0]) == before
     first.unlink()
     if first.suffix != ".csv":  # a list may go, its images are there still
         run(second)
+
+
+@pytest.mark.parametrize("make", [SAME_ROOT["archives"], SAME_ROOT["images"]], ids=["archives", "images"])
+def test_other_images_of_the_same_url_are_refused_while_the_first_are_there(run, refused, photos, make, monkeypatch):
+    files = MemoryFileSystem()
+    first, second = (f"/same_root/{path.relative_to(photos)}" for path in make(photos))
+    for name in (first, second):
+        files.pipe(name, (photos / name.removeprefix("/same_root/")).read_bytes())
+    asked = []
+    monkeypatch.setattr(MemoryFileSystem, "info", lambda self, path, **_: asked.append(path) or INFO(self, path))
+    before = contents(run(f"memory:/{first}")[0])
+    asked.clear()
+    assert "holds other images of memory://same_root" in refused(StoreError, images=f"memory:/{second}")
+    assert len(asked) < 5  # once per archive, not per image
+    assert contents(run(f"memory:/{first}")[0]) == before
+    files.rm(first)
+    run(f"memory:/{second}")
+
+
+INFO = MemoryFileSystem.info
 
 
 def test_a_list_is_edited_and_run_again(run, refused, photos):

@@ -18,7 +18,7 @@ FOLDERS = (*PARTS, "headstart")
 # Which folders a folder's files may import. A folder may always import itself and the ground floor, `files`.
 EXTRACT = {
     "extract.decoding": set(),
-    "extract.sources": set(),
+    "extract.sources": {"extract.decoding"},
     "extract.inference": set(),
     "extract.store": {"extract.sources", "extract.inference"},
     "extract.engines": {"extract.decoding", "extract.sources", "extract.inference", "extract.store"},

@@ -12,9 +12,6 @@ LABELS = frozenset(
     ["label", "labels", "class", "classes", "class_name", "category", "species", "fine_label", "target", "label_name"]
 )
 
-TEXTS = (PATHS - {"image", "file"}) | (IDS - {"img"}) | LABELS | {"split"}
-"""Columns that hold text even if they are stored as plain bytes, as Spark and Impala do; the others may be images."""
-
 
 @dataclass(frozen=True)
 class Columns:

@@ -5,12 +5,13 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any
 
-from headstart.extract.errors import SourceError
+from headstart.extract.errors import PageError, SourceError
 from headstart.extract.sources.lists.pages import CheckedFile
 from headstart.extract.sources.lists.table import Table
 from headstart.files.parquet import load_parquet
 
-BATCH_ROWS = 4096
+BATCH_ROWS, DELTA_ROWS = 4096, 4
+"""Rows that are unpacked at once; few of a column stored as differences, where each may repeat the one before."""
 LONGEST_TEXTS = 256 << 20
 """Bytes of the different texts of one column in one row group."""
 WIDEST = 4096
@@ -52,12 +53,19 @@ def _rows(source: CheckedFile, file: Any, fields: Sequence[Any], where: str) -> 
         return
     names = [field.name for field in fields]
     texts = [field.name for field in fields if _is_text(field, where)]
-    # As dictionaries, texts that repeat are held once.
-    table = load_parquet(where).ParquetFile(source, metadata=file.metadata, read_dictionary=texts, pre_buffer=False)
+    deltas = {chunk.name for group in source.groups for chunk in group.chunks if chunk.is_delta}
+    # As dictionaries, texts that repeat are held once; pyarrow cannot make one of differences.
+    words = [name for name in texts if name not in deltas]
+    table = load_parquet(where).ParquetFile(source, metadata=file.metadata, read_dictionary=words, pre_buffer=False)
+    rows = BATCH_ROWS if deltas.isdisjoint(names) else DELTA_ROWS
     for group in range(table.num_row_groups):
-        source.check(table.metadata.row_group(group), {*texts}, LONGEST_TEXTS)
-        for batch in table.iter_batches(BATCH_ROWS, row_groups=[group], columns=names, use_threads=False):
+        source.check(group, {*texts}, LONGEST_TEXTS)
+        held = 0
+        for batch in table.iter_batches(rows, row_groups=[group], columns=names, use_threads=False):
             columns = [_values(batch.column(batch.schema.names.index(name))) for name in names]
+            held += batch.nbytes if rows == DELTA_ROWS else 0
+            if held > LONGEST_TEXTS:
+                raise PageError(f"a row group has more than {LONGEST_TEXTS:,} bytes of text; write smaller row groups")
             yield from ((f"{where}: row {next(number)}", values) for values in zip(*columns, strict=True))
 
 

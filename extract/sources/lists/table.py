@@ -1,6 +1,6 @@
 """A list or table as columns, and the label and split of each of its rows."""
 
-from collections import Counter
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,13 +24,14 @@ class Table:
     class_names
         The names that a column's whole numbers stand for, as Hugging Face's `ClassLabel` has them.
     no_labels
-        How often a text such as ``None`` was taken for a missing label, by text, in the rows read so far.
+        Text such as ``None`` that was taken for a missing label -> where it stands first, and how often, in the rows
+        read so far.
     """
 
     names: Sequence[str]
     rows: Callable[[Sequence[int]], Iterable[tuple[str, Sequence[Any]]]]
     class_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    no_labels: Counter[str] = field(default_factory=Counter)
+    no_labels: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     def labelled_rows(self, columns: Columns) -> Iterator[tuple[str, Any, str | None, str]]:
         """Yield where each row stands, its path as it is (None without such a column), its label and its split."""
@@ -46,8 +47,9 @@ class Table:
                 label = None if name is None else class_name(name)
             else:
                 value, label = label, label_in(label, f"{where}, column {label_name!r}")
-                if label is None and isinstance(value, str) and value.strip():
-                    self.no_labels[value.strip()] += 1
+                if label is None and isinstance(value, str | bytes) and (text := os.fsdecode(value).strip()):
+                    first, count = self.no_labels.get(text, (where, 0))
+                    self.no_labels[text] = first, count + 1
             yield where, path, label, split_in(split, where)
 
     def columns_text(self) -> str:

@@ -75,6 +75,17 @@ def test_a_classifier_scales_as_its_store_did(photos, store, tmp_path):
         assert (summary.agreeing, summary.labelled) == (24, 24)
 
 
+def test_a_classifier_scales_by_other_bits_if_asked(photos, store, tiny_backbone, tmp_path):
+    embed(photos / "8", tiny_backbone, tmp_path / "8.h5")
+    classifier = train(tmp_path / "8.h5", tmp_path / "classifier.onnx").path
+    agreeing = {
+        bits: score(photos / "12", classifier, tmp_path / "p.csv", grey_bits=bits).agreeing for bits in (None, 12)
+    }
+    assert agreeing[None] < agreeing[12] == 24
+    with pytest.raises(OptionError, match="stored embeddings"):
+        score(tmp_path / "8.h5", classifier, tmp_path / "p.csv", grey_bits=12)
+
+
 def test_the_derived_backbone_is_sealed_and_the_same_each_time(tiny_backbone):
     model = read_model(tiny_backbone)
     derived = with_grey_bits(model, 12)

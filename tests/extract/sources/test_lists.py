@@ -130,7 +130,7 @@ def test_the_column_of_labels_and_the_root_can_be_named(files):
 )
 def test_a_label_means_the_same_whatever_its_type(files, labels):
     expected = ["0", None]
-    assert [*found(table(files / "images.parquet", image=[b"x", b"y"], label=labels)).values()] == expected
+    assert [*found(table(files / "images.parquet", image=[b"\0x", b"\0y"], label=labels)).values()] == expected
     assert [*found(table(files / "list.parquet", path=["a/0.png", "a/1.png"], label=labels)).values()] == expected
 
 
@@ -291,3 +291,59 @@ def test_a_changed_header_of_a_page_is_never_a_traceback(tmp_path):
             (tmp_path / "bad.parquet").write_bytes(data[:at] + bytes([value]) + data[at + 1 :])
             with pytest.raises(SourceError, match=r"bad\.parquet"):
                 find_images(tmp_path / "bad.parquet")
+
+
+@pytest.mark.parametrize("encoding", ["PLAIN", "DELTA_LENGTH_BYTE_ARRAY", "DELTA_BYTE_ARRAY", "RLE_DICTIONARY"])
+@pytest.mark.parametrize("page", ["1.0", "2.0"])
+@pytest.mark.parametrize(
+    "kind", [pyarrow.string(), pyarrow.large_string(), pyarrow.binary(), pyarrow.binary(4)], ids=str
+)
+def test_texts_are_read_whatever_their_encoding(files, encoding, page, kind):
+    if pyarrow.types.is_fixed_size_binary(kind) and encoding == "DELTA_LENGTH_BYTE_ARRAY":
+        encoding = "DELTA_BYTE_ARRAY"  # Parquet has no other for these
+    labels = ["rose", None, "oaks"] * 20
+    (files / "b").mkdir()
+    for number in range(len(labels)):
+        (files / "b" / f"{number:02}.png").touch()
+    label = pyarrow.array([text and text.encode() for text in labels], pyarrow.binary()).cast(kind)
+    columns = pyarrow.table({"path": [f"b/{number:02}.png" for number in range(len(labels))], "label": label})
+    encodings = None if encoding == "RLE_DICTIONARY" else dict.fromkeys(columns.column_names, encoding)
+    how = {"use_dictionary": encodings is None, "column_encoding": encodings, "data_page_version": page}
+    pyarrow.parquet.write_table(columns, files / "x.parquet", row_group_size=40, **how)
+    assert [*found(files / "x.parquet").values()] == labels
+
+
+READ_EACH = """
+import sys
+from pathlib import Path
+from headstart.extract import find_images
+from headstart.extract.errors import DecodeError, SourceError
+from headstart.extract.sources.open import open_reader
+path, begin, seen = Path(sys.argv[1]), int(sys.argv[2]), 0
+whole = path.read_bytes()
+for at in range(begin, len(whole)):
+    path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 7]) + whole[at + 1 :])
+    try:
+        source = find_images(path)
+    except SourceError as error:
+        assert "\\n" not in str(error)
+        continue
+    reader = open_reader(source.root)
+    for item in source.items:
+        try:
+            reader.read(item)
+        except DecodeError as error:
+            seen += 1
+    reader.close()
+print("all", seen)
+"""
+
+
+@pytest.mark.parametrize(
+    "images", [{"path": ["a/0.png", "a/1.png"]}, {"image": [b"\xff\xd8\xff", None]}], ids=["list", "table"]
+)
+def test_a_damaged_footer_never_ends_the_process(files, images):  # apache/paimon#8408, apache/datafusion-python#1023
+    path = table(files / "x.parquet", **images, label=["rose", None])
+    footer = path.stat().st_size - int.from_bytes(path.read_bytes()[-8:-4], "little") - 8
+    run = subprocess.run([sys.executable, "-c", READ_EACH, path, f"{footer}"], capture_output=True, text=True)
+    assert (run.returncode, run.stdout[:3]) == (0, "all"), run.stderr[-500:]

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from PIL import Image
 
 from headstart.extract import EngineOptions, Share, embed, find_images
@@ -345,8 +346,20 @@ def test_images_that_are_sidecars_in_archives_are_told_of_once(tmp_path, picture
     assert find_images(tmp_path).notes == ["2 images are sidecars, and not embedded: a.tar/1.seg.png"]
 
 
-def test_a_table_beside_the_archive_of_its_name_is_told_of(tmp_path, picture):
-    make_tar(tmp_path / "train.tar", [("1.png", picture())])
-    pyarrow.parquet.write_table(pyarrow.table({"image": [picture()]}), tmp_path / "train.parquet")
-    (note,) = find_images(tmp_path).notes
-    assert "not read: train.parquet" in note
+@pytest.mark.parametrize("at_url", [False, True])
+def test_a_table_beside_the_archive_of_its_name_is_told_of_if_it_holds_images(tmp_path, picture, at_url):
+    for name in ("train", "val"):  # as img2dataset leaves them
+        make_tar(tmp_path / f"{name}.tar", [("1.png", picture())])
+        columns = {"key": ["1"], "url": ["https://example.org/1"], "sha256": ["0" * 64], "status": ["success"]}
+        pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / f"{name}.parquet")
+
+    def notes() -> list[str]:
+        for path in tmp_path.iterdir():
+            MemoryFileSystem().pipe(f"/told_of/{path.name}", path.read_bytes())
+        return find_images("memory://told_of" if at_url else tmp_path).notes
+
+    assert notes() == []
+    pyarrow.parquet.write_table(pyarrow.table({"image": [picture()]}), tmp_path / "val.parquet")
+    (note,) = notes()
+    assert note.startswith("1 table of images is ")
+    assert "not read: val.parquet" in note

@@ -150,8 +150,8 @@ def test_the_column_is_image_or_the_only_one_of_bytes(tmp_path):
     path = tmp_path / "x.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"id": [1], "photo": [b"x"]}), path)
     assert len(find_images(path).items) == 1
-    pyarrow.parquet.write_table(pyarrow.table({"image": [b"y"], "photo": [b"x"]}), path)
-    assert RowReader(LocalReader(tmp_path)).read(find_images(path).items[0])[0] == b"y"
+    pyarrow.parquet.write_table(pyarrow.table({"image": [b"\0y"], "photo": [b"\0x"]}), path)
+    assert RowReader(LocalReader(tmp_path)).read(find_images(path).items[0])[0] == b"\0y"
     pyarrow.parquet.write_table(pyarrow.table({"one": [b"y"], "other": [b"x"]}), path)
     assert refusal(path).endswith("found the columns one (binary), other (binary)")
     pyarrow.parquet.write_table(pyarrow.table({"one": [1]}), path)
@@ -175,7 +175,7 @@ def test_a_table_names_files_only_if_it_holds_no_images(tmp_path, picture):
     (tmp_path / "1.png").write_bytes(picture())
     pyarrow.parquet.write_table(pyarrow.table({"path": ["1.png"]}), tmp_path / "x.parquet")
     assert [item.path for item in find_images(tmp_path / "x.parquet").items] == [b"1.png"]
-    pyarrow.parquet.write_table(pyarrow.table({"path": ["1.png"], "image": [b"x"]}), tmp_path / "x.parquet")
+    pyarrow.parquet.write_table(pyarrow.table({"path": ["1.png"], "image": [picture()]}), tmp_path / "x.parquet")
     assert [item.path for item in find_images(tmp_path / "x.parquet").items] == [b"x.parquet/000000000"]
 
 
