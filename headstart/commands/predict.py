@@ -101,6 +101,7 @@ def run(
 def _predictions(model: "Classifier", images: Sequence[str], source_options: "SourceOptions") -> list["Prediction"]:
     """Classify every argument: image files together, anything else by itself, in the order given."""
     from headstart.extract.sources.find import is_one_image
+    from headstart.jobs import is_embedded
 
     found: list[Prediction] = []
     names = [name for image in images for name in (_standard_input() if image == "-" else [image])]
@@ -110,7 +111,7 @@ def _predictions(model: "Classifier", images: Sequence[str], source_options: "So
     with progress("classifying", transient=True) as callback:
         while names:
             several = 0
-            while several < len(names) and is_one_image(names[several]):
+            while several < len(names) and not is_embedded(names[several]) and is_one_image(names[several]):
                 several += 1
             chosen: Any = names[:several] if several else names[0]
             part = model.predictions(

@@ -44,6 +44,13 @@ def test_photos_folders_and_standard_input_keep_their_order(cli, places, monkeyp
     assert (found[0], found[-1], len(found)) == (str(first), str(second), 63)
 
 
+def test_a_store_is_answered_from_its_embeddings(cli, places, tmp_path):
+    run = cli("predict {classifier} {store} -o stored.csv")
+    assert run.exit_code == 0, run.stderr
+    assert cli("score {store} --classifier {classifier} -o scored.csv").exit_code == 0
+    assert rows(tmp_path / "stored.csv") == rows(tmp_path / "scored.csv")
+
+
 def test_paths_come_from_standard_input(headstart_run, places, monkeypatch):
     import subprocess
     import sys
