@@ -10,6 +10,7 @@ from headstart.extract.inference.model import read_model
 from headstart.extract.sources.items import SPLITS
 from headstart.extract.store.store import open_store
 from headstart.files.errors import FormatError
+from headstart.files.kinds import kind_of
 from headstart.files.urls import is_url
 
 
@@ -34,7 +35,10 @@ def inspect(file: str | os.PathLike[str]) -> dict[str, Any]:
         return _store(name)
     if path.suffix == ".onnx":
         return _model(name)
-    raise FormatError(f"{name}: expected a backbone or classifier (.onnx) or an embedding store (.h5, .emb)")
+    found = "another kind of file" if is_url(name) else kind_of(path)
+    raise FormatError(
+        f"{name}: expected a backbone or classifier (.onnx) or an embedding store (.h5, .emb), found {found}"
+    )
 
 
 def _model(file: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from PIL import features
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from headstart.files.errors import one_line
+from headstart.files.kinds import KINDS as OTHERS
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO")
 """Accepted formats, recognised by content. Formats that need another program (EPS) or hold no photos are left out."""
@@ -89,6 +90,7 @@ KINDS: dict[str, dict[str, bytes]] = {
         "TIFF": rb"II[*+]\0|MM\0[*+]",
     },
     LEAVE_OUT: {
+        **{kind: OTHERS[kind] for kind in ("an embedding store", "an HDF5 file", "an ONNX file")},
         "a sound file": rb"ID3|RIFF....WAVE|fLaC",
         TEXT: rb"[^\0-\x08\x0e-\x1a\x1c-\x1f\x7f]+\Z",
     },

@@ -10,6 +10,7 @@ from headstart.extract.errors import ModelError
 from headstart.extract.inference.ml_operators import DOMAIN, check_ml_operators
 from headstart.files.errors import FormatError
 from headstart.files.filesystems import read_bytes
+from headstart.files.kinds import kind_of
 from headstart.files.resize import ResizeRule
 from headstart.files.seal import METADATA_KEY, check_seal, has_seal
 
@@ -18,6 +19,7 @@ FORMATS = {"headstart-backbone": 1, "headstart-classifier": 1}
 
 CUT = "tensor"
 """The output at the cut of a backbone: what its trunk computes, and its tail takes."""
+_NEXT = "make a backbone with `headstart export`, a classifier with `headstart train`"
 _DOMAINS = frozenset({"", "ai.onnx", DOMAIN})
 
 
@@ -74,11 +76,13 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     try:
         data = read_bytes(path)
     except FileNotFoundError:
-        raise ModelError(
-            f"{path}: no such file; make a backbone with `headstart export`, a classifier with `headstart train`"
-        ) from None
+        raise ModelError(f"{path}: no such file; {_NEXT}") from None
+    except IsADirectoryError:
+        raise ModelError(f"{path}: expected an ONNX file (a backbone or classifier), found a folder; {_NEXT}") from None
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if "ONNX" not in (kind := kind_of(data)) and kind not in ("a backbone", "a classifier"):
+        raise ModelError(f"{path}: expected an ONNX file (a backbone or classifier), found {kind}; {_NEXT}")
     is_sealed = has_seal(data, path)
     model = parse_model(data, os.fspath(path))
     check_seal(model.metadata, is_sealed, path)

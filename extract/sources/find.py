@@ -17,6 +17,7 @@ from headstart.extract.sources.names import TABLE, is_image_name, is_no_image, i
 from headstart.extract.sources.packed import unpacked
 from headstart.extract.sources.remote import find_remote_images
 from headstart.files.errors import OptionError
+from headstart.files.kinds import kind_of
 from headstart.files.urls import is_url, without_scheme
 
 Images = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -90,7 +91,7 @@ def require_images(images: str | os.PathLike[str]) -> None:
     if os.path.exists(path):
         raise SourceError(
             f"{path}: expected a folder of images or a manifest ({', '.join(MANIFESTS)}) or a .tar archive, "
-            "found another kind of file"
+            f"found {kind_of(path)}; give the folder that holds your images"
         )
     raise SourceError(f"{path}: no such folder or manifest; give the folder that holds your images")
 

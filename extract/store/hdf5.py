@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from headstart.extract.errors import StoreError
 from headstart.files.atomic import atomic_file, write_all
+from headstart.files.kinds import kind_of
 
 USER_BLOCK = 512
 _MAGIC = b"headstart-store 1 sha256 "
@@ -79,7 +80,9 @@ def verified(path: Path) -> Iterator[tuple[BinaryIO, str]]:
             file = opened.enter_context(open(path, "rb"))
             head = file.read(USER_BLOCK)
             if not head.startswith(_MAGIC):
-                raise StoreError(f"{path}: expected an embedding store, found another kind of file")
+                raise StoreError(
+                    f"{path}: expected an embedding store, found {kind_of(path)}; make one with `headstart embed`"
+                )
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         except FileNotFoundError:
             raise StoreError(f"{path}: no such store; make one with `headstart embed IMAGES -o {path}`") from None

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -14,7 +15,7 @@ from headstart.extract.store.hdf5 import verify
 from headstart.extract.store.lock import acquired
 from headstart.extract.store.remote_files import RemoteFile, RemoteFiles
 from headstart.extract.store.shards import MODEL_FILE, PARTS, SHARD, shards_of
-from headstart.extract.store.unpublished import keep_unpublished
+from headstart.extract.store.unpublished import keep_unpublished, paths_of
 from headstart.files.atomic import atomic_file, remove_unfinished, write_all
 from headstart.files.cache import cache_folder
 from headstart.files.errors import OutputError
@@ -32,8 +33,9 @@ class Mirror:
     path
         The copy: a file or a folder of shards, named as at the URL.
     base
-        While a run changes a copy that is one file, and until its result is published: what was published when the run
-        began; empty if nothing was.
+        What is published, as far as it is known here, and what readers get. For a folder, links to those of its shards
+        that are at the URL. For one file, it exists while a run changes the copy and until the result is published; it
+        is empty if nothing was published.
     lock
         Held by the process that changes the copy.
     """
@@ -51,6 +53,8 @@ class Mirror:
         self.path, self.lock, self._note_file = folder / remote.name, folder / ".lock", folder / ".note"
         self.base = folder / "published" / remote.name
         self._update_lock = folder / ".fetch.lock"
+        self._others: set[str] = set()  # shards that other machines have published during a run, and their paths
+        self._taken: set[bytes] = set()
 
     def updating(self) -> AbstractContextManager[object]:
         """Hold the lock of the process that updates the copy until the end of a `with` statement; others wait."""
@@ -62,9 +66,6 @@ class Mirror:
         With `check`, local files are compared with their digests too, so that a damaged copy is downloaded again.
         """
         there, note = self.remote.list(), self._read_note()
-        for name in note.keys() - there.keys():  # deleted at the URL
-            if self._is_as_noted(name, note) and self.remote.is_folder:
-                self._at(name).unlink(missing_ok=True)
         wanted = [name for name, file in there.items() if not self._is_here(name, file, note, check)]
         try:
             if self.remote.is_folder:
@@ -78,17 +79,28 @@ class Mirror:
         return there
 
     def _add(self, there: dict[str, RemoteFile], wanted: Sequence[str]) -> None:
-        """Download files of a folder; rows that only runs here have made come after those that are published."""
-        if not wanted:
+        """Bring a folder to what is published, plus what only runs here have made and nobody has outdated."""
+        before = shards_of(self.base)
+        gone = [shard.name for shard in before if shard.name not in there]
+        if not (wanted or gone):
             return
-        here = shards_of(self.path)
-        own = [shard for shard in here if shard.name not in there]
-        base = [shard for shard in here if shard.name in there and shard.name not in wanted]
-        self.path.mkdir(exist_ok=True)
-        _at_once(lambda name: self.remote.download(name, self._at(name), there[name].size), wanted)
-        if own:
-            published = [self._at(name) for name in sorted(there) if SHARD.fullmatch(name)]
-            keep_unpublished(own, self.path, base, published)
+        for folder in (self.path, self.base):
+            folder.mkdir(parents=True, exist_ok=True)
+        _at_once(lambda name: self._download(name, there[name].size), wanted)
+        known = {shard.name for shard in before} | there.keys()
+        own = [shard for shard in shards_of(self.path) if shard.name not in known]
+        published = [self._at(name) for name in sorted(there) if SHARD.fullmatch(name)]
+        keep_unpublished(own, self.path, before, published)
+        for name in gone:
+            self._at(name).unlink(missing_ok=True)
+            (self.base / name).unlink()
+        for name in wanted:  # last, so that a run that is killed before does it all again
+            _link(self._at(name), self.base / name)
+
+    def _download(self, name: str, size: int) -> None:
+        path = self._at(name)
+        if not (SHARD.fullmatch(name) and path.exists()) or _is_damaged(path):
+            self.remote.download(name, path, size)
 
     def _replace(self, there: dict[str, RemoteFile]) -> None:
         """Replace a copy that is one file by what is published, if anything, and keep what only runs here have made."""
@@ -113,13 +125,12 @@ class Mirror:
         if not self.path.exists():
             self.base.touch()
             return
-        try:
-            os.link(self.path, self.base)  # files are replaced, never changed
-        except OSError:
-            shutil.copy2(self.path, self.base)
+        _link(self.path, self.base)
 
     def readable(self) -> Path | None:
         """Return the copy of what is published, as far as it is known here; None if nothing is."""
+        if self.remote.is_folder:
+            return self.base if shards_of(self.base) else None
         if self.base.exists():
             return self.base if self.base.stat().st_size else None
         return self.path if self.path.exists() else None
@@ -127,15 +138,18 @@ class Mirror:
     def upload(self, begun: dict[str, RemoteFile]) -> None:
         """Upload what exists only here, to a URL that had the files `begun` when the run began.
 
-        Raises `StoreError` if another machine has written to the URL since, and `OutputError` if it cannot be written.
+        Raises `StoreError` if another machine has written to the URL since (for a folder: rows of the same paths, whose
+        shards stay here), and `OutputError` if it cannot be written.
         """
         there, note = self.remote.list(), self._read_note()
         missing = [name for name in self._names() if not self._is_there(name, there.get(name), note)]
         for name in missing:
             self._require_ours(name, begun.get(name), there.get(name))
+        overtaken = self._overtaken(there, missing) if self.remote.is_folder else []
+        missing = [name for name in missing if name not in overtaken]
         for name in missing[:1]:  # first the model, if any: shards without it are no store
-            self.remote.upload(self._at(name), name)
-        _at_once(lambda name: self.remote.upload(self._at(name), name), missing[1:])
+            self._put(name)
+        _at_once(self._put, missing[1:])
         there = self.remote.list() if missing else there
         for name in missing:
             if name not in there or there[name].size != self._at(name).stat().st_size:
@@ -144,7 +158,28 @@ class Mirror:
                     f"saved at {self._at(name)}: run the same command again"
                 )
         self._write_note(there, note, missing)
-        self.base.unlink(missing_ok=True)
+        if overtaken:
+            raise self._changed(overtaken[0], "no other rows of its images", "some")
+        if not self.remote.is_folder:
+            self.base.unlink(missing_ok=True)
+
+    def _put(self, name: str) -> None:
+        self.remote.upload(self._at(name), name)
+        if self.remote.is_folder:
+            self.base.mkdir(parents=True, exist_ok=True)
+            _link(self._at(name), self.base / name)
+
+    def _overtaken(self, there: dict[str, RemoteFile], own: Sequence[str]) -> list[str]:
+        """Return which of these shards have rows of paths that other machines have published since the run began."""
+        known = self._others | {shard.name for shard in shards_of(self.base)}
+        new = [name for name in there if SHARD.fullmatch(name) and name not in known]
+        if new:
+            with tempfile.TemporaryDirectory(dir=self.path.parent) as folder:
+                _at_once(lambda name: self.remote.download(name, Path(folder, name), there[name].size), new)
+                self._taken |= paths_of(Path(folder, name) for name in new)
+            self._others.update(new)
+        shards = [name for name in own if SHARD.fullmatch(name)] if self._taken else []
+        return [name for name in shards if not self._taken.isdisjoint(paths_of([self._at(name)]))]
 
     def forget(self) -> None:
         """Delete the copy of a table, and the note."""
@@ -167,9 +202,12 @@ class Mirror:
         """Tell whether the local file is the one at the URL, or was made from it by a run."""
         if not self._at(name).exists():
             return False
+        if self.remote.is_folder and not (self.base / name).exists():
+            return False
         is_same = bool(SHARD.fullmatch(name)) or (name in note and note[name][0] == file.stamp)
         is_trusted = self.remote.is_folder or self.base.exists() or self._is_as_noted(name, note)
-        checked = [self._at(name), self.base] if check and name != MODEL_FILE else []
+        base = self.base / name if self.remote.is_folder else self.base
+        checked = [self._at(name), base] if check and name != MODEL_FILE else []
         return is_same and is_trusted and not any(map(_is_damaged, checked))
 
     def _is_there(self, name: str, file: RemoteFile | None, note: Note) -> bool:
@@ -183,8 +221,11 @@ class Mirror:
             return
         if name == MODEL_FILE and self.remote.has_content(name, self._at(name).read_bytes()):
             return
-        raise StoreError(
-            f"{self.remote.url}: {name} changed at the URL during this run: expected {begun or 'none'}, found {now}; "
+        raise self._changed(name, begun or "none", now)
+
+    def _changed(self, name: str, begun: object, now: object) -> StoreError:
+        return StoreError(
+            f"{self.remote.url}: {name} changed at the URL during this run: expected {begun}, found {now}; "
             f"your results are saved at {self._at(name)}: run the same command again to merge them"
         )
 
@@ -217,6 +258,15 @@ def _is_damaged(file: Path) -> bool:
     except StoreError:
         return True
     return False
+
+
+def _link(file: Path, name: Path) -> None:
+    """Give a file another name; files are replaced, never changed."""
+    name.unlink(missing_ok=True)
+    try:
+        os.link(file, name)
+    except OSError:
+        shutil.copy2(file, name)
 
 
 def _at_once(work: Callable[[str], None], names: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ They are merged row by row with what is published there (a three-way merge, as o
 counts if the run changed it, and nobody has published another since the run began.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def keep_unpublished(files: Sequence[Path], folder: Path, base: Sequence[Path], 
     Parameters
     ----------
     files
-        What runs wrote; a damaged file is deleted.
+        What runs wrote. A damaged file is deleted, and so is one of another model than what is published.
     base
         The files of the store that the runs began with.
     published
@@ -35,9 +35,12 @@ def keep_unpublished(files: Sequence[Path], folder: Path, base: Sequence[Path], 
     with suppress(StoreError):  # without it, only rows whose path is not published are kept
         before = _values_by_path(base)
     now = _values_by_path(published)
+    origin = [ShardReader().read(file).header for file in published[:1]]
     for file in files:
         with suppress(StoreError):
             shard = ShardReader().read(file)
+            for header in origin:
+                header.require_same_origin(shard.header, file)
             keep = np.array(
                 [
                     row
@@ -55,6 +58,11 @@ def keep_unpublished(files: Sequence[Path], folder: Path, base: Sequence[Path], 
                 write_shard(folder, shard.header, next_number(folder), shard.rows.take(keep), vectors)
     for file in files:
         file.unlink(missing_ok=True)
+
+
+def paths_of(shards: Iterable[Path]) -> set[bytes]:
+    """Return the paths of all rows of these files, whatever their status; raises `StoreError` if one is damaged."""
+    return {path for shard in shards for path in ShardReader().read(shard).rows.path.tolist()}
 
 
 def _values_by_path(files: Sequence[Path]) -> dict[bytes, Values]:

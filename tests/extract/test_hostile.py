@@ -254,7 +254,7 @@ def test_a_pickle_called_a_backbone_or_a_store_is_refused(tmp_path):
     (tmp_path / "a.h5").write_bytes(data)
     with pytest.raises(ModelError, match="expected an ONNX file"):
         read_model(tmp_path / "a.onnx")
-    with pytest.raises(StoreError, match="another kind of file"):
+    with pytest.raises(StoreError, match="found a text file"):
         open_store(tmp_path / "a.h5")
     assert not marker.exists()
 

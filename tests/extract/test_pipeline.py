@@ -585,7 +585,7 @@ def test_another_file_under_the_name_is_refused_and_kept(refused, tmp_path):
     with h5py.File(tmp_path / "mine.h5", "w") as file:
         file["x"] = [1, 2, 3]
     before = (tmp_path / "mine.h5").read_bytes()
-    assert "another kind of file" in refused(StoreError, place=tmp_path / "mine.h5")
+    assert "found an HDF5 file" in refused(StoreError, place=tmp_path / "mine.h5")
     assert (tmp_path / "mine.h5").read_bytes() == before
 
 

@@ -109,6 +109,9 @@ EXAMPLES: dict[str, list[bytes]] = {
     "ICO": [b"\0\0\x01\0" + bytes(60)],
     "TIFF": [b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff" + bytes(30)],
     "a sound file": [b"ID3\4" + bytes(60), b"RIFF\0\0\0\0WAVEfmt " + bytes(60), b"fLaC" + bytes(60)],
+    "an embedding store": [b"headstart-store 1 sha256 0"],
+    "an HDF5 file": [b"\x89HDF\r\n\x1a\n"],
+    "an ONNX file": [b"\x08\x08:\x89A\n"],
     "a text file": ["Eulen, gesehen im März\r\n".encode(), b"path,label\n1.jpg,a\n", b"<xml/>", b"{}"],
 }
 SAID = [(name, number) for name, examples in EXAMPLES.items() for number in range(len(examples))]

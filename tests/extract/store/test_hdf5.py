@@ -165,10 +165,19 @@ def test_a_file_that_was_added_to_is_refused(written, more):
     assert "damaged" in refusal(written)
 
 
-@pytest.mark.parametrize("data", [b"", b"\x89HDF\r\n\x1a\n" + bytes(600), b"some text"])
-def test_another_kind_of_file_is_named_so(tmp_path, data):
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"", "an empty file"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(600), "an HDF5 file"),
+        (b"some text", "a text file"),
+        (b"\xff\xd8\xff\xe0" + bytes(900), "an image"),
+        (b"\x01\x02\x03", "another kind of file"),
+    ],
+)
+def test_another_kind_of_file_is_named(tmp_path, data, kind):
     (tmp_path / "a.h5").write_bytes(data)
-    assert "another kind of file" in refusal(tmp_path / "a.h5")
+    assert f"expected an embedding store, found {kind}; make one" in refusal(tmp_path / "a.h5")
 
 
 def test_a_missing_file_is_told_with_what_makes_one(tmp_path):

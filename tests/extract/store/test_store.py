@@ -170,7 +170,7 @@ def test_plain_h5py_reads_one_file(tmp_path, model, vectors):
 def test_a_truncated_file_is_refused(store, cut):
     file = a_file_of(store.location)
     os.truncate(file, cut if cut > 0 else file.stat().st_size + cut)
-    assert "damaged" in refusal(store.location) or "another kind" in refusal(store.location)
+    assert any(text in refusal(store.location) for text in ("damaged", "expected an embedding store"))
 
 
 def test_an_altered_file_is_refused(store):
