@@ -44,6 +44,7 @@ def default_backbone(name: str = DEFAULT_BACKBONE, *, progress: ProgressCallback
     path = cache_folder() / "backbones" / f"{name}-{digest}-v{VERSION}.onnx"
 
     def make(target: Path) -> None:
+        target.unlink(missing_ok=True)  # a damaged one
         announce(f"exporting {name} once, to {target}")
         export_backbone(target, backbone=name, weights="imagenet")
 

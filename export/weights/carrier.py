@@ -61,7 +61,7 @@ def _downloaded(wheel: Wheel, scratch: Path) -> Path:
     ]
     try:
         done = subprocess.run(  # noqa: S603  (this Python's pip, arguments of ours)
-            [sys.executable, "-m", "pip", *arguments],
+            [sys.executable, "-P", "-m", "pip", *arguments],  # -P: never a pip.py of the current folder
             capture_output=True,
             text=True,
             timeout=SECONDS,

