@@ -16,7 +16,7 @@ CLASSIFIER ?= classifier.onnx
 PREDICTIONS ?= predictions.csv
 TUNED ?= tuned.onnx
 
-.PHONY: help setup demo export embed train-head score test check format bench bench-scale bench-accuracy bench-heads bench-passes bench-merge bench-cluster bench-tune bench-coverage bench-domain bench-exactness bench-latency bench-serve readme tune torture audit lock clean
+.PHONY: help setup demo export embed train-head score test check format bench bench-scale bench-accuracy bench-heads bench-passes bench-merge bench-cluster bench-tune bench-alarms bench-coverage bench-domain bench-exactness bench-latency bench-serve readme tune torture audit lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ bench-scale: setup ## Measure cost and memory at 1,000 and 50,000 images (BENCH_
 
 bench-accuracy: setup ## Compare heads on fp32, int8 and untrained embeddings (BENCH_IMAGES=, BENCH_WEIGHTS=)
 	$(BIN)/python -m bench.accuracy
+
+bench-alarms: setup ## Simulate how many new images of known classes are marked unknown
+	$(BIN)/python -m bench.statistics.false_alarms
 
 bench-coverage: setup ## Simulate how often the confidence intervals hold the truth (minutes)
 	$(BIN)/python -m bench.statistics.coverage
