@@ -16,7 +16,7 @@ CLASSIFIER ?= classifier.onnx
 PREDICTIONS ?= predictions.csv
 TUNED ?= tuned.onnx
 
-.PHONY: help setup demo export embed train-head score test check format bench bench-scale bench-accuracy bench-heads bench-passes bench-merge bench-cluster bench-tune bench-coverage bench-domain bench-exactness bench-latency bench-serve readme tune torture audit lock clean
+.PHONY: help setup demo export embed train-head score test check format bench bench-scale bench-accuracy bench-heads bench-passes bench-merge bench-cluster bench-tune bench-alarms bench-coverage bench-domain bench-exactness bench-forecast bench-latency bench-serve readme tune torture audit lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ bench-scale: setup ## Measure cost and memory at 1,000 and 50,000 images (BENCH_
 bench-accuracy: setup ## Compare heads on fp32, int8 and untrained embeddings (BENCH_IMAGES=, BENCH_WEIGHTS=)
 	$(BIN)/python -m bench.accuracy
 
+bench-alarms: setup ## Simulate how many new images of known classes are marked unknown
+	$(BIN)/python -m bench.statistics.false_alarms
+
 bench-coverage: setup ## Simulate how often the confidence intervals hold the truth (minutes)
 	$(BIN)/python -m bench.statistics.coverage
 
@@ -87,6 +90,9 @@ bench-domain: setup ## Measure how far kinds of pictures are from ImageNet (BENC
 
 bench-exactness: setup ## Compare logistic regression with scikit-learn's solved exactly (BENCH_STORE=, BENCH_ROWS=, BENCH_CLASSES=, BENCH_C=)
 	$(BIN)/python -m bench.statistics.exactness
+
+bench-forecast: setup ## Compare forecasts of the learning curve with heads trained on twice the images (BENCH_STORE=)
+	$(BIN)/python -m bench.statistics.forecasts
 
 bench-heads: setup ## Measure search, features, calibration and unknown (BENCH_IMAGES=, BENCH_OTHERS=, BENCH_WEIGHTS=)
 	$(BIN)/python -m bench.heads

@@ -17,7 +17,10 @@ from headstart.classify.split.folds import spread_over_classes
 
 NEIGHBOURS = 5
 LEAST_REFERENCES, MOST_REFERENCES, REFERENCES_PER_CLASS = 500, 2000, 20
+LEAST_OTHERS = 400
+"""With so many training images besides the references, thresholds are set on these alone."""
 AXES = 128
+FOLDS = 3
 BLOCK = 4096
 
 
@@ -70,14 +73,14 @@ def fit_novelty(
     false_alarm_rate: float,
     seed: int = 0,
 ) -> Novelty | None:
-    """Set the thresholds so that a share of the training images would be marked, none compared with its duplicates.
+    """Set the thresholds so that this share of new images of the same classes would be marked.
 
     Parameters
     ----------
     rows
         The training images.
     draws
-        float64, (n,): the same number for duplicates.
+        float64, (n,): the same number for duplicates, at random otherwise.
     probabilities
         (n, k): calibrated, out of fold; NaN for an image that was never held out.
     false_alarm_rate
@@ -90,40 +93,80 @@ def fit_novelty(
     judged = np.flatnonzero(rows.folds >= 0)
     if len(judged) * false_alarm_rate < 1 or len(rows) <= 2 * NEIGHBOURS:
         return None
-    units = unit_rows(rows.embeddings)
     wanted = int(np.clip(REFERENCES_PER_CLASS * rows.classes, LEAST_REFERENCES, MOST_REFERENCES))
+    wanted = min(wanted, max(LEAST_REFERENCES, len(rows) - LEAST_OTHERS))
     chosen = spread_over_classes(rows.labels, wanted, seed)
-    axes = _leading_axes(units[chosen])
-    references = units[chosen] @ axes
-    found = np.empty(len(judged), np.float32)
-    for start in range(0, len(judged), BLOCK):
-        block = judged[start : start + BLOCK]
-        cosines = units[block] @ axes @ references.T
-        cosines[draws[block][:, None] == draws[chosen]] = -1  # itself, and its duplicates
-        found[start : start + BLOCK] = _distances(cosines, NEIGHBOURS)
-    distance, probability = _thresholds(found, probabilities[judged].max(axis=1), false_alarm_rate)
-    return Novelty(axes, references, NEIGHBOURS, distance, probability, false_alarm_rate)
+    others = judged[~np.isin(draws[judged], draws[chosen])]
+    judged = others if len(others) >= LEAST_OTHERS else judged
+    units = unit_rows(rows.embeddings)
+    gram = units[chosen] @ units[chosen].T
+    thresholds = _thresholds(
+        _distances_as_new(units, draws, chosen, gram, judged), probabilities[judged].max(axis=1), false_alarm_rate
+    )
+    axes: NDArray[np.float32] = units[chosen].T @ _weights_of_axes(gram)
+    return thresholds and Novelty(axes, units[chosen] @ axes, NEIGHBOURS, *thresholds, false_alarm_rate)
 
 
-def _thresholds(distances: NDArray[np.float32], probabilities: NDArray[np.float64], rate: float) -> tuple[float, float]:
-    """Return each threshold the same share of alarms, so that together they mark the share `rate`."""
-    low, high = rate / 2, rate
-    for _ in range(30):
-        share = (low + high) / 2
-        distance, probability = np.quantile(distances, 1 - share), np.quantile(probabilities, share)
-        # One more image has to be expected beyond the thresholds (conformal prediction, Vovk et al. 2005).
-        marked = ((distances > distance) | (probabilities < probability)).sum()
-        alarms = (marked + 1) / (len(distances) + 1)
-        low, high = (low, share) if alarms > rate else (share, high)
-    return float(distance), float(probability)
+def _distances_as_new(
+    units: NDArray[np.float32],
+    draws: NDArray[np.float64],
+    chosen: NDArray[np.int64],
+    gram: NDArray[np.float32],
+    judged: NDArray[np.int64],
+) -> NDArray[np.float32]:
+    """Return the distances of judged images from the references, as far as they would be if they were new.
+
+    An image is nearer on axes that it helped to choose. If references are judged, or duplicates of them, it is against
+    the other folds on the axes of these (Stone 1974, "Cross-validatory choice and assessment of statistical
+    predictions"), whose 3 nearest are about as far as the 5 nearest of all. Axes that span all references change no
+    cosine to one. No image is compared with itself and its duplicates.
+    """
+    parts = [(np.arange(len(judged)), chosen, gram)]
+    if len(chosen) > AXES and np.isin(draws[judged], draws[chosen]).any():
+        fold, parts = np.unique(draws, return_inverse=True)[1] % FOLDS, []
+        for own in range(FOLDS):
+            kept = fold[chosen] != own
+            parts.append((np.flatnonzero(fold[judged] == own), chosen[kept], gram[np.ix_(kept, kept)]))
+    result = np.empty(len(judged), np.float32)
+    for held_out, others, own_gram in parts:
+        weights, neighbours = _weights_of_axes(own_gram), round(NEIGHBOURS * len(others) / len(chosen))
+        axes, references = units[others].T @ weights, own_gram @ weights
+        for part in np.array_split(held_out, 1 + len(held_out) // BLOCK):
+            cosines = units[judged[part]] @ axes @ references.T
+            cosines[draws[judged[part]][:, None] == draws[others]] = -1
+            result[part] = _distances(cosines, neighbours)
+    return result
 
 
-def _leading_axes(units: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the right singular vectors of the largest singular values, (d, q), from the m x m Gram matrix."""
-    squares, sides = np.linalg.eigh(units @ units.T)
-    count = min(AXES, int((squares > 1e-6 * squares[-1]).sum()))
-    axes: NDArray[np.float32] = units.T @ (sides[:, -count:] / np.sqrt(squares[-count:]))
-    return axes
+def _thresholds(
+    distances: NDArray[np.float32], probabilities: NDArray[np.float64], rate: float
+) -> tuple[float, float] | None:
+    """Return the k-th largest distance and the k-th least probability, for the k that marks the share `rate`.
+
+    An image that is left out is beyond a threshold of the other n if at most k of all n + 1 are as far as it (conformal
+    prediction, Vovk et al. 2005). The share of such images is that of a new one too; k is interpolated to meet `rate`.
+    """
+    far, unsure = np.sort(distances)[::-1], np.sort(probabilities)
+    n = len(far)
+    ranks = np.minimum(n - np.searchsorted(far[::-1], distances), np.searchsorted(unsure, probabilities, "right"))
+    marked = np.searchsorted(np.sort(ranks), np.arange(n + 1), "right")  # for each k
+    k = int(np.searchsorted(marked, rate * (n + 1), "right")) - 1
+    if not 0 < k < n:
+        return None
+    part = (rate * (n + 1) - marked[k]) / max(marked[k + 1] - marked[k], 1)
+    distance, probability = (float(ends[k - 1] + part * (ends[k] - ends[k - 1])) for ends in (far, unsure))
+    return distance, probability
+
+
+def _weights_of_axes(gram: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the weights, (m, q), of m rows in the axes of their largest singular values, from their Gram matrix."""
+    from scipy.linalg import eigh
+
+    m = len(gram)
+    squares, sides = eigh(gram, subset_by_index=[max(0, m - AXES), m - 1], check_finite=False)
+    kept = squares > 1e-6 * squares[-1]
+    weights: NDArray[np.float32] = sides[:, kept] / np.sqrt(squares[kept])
+    return weights
 
 
 def _distances(cosines: NDArray[np.float32], neighbours: int) -> NDArray[np.float32]:

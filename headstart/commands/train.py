@@ -187,7 +187,7 @@ def show_training(result: "TrainResult") -> None:
         _show_baselines(result.baselines)
     if forecast := result.learning_curve.forecast:
         images, accuracy = f"{forecast.images:,}", f"{forecast.accuracy:.3f}"
-        say(f"  forecast from the learning curve: accuracy {accuracy} with {images} training images")
+        say(f"  forecast from the learning curve: accuracy about {accuracy} with {images} training images")
     if duplicates := sum(len(group.rows) - 1 for group in result.duplicates.groups):
         say(f"  duplicate images: {duplicates}; none were split between training and evaluation")
     for issue in (result.label_issues or [])[:SHOWN_MISTAKES]:

@@ -18,6 +18,7 @@ from PIL import Image
 from sklearn.metrics import accuracy_score, log_loss
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
+from bench.statistics.forecasts import forecast_errors
 from headstart.classify.artifact.classifier import read_classifier
 from headstart.classify.confidence.calibration import fit_temperature, reliability
 from headstart.classify.evaluation.label_issues import find_label_issues
@@ -248,3 +249,9 @@ def test_real_photos_saved_again_are_found(shared, real_backbone, real_stores, t
     assert sum(is_found[20:]) >= 19
     assert sum(not any("copy_" in store.paths[row] for row in group.rows) for group in found.groups) <= 65
     assert max(len(group.rows) for group in found.groups) <= 5
+
+
+def test_forecasts_for_twice_the_flowers_are_not_too_good(real_stores):
+    accuracy, loss = np.concatenate([forecast_errors(open_store(real_stores["flowers"]), n, 10) for n in (250, 500)]).T
+    assert abs(accuracy.mean()) < 0.006
+    assert -0.008 < loss.mean() < 0.02

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 import headstart.classify.confidence.novelty
+from bench.statistics.false_alarms import measured_alarms
 from headstart.classify.confidence.novelty import NEIGHBOURS, fit_novelty
 from headstart.classify.heads.rows import TrainingRows
 from headstart.classify.split.folds import ALWAYS_TRAINED, draw_folds
@@ -33,13 +34,13 @@ def nearest(found: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("rate", [0.02, 0.1, 0.5])
 def test_the_asked_share_of_the_training_images_would_be_marked(draw, rate):
-    rows, draws, probabilities = draw(300)
+    rows, draws, probabilities = draw(120)
     found = fit_novelty(rows, draws, probabilities, rate)
     others = cosines(rows.embeddings, rows.embeddings)
     np.fill_diagonal(others, -1)
     far, unsure = nearest(others) > found.distance, probabilities.max(axis=1) < found.probability
-    assert (far | unsure).mean() == pytest.approx(rate, abs=0.01)
-    assert far.mean() == pytest.approx(unsure.mean(), abs=0.01)
+    assert (far | unsure).mean() == pytest.approx(rate, abs=0.02)
+    assert far.mean() == pytest.approx(unsure.mean(), abs=0.02)
     assert found.false_alarm_rate == rate
 
 
@@ -48,6 +49,17 @@ def test_new_images_of_the_classes_are_marked_about_as_often(draw, clusters):
     fresh = np.random.default_rng(5).permutation(clusters(3000, 3)[0][300:])
     sure = np.random.default_rng(6).dirichlet([8, 1, 1], len(fresh))
     assert found.marks(fresh, sure).mean() == pytest.approx(0.1, abs=0.04)
+
+
+@pytest.mark.parametrize(
+    ("n", "times", "decay"),
+    # Few images (two thresholds), more than there are axes (axes chosen by the images judged), and many.
+    [(100, 80, 0.0), (100, 80, 0.5), (300, 30, 0.0), (500, 15, 0.0), (1200, 8, 0.0)],
+)
+def test_new_images_are_marked_at_the_asked_rate(n, times, decay):
+    rate, error = measured_alarms(n, times, decay)
+    assert error < 0.005
+    assert rate == pytest.approx(0.05, abs=0.012)
 
 
 def test_the_distance_is_to_the_nearest_references(draw, clusters):
@@ -60,11 +72,16 @@ def test_the_distance_is_to_the_nearest_references(draw, clusters):
 
 
 def test_a_copy_is_no_neighbour_of_its_own(draw):
-    rows, draws, probabilities = draw(60, copies=6)
+    rows, draws, probabilities = draw(20, copies=6)
     known = fit_novelty(rows, draws, probabilities, 0.1)
-    unknown = fit_novelty(rows, np.random.default_rng(2).random(360), probabilities, 0.1)
+    unknown = fit_novelty(rows, np.random.default_rng(2).random(120), probabilities, 0.1)
     assert unknown.distance == pytest.approx(0, abs=1e-5)
     assert known.distance > 0.02
+
+
+def test_a_copy_is_no_neighbour_of_its_own_where_axes_are_chosen_by_fold(draw):
+    rows, draws, probabilities = draw(60, copies=6)
+    assert fit_novelty(rows, draws, probabilities, 0.1).distance > 0.02
 
 
 @pytest.mark.parametrize(("n", "rate"), [(10, 0.9), (99, 0.01), (19, 0.05)])
@@ -102,7 +119,7 @@ def test_the_references_are_few_and_of_every_class_alike(clusters):
 
 
 def test_however_many_images_and_features_the_file_stays_small(monkeypatch):
-    for name, most in (("LEAST_REFERENCES", 50), ("MOST_REFERENCES", 100), ("AXES", 32)):
+    for name, most in (("LEAST_REFERENCES", 50), ("MOST_REFERENCES", 100), ("LEAST_OTHERS", 300), ("AXES", 32)):
         monkeypatch.setattr(headstart.classify.confidence.novelty, name, most)
     points = np.random.default_rng(0).normal(0, 1, (500, 60)).astype(np.float32)
     rows = TrainingRows(points, np.arange(500) % 20, np.arange(500) % 5, 20)
