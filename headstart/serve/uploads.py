@@ -21,9 +21,14 @@ MAX_FIELDS = 100
 LINGER_SECONDS = 1.0
 
 
-class _InMemory(MultiPartParser):
+class _Parser(MultiPartParser):
     spool_max_size = sys.maxsize
     """Never on disk: the body's limit bounds the memory."""
+    is_complete = False
+
+    def on_end(self) -> None:
+        """Note the last boundary: of a form that is cut off before it, the file that has begun would be missing."""
+        self.is_complete = True
 
 
 async def read_uploads(request: Request, options: ServeOptions) -> list[Upload]:
@@ -85,12 +90,14 @@ async def _body(request: Request, options: ServeOptions) -> list[Upload]:
 
 
 async def _files(request: Request, options: ServeOptions) -> list[Upload]:
-    parser = _InMemory(request.headers, _limited(request, options), max_files=options.max_images, max_fields=MAX_FIELDS)
+    parser = _Parser(request.headers, _limited(request, options), max_files=options.max_images, max_fields=MAX_FIELDS)
     try:
         form = await parser.parse()
     except MultiPartException as error:
         status = 413 if error.message.startswith("Too many files") else 400
         raise RefusedError(status, " ".join(error.message.split())) from None
+    if not parser.is_complete:
+        raise RefusedError(400, "the form ends before its last boundary; send all of it")
     parts = [(name, part) for name, part in form.multi_items() if isinstance(part, UploadFile)]
     try:
         return [(part.filename or name, await part.read()) for name, part in parts]
