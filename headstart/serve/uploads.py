@@ -17,7 +17,6 @@ Upload = tuple[str, bytes]
 
 FORM = "multipart/form-data"
 BYTES = ("", "application/octet-stream")
-MAX_FIELDS = 100
 LINGER_SECONDS = 1.0
 
 
@@ -29,6 +28,13 @@ class _Parser(MultiPartParser):
     def on_end(self) -> None:
         """Note the last boundary: of a form that is cut off before it, the file that has begun would be missing."""
         self.is_complete = True
+
+    def on_headers_finished(self) -> None:
+        """Refuse a part that is no file, before its bytes arrive: its sender would miss an answer for it."""
+        super().on_headers_finished()
+        part = self._current_part
+        if part.file is None:
+            raise MultiPartException(f"the part {part.field_name[:100]!r} has no file name; send each image with one")
 
 
 async def read_uploads(request: Request, options: ServeOptions) -> list[Upload]:
@@ -90,7 +96,7 @@ async def _body(request: Request, options: ServeOptions) -> list[Upload]:
 
 
 async def _files(request: Request, options: ServeOptions) -> list[Upload]:
-    parser = _Parser(request.headers, _limited(request, options), max_files=options.max_images, max_fields=MAX_FIELDS)
+    parser = _Parser(request.headers, _limited(request, options), max_files=options.max_images)
     try:
         form = await parser.parse()
     except MultiPartException as error:

@@ -22,6 +22,8 @@ from torture.pictures.contents import cut_off, not_images
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 FORM = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 
+NAMELESS = form_of([("a", b"a"), ("b", bytes(1 << 19))]).replace(b'; filename="b"', b"")
+
 
 @pytest.fixture(scope="module")
 def images(tiny_photos) -> dict[str, bytes]:
@@ -136,6 +138,7 @@ def test_killed_decoders_cost_no_more_than_an_answer_each(server, expected, imag
         ("/predict", {}, bytes(3 << 20), 413, "expected at most 1,048,576 bytes, found 3,145,728"),
         ("/predict", FORM, form_of([("a", b"a")] * 2)[:-40], 400, "the form ends before its last boundary"),
         ("/predict", FORM, form_of([("a", b"a")] * 2)[:-3], 400, "the form ends before its last boundary"),
+        ("/predict", FORM, NAMELESS, 400, "the part 'image' has no file name; send each image with one"),
         ("/predict", FORM, b"", 400, "the form ends before its last boundary"),
         ("/predict", FORM, form_of([("a", b"a")] * 3), 413, "Too many files. Maximum number of files is 2."),
         ("/predict", FORM, form_of([("a", bytes(2 << 20))]), 413, "expected at most 1,048,576 bytes"),
