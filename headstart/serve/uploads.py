@@ -16,7 +16,8 @@ Upload = tuple[str, bytes]
 """The name that the client gave to an image, and its bytes."""
 
 FORM = "multipart/form-data"
-BYTES = ("", "application/octet-stream")
+BYTES = ("", "application/octet-stream", "application/x-www-form-urlencoded")
+"""Types of a body that is one image, besides image/*; curl gives the last to any file (`--data-binary`)."""
 LINGER_SECONDS = 1.0
 
 

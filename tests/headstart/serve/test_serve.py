@@ -100,6 +100,12 @@ def test_an_image_as_body_has_what_score_writes(server, expected, images):
     assert len(answer["predictions"][0]["top"]) == 1
 
 
+def test_curl_calls_every_file_a_form(server, photo):
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}  # of `curl --data-binary @photo.jpg`
+    status, answer = server.send("POST", "/predict", photo, headers)
+    assert (status, [one["status"] for one in answer["predictions"]]) == (200, ["ok"])
+
+
 def test_every_answer_under_load_is_that_of_score(server, expected, images):
     server.post([(name, images[name]) for name in list(images)[:4]])
     answers, _ = storm(server, images, requests=100)
