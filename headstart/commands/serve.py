@@ -36,12 +36,12 @@ def run(
     from headstart.serve.server import serve
 
     limits = ServeOptions(host, port, max_megabytes << 20, max_images, max_requests)
-    with load(classifier, options=EngineOptions(provider, workers)) as model:
-        if not limits.is_loopback:
-            warn(
-                f"{host}: every machine that reaches this address can use the server: it asks for no password, and "
-                "sends images and answers unencrypted. Put a proxy with TLS and authentication in front of it"
-            )
-        serve(model, limits, workers=workers, started=lambda url: say(f"{classifier} at {url}; stop it with Ctrl-C"))
+    model = load(classifier, options=EngineOptions(provider, workers))
+    if not limits.is_loopback:
+        warn(
+            f"{host}: every machine that reaches this address can use the server: it asks for no password, and "
+            "sends images and answers unencrypted. Put a proxy with TLS and authentication in front of it"
+        )
+    serve(model, limits, workers=workers, started=lambda url: say(f"{classifier} at {url}; stop it with Ctrl-C"))
     note("stopped")
     leave(0)

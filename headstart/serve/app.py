@@ -66,6 +66,8 @@ class _Service:
         try:
             with self.metrics.in_flight.track_inprogress(), self.metrics.seconds.time():
                 return await self._predict(request)
+        except asyncio.CancelledError:  # the server ends, and requests have had their time
+            return _error(503, "the server is being stopped", {"Connection": "close"} | RETRY)
         finally:
             self._in_flight -= 1
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ def serve(
 ) -> None:
     """Serve a classifier until SIGTERM or Ctrl-C arrives, then let requests end; call it in the main thread.
 
+    It closes the classifier, without waiting for images that take longer.
+
     Parameters
     ----------
     workers
@@ -45,16 +48,17 @@ def serve(
     options = options or ServeOptions()
     height, width = classifier.file.model.rule.shape[:2]
     with _listening(options) as listener:
-        classifier.predictions([np.zeros((height, width, 3), np.uint8)])  # opens the model, or says why it cannot be
         threads = ThreadPoolExecutor(workers or cores(), thread_name_prefix="headstart-serve")
         try:
+            classifier.predictions([np.zeros((height, width, 3), np.uint8)])  # opens the model, or says why it cannot
             server = _Server(_config(classifier, threads, options))
             host, port = listener.getsockname()[:2]
             started(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
             server.run([listener])
         finally:
             threads.shutdown(wait=False, cancel_futures=True)
-            classifier.close()
+            # It waits for what still runs, a decoder that hangs perhaps; the caller need not.
+            threading.Thread(target=classifier.close, name="headstart-serve-close").start()
 
 
 def _config(classifier: Classifier, threads: ThreadPoolExecutor, options: ServeOptions) -> uvicorn.Config:

@@ -87,6 +87,14 @@ def alive(pids) -> list[int]:
     return [pid for pid in pids if runs(pid)]
 
 
+def wait_for_end(pids) -> list[int]:
+    """Give the processes that still run after ten seconds."""
+    end = time.monotonic() + 10
+    while alive(pids) and time.monotonic() < end:
+        time.sleep(0.01)
+    return alive(pids)
+
+
 def test_an_image_as_body_has_what_score_writes(server, expected, images):
     name = "good/birch-003.png"
     status, answer = server.post([(name, images[name])])
@@ -232,10 +240,27 @@ def test_a_signal_lets_requests_end_and_leaves_nothing_behind(tiny_classifier, i
             assert server.stop(number) == 0
             assert {request.result()[0] for request in asked} == {200}
         assert server.process.stderr.read() == "stopped\n"
-    end = time.monotonic() + 10
-    while alive(decoders) and time.monotonic() < end:
-        time.sleep(0.01)
-    assert alive(decoders) == []
+    assert not wait_for_end(decoders)
+
+
+@LINUX
+def test_decoders_that_hang_do_not_keep_the_server(tiny_classifier, photo):
+    photos = [(name, photo) for name in "abcd"]
+    with serving(tiny_classifier, "--workers", "2") as server, ThreadPoolExecutor(1) as clients:
+        server.post(photos)
+        decoders = server.decoders()
+        for decoder in decoders:
+            os.kill(decoder, signal.SIGSTOP)
+        asked = clients.submit(server.post, photos)
+        with socket.create_connection((urlsplit(server.url).hostname, urlsplit(server.url).port)) as slow:
+            slow.sendall(head(server, len(photo)) + photo[:10])
+            while metric(server, "headstart_requests_in_flight") < 2:
+                time.sleep(0.01)
+            assert server.stop() == 0
+            assert b"HTTP/1.1 503 " in slow.recv(1 << 16)
+        assert asked.result() == (503, {"error": "the server is being stopped"})
+        assert "Traceback" not in server.process.stderr.read()
+    assert not wait_for_end(decoders)
 
 
 def test_a_client_that_goes_away_leaves_no_trace(tiny_classifier, photo):
