@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headstart.classify.classifier import Classifier
 from headstart.classify.scoring.predictions import Prediction, printable
+from headstart.extract.errors import IsolationError
 from headstart.files.errors import HeadstartError, one_line
 from headstart.serve.errors import RefusedError
 from headstart.serve.metrics import Metrics
@@ -46,6 +47,7 @@ def make_app(classifier: Classifier, threads: Executor, options: ServeOptions) -
         exception_handlers={
             RefusedError: service.refuse,
             HTTPException: lambda _, error: _error(error.status_code, str(error.detail), error.headers),
+            IsolationError: lambda _, error: _error(503, one_line(error), RETRY),  # memory may be short for a while
             HeadstartError: lambda _, error: _error(500, one_line(error)),
         },
     )

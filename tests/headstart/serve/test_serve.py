@@ -1,8 +1,10 @@
 """`headstart serve`, in a process of its own and over real connections."""
 
+import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -287,6 +289,29 @@ def test_an_exposed_server_answers_under_any_name(tiny_classifier):
     with serving(tiny_classifier, "--host", "0.0.0.0") as server:
         assert server.send("GET", "/health", headers={"Host": "classifier.example"})[0] == 200
         server.stop()
+
+
+def test_a_decoder_that_cannot_start_is_no_fault_of_the_request(tiny_classifier, photo, monkeypatch):
+    from headstart.classify import load
+    from headstart.serve.app import make_app
+    from headstart.serve.options import ServeOptions
+
+    async def receive():
+        return {"type": "http.request", "body": photo}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/predict", "headers": [(b"host", b"localhost")]}
+    scope["query_string"] = b""
+    sent: list[dict] = []
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    with load(tiny_classifier) as classifier, ThreadPoolExecutor(1) as threads:
+        asyncio.run(make_app(classifier, threads, ServeOptions())(scope, receive, send))
+    start, body = sent
+    assert start["status"] == 503
+    assert (b"retry-after", b"1") in start["headers"]
+    assert "the process that decodes does not start" in json.loads(body["body"])["error"]
 
 
 def test_kinds_of_failures_are_few():
