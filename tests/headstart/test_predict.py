@@ -3,6 +3,9 @@
 import csv
 import io
 import json
+import os
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -51,16 +54,38 @@ def test_a_store_is_answered_from_its_embeddings(cli, places, tmp_path):
     assert rows(tmp_path / "stored.csv") == rows(tmp_path / "scored.csv")
 
 
-def test_paths_come_from_standard_input(headstart_run, places, monkeypatch):
-    import subprocess
-    import sys
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize(
+    "name", ["a b.png", "a\u2028b.png", "a\x85b.png", "a\x0cb.png", "a\x1eb.png", "a\udcffb.png", " .png"]
+)
+def test_a_path_on_standard_input_ends_at_the_newline_alone(cli, places, tmp_path, name, end):
+    photo = Path(shutil.copy(places["photos"] / "ash" / "000.png", tmp_path / name))
+    run = cli("predict {classifier} - -o p.csv", os.fsencode(photo) + end + end + os.fsencode(photo))
+    assert run.exit_code == 0, run.stderr
+    assert "p.csv: 2 classified, 0 failed, of 2 images" in run.stdout
 
-    photos = [str(places["photos"] / "ash" / f"{number:03}.png") for number in range(3)]
-    done = subprocess.run(
-        [sys.executable, "-m", "headstart", "predict", str(places["classifier"]), "-", "--json"],
-        input="\n".join(photos) + "\n", capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    assert [row["path"] for row in json.loads(done.stdout)["predictions"]] == photos
+
+@pytest.mark.parametrize("read", ["list.csv", "classifier.csv", "-", "link.csv", "file://list.csv"])
+def test_what_is_read_is_not_written_over(cli, places, tmp_path, read):
+    (tmp_path / "list.csv").write_text(f"path\n{places['photos'] / 'ash' / '000.png'}\n")
+    (tmp_path / "link.csv").symlink_to("list.csv")
+    shutil.copy(places["classifier"], tmp_path / "classifier.csv")
+    before = [path.read_bytes() for path in sorted(tmp_path.iterdir())]
+    output = {"-": "list.csv", "file://list.csv": "list.csv"}.get(read, read)
+    images = "list.csv" if read == "classifier.csv" else read
+    line = "predict classifier.csv {photos} {images} -o {output}"
+    run = cli(line, b"list.csv\n", images=images, output=output)
+    assert run.exit_code == 1
+    assert f"error: {output}: is also an input; write the predictions to another file with -o" in run.stderr
+    assert [path.read_bytes() for path in sorted(tmp_path.iterdir())] == before
+
+
+def test_no_file_is_written_among_the_images(cli, places, tmp_path, draw_photos):
+    photos = draw_photos(tmp_path / "photos", {"ash": 1})
+    run = cli("predict {classifier} {photos} photos -o photos/p.csv")
+    assert (run.exit_code, (photos / "p.csv").exists()) == (1, False)
+    assert f"lies inside the image folder photos; write it elsewhere, for example with -o {tmp_path}" in run.stderr
+    assert cli("predict {classifier} {one} -o photos/p.csv", one=photos / "ash" / "000.png").exit_code == 0
 
 
 def test_all_probabilities_are_a_column_each(cli, places, tmp_path):
