@@ -89,7 +89,7 @@ def _system_fault(error: BaseException) -> str:
 
 def _advice(function: Callable[..., None]) -> str:
     command = function.__module__.rpartition(".")[2]
-    if command in ("embed", "score", "tune"):
+    if command in ("embed", "score", "train", "tune"):
         return "finished work is kept: run the same command again to continue"
     if command == "demo":
         return "run the same command again to start over"
