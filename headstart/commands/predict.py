@@ -24,6 +24,7 @@ from headstart.console import (
     say,
     short_path,
     warn,
+    warn_of_skipped,
 )
 
 if TYPE_CHECKING:
@@ -57,7 +58,6 @@ def run(
     all_probabilities: Annotated[
         bool, typer.Option("--all-probabilities", help="Write one column per class, p(daisy), too; needs -o or --json.")
     ] = False,
-    label_column: options.LabelColumn = None,
     root: options.Root = None,
     follow_links: options.FollowLinks = False,
     provider: options.Provider = "auto",
@@ -69,13 +69,19 @@ def run(
     from headstart.classify import load
     from headstart.classify.scoring.predictions import write_predictions
     from headstart.extract import EngineOptions, SourceOptions
+    from headstart.jobs import is_embedded, require_no_options
 
     if all_probabilities and output is None and not json:
         fail("--all-probabilities needs a file (-o NAME.csv) or --json", 2)
     given = _given(images)
+    if all(map(is_embedded, given)):
+        for_photos = {"--root": root, "--follow-links": follow_links, "--workers": workers}
+        for_photos["--provider"] = provider != "auto"
+        require_no_options(given[0], [name for name, value in for_photos.items() if value])
     file = None if output is None else _output(output, classifier, given)
     with load(classifier, options=EngineOptions(provider, workers)) as model:
-        found = _predictions(model, given, SourceOptions(label_column, root, follow_links))
+        found = _predictions(model, given, SourceOptions("", root, follow_links))
+        warn_of_skipped(model.passed_over)
         names, knows_unknown = model.classes_.tolist(), model.file.prediction != "probabilities"
     columns = names if all_probabilities else []
     if file is not None:

@@ -149,3 +149,33 @@ def test_long_and_wide_names_are_cut_to_the_column(width, encoding, monkeypatch)
     assert all(cell_len(line) <= width and full in line and "\\" not in line for line in bars)
     assert [cut in line for line in bars] == [width < 60 or encoding != "ascii", True, False]
     assert "[red]x" in bars[2]
+
+
+@pytest.mark.parametrize("option", ["--root .", "--follow-links", "--provider cpu", "--workers 1"])
+def test_options_for_photos_are_refused_with_a_store(option, cli):
+    run = cli("predict {classifier} {store} " + option)
+    assert run.exit_code == 1
+    assert f"leave {option.split()[0]} out" in run.stderr
+
+
+def test_columns_that_could_be_labels_do_not_matter(cli, places, tmp_path):
+    (tmp_path / "list.csv").write_text(f"path,class,species\n{places['photos'] / 'ash' / '000.png'},ash,ash\n")
+    run = cli("predict {classifier} list.csv")
+    assert run.exit_code == 0, run.stderr
+
+
+def test_a_provider_that_was_passed_over_is_said(cli, places, monkeypatch):
+    from headstart.classify import Classifier
+
+    monkeypatch.setattr(Classifier, "passed_over", ["cuda: no device"])
+    run = cli("predict {classifier} {photos}")
+    assert "warning: provider skipped: cuda: no device" in run.stderr
+
+
+def test_a_classifier_names_its_provider_while_it_is_open(places):
+    import headstart
+
+    with headstart.load(places["classifier"]) as model:
+        assert (model.provider, list(model.passed_over)) == (None, [])
+        model.predict(places["photos"] / "ash" / "000.png")
+        assert model.provider in {"CPUExecutionProvider", "CUDAExecutionProvider"}
