@@ -66,6 +66,16 @@ class Classifier:
         self._options, self._opening = options, threading.Lock()
         self._engine: ImageEngine | None = None
 
+    @property
+    def provider(self) -> str | None:
+        """The execution provider that runs, as its runtime calls it; None while the model is not open."""
+        return self._engine.provider if self._engine else None
+
+    @property
+    def passed_over(self) -> Sequence[str]:
+        """What ``auto`` could not use, with reasons; empty while the model is not open."""
+        return self._engine.passed_over if self._engine else ()
+
     def predict(self, images: AnyImages) -> NDArray[np.str_]:
         """Return the likeliest class of each image: text, (n,).
 

@@ -9,7 +9,7 @@ import sys
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from functools import wraps
@@ -89,7 +89,7 @@ def _system_fault(error: BaseException) -> str:
 
 def _advice(function: Callable[..., None]) -> str:
     command = function.__module__.rpartition(".")[2]
-    if command in ("embed", "score", "tune"):
+    if command in ("embed", "score", "train", "tune"):
         return "finished work is kept: run the same command again to continue"
     if command == "demo":
         return "run the same command again to start over"
@@ -107,6 +107,12 @@ def fail(message: str, code: int = ERROR) -> NoReturn:
 def warn(message: str) -> None:
     """Print a warning on stderr."""
     err.print(Text.assemble(("warning:", "bold yellow"), " ", _valid(message)))
+
+
+def warn_of_skipped(providers: Iterable[str]) -> None:
+    """Print a warning for each provider that ``auto`` passed over, with its reason."""
+    for reason in providers:
+        warn(f"provider skipped: {reason}")
 
 
 def note(message: str) -> None:

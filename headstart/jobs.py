@@ -9,11 +9,9 @@ from headstart.files.progress import ProgressCallback
 from headstart.files.urls import is_url, local_path, without_scheme
 
 if TYPE_CHECKING:
-    from headstart.classify import TrainResult
+    from headstart.classify import TrainOptions, TrainResult
     from headstart.extract import EngineOptions, RunSummary, SourceOptions, Store
     from headstart.extract.sources.find import Images
-
-DEFAULT_BACKBONE = "mobilenet_v2"
 
 
 def train(
@@ -59,13 +57,15 @@ def train(
     >>> train("photos/", "flowers.onnx").evaluation.accuracy  # doctest: +SKIP
     0.905
     """
+    from headstart.classify import TrainOptions
     from headstart.classify import train as train_store
 
     if is_embedded(source):
         given = {"backbone": backbone, "engine_options": engine_options, "source_options": source_options}
         require_no_options(source, [name for name, value in given.items() if value is not None])
         return train_store(source, output, progress=progress, **settings)
-    store, _ = embed_for(output, source, backbone, engine_options, source_options, progress)  # type: ignore[arg-type]
+    training = TrainOptions(**settings)
+    store, _ = embed_for(output, source, backbone, engine_options, source_options, progress, training)  # type: ignore[arg-type]
     return train_store(store, output, progress=progress, **settings)
 
 
@@ -76,19 +76,25 @@ def embed_for(
     options: "EngineOptions | None" = None,
     source_options: "SourceOptions | None" = None,
     progress: ProgressCallback | None = None,
+    training: "TrainOptions | None" = None,
 ) -> "tuple[Store, RunSummary]":
     """Embed images into the store that belongs to a classifier: ``flowers.h5`` next to ``flowers.onnx``.
 
+    What the training would refuse later, its options and the classifier's place, is refused before any image is read.
+
     Raises
     ------
-    OptionError, ExportError, ExtractError, OutputError
+    OptionError, ExportError, ExtractError, ClassifyError, OutputError
         As `train`.
     """
     from headstart.extract import embed
     from headstart.extract.sources.find import require_images
-    from headstart.files.atomic import check_model_output
+    from headstart.files.atomic import check_model_output, check_outside
 
+    if training is not None:
+        training.check()
     path = local_path(output)
+    check_outside(path, images)
     check_model_output(path, "classifier")
     if isinstance(images, str | os.PathLike) and not is_url(images := without_scheme(os.fspath(images))):
         require_images(images)
@@ -108,12 +114,12 @@ def find_backbone(backbone: str | os.PathLike[str] | None, progress: ProgressCal
     ExportError, MissingExtraError, OutputError
         As `headstart.export.default_backbone`.
     """
-    from headstart.export import BACKBONES, default_backbone
+    from headstart.export import BACKBONES, DEFAULT_BACKBONE, default_backbone
 
     name = os.fspath(backbone or DEFAULT_BACKBONE)
     if name in BACKBONES:
         return default_backbone(name, progress=progress)
-    if not name.endswith((".onnx", ".h5", ".emb")):
+    if not name.endswith((".onnx", ".h5", ".emb", ".parts")):  # the last is what an interrupted run left
         raise OptionError(f"backbone {name!r}: expected a file (.onnx), or one of {', '.join(BACKBONES)}")
     return name
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from headstart.classify.errors import PredictionError
-from headstart.files.atomic import atomic_file
+from headstart.files.atomic import atomic_file, check_output
 from headstart.files.parquet import load_parquet
+from headstart.files.urls import without_scheme
 
 Row = dict[str, Any]
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
@@ -80,6 +81,22 @@ def check_format(output: str | os.PathLike[str], bom: bool = False) -> None:
         raise PredictionError(f"{output}: expected a name that ends in one of {', '.join(SINKS)}")
     if Path(output).suffix.lower() == ".parquet":
         load_parquet(output)
+
+
+def check_file(path: Path, inputs: Iterable[str | os.PathLike[str]]) -> None:
+    """Refuse a file that cannot be written, or that is one of the inputs, before anything is classified.
+
+    Raises
+    ------
+    PredictionError
+        If it is an input.
+    OutputError
+        As `headstart.files.atomic.check_output`.
+    """
+    check_output(path)
+    locations = [without_scheme(os.fspath(one)) for one in inputs]
+    if path.exists() and any(os.path.exists(one) and path.samefile(one) for one in locations):
+        raise PredictionError(f"{path}: is also an input; write the predictions to another file with -o")
 
 
 def write_predictions(

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from headstart.classify.artifact.classifier import ClassifierFile, read_classifier
 from headstart.classify.artifact.graph import PREDICTION
-from headstart.classify.errors import PredictionError
-from headstart.classify.scoring.predictions import Prediction, check_format, write_predictions
+from headstart.classify.scoring.predictions import Prediction, check_file, check_format, write_predictions
 from headstart.classify.scoring.result import likeliest, prediction_of
 from headstart.extract.inference.grey_bits import with_grey_bits
 from headstart.extract.job import Job, RunSummary
@@ -28,7 +27,7 @@ from headstart.extract.store.remote_copy import working_copy
 from headstart.extract.store.schema import EMBEDDED
 from headstart.extract.store.shards import PARTS, is_store
 from headstart.extract.store.store import Store, open_store
-from headstart.files.atomic import check_output, check_outside, remove_unfinished_of
+from headstart.files.atomic import check_outside, remove_unfinished_of
 from headstart.files.errors import OptionError
 from headstart.files.notebook import html_facts
 from headstart.files.progress import ProgressCallback
@@ -142,11 +141,8 @@ def score(
         raise OptionError("stored embeddings are scored as they are; give --grey-bits to headstart embed")
     check_outside(output, images)
     with working_copy(output, is_store=False) as path:
-        check_output(path)
+        check_file(path, [*([images] if isinstance(images, str | os.PathLike) else images), classifier])
         model = read_classifier(classifier)
-        inputs = [images] if isinstance(images, str | os.PathLike) else images
-        if any(path.exists() and os.path.exists(source) and path.samefile(source) for source in (*inputs, classifier)):
-            raise PredictionError(f"{path}: is also an input; write the predictions to another file with -o")
         tally = _Tally(model, min(top, len(model.classes)))
         graph = model.model if grey_bits is None else with_grey_bits(model.model, grey_bits)
         job = Job(images, graph, model.prediction, "float32", share, options, progress, "scoring", True, source_options)

@@ -112,7 +112,7 @@ def _require_use(options: SourceOptions, kind: str, source: Source, where: str) 
     if "label_column" not in used and any(container.lower().endswith(TABLE) for container in containers):
         used = used | {"label_column"}
     for name, meaning in OPTIONS.items():
-        if name not in used and getattr(options, name) not in (None, False):
+        if name not in used and getattr(options, name):
             raise OptionError(f"{where}: {meaning}, but this is {kind}; leave the option out")
 
 

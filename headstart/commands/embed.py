@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headstart import options
-from headstart.console import check_failures, command, print_json, progress, require_some, say, short_path, warn
+from headstart.console import (
+    check_failures,
+    command,
+    print_json,
+    progress,
+    require_some,
+    say,
+    short_path,
+    warn_of_skipped,
+)
 
 if TYPE_CHECKING:
     from headstart.extract import RunSummary, Store
@@ -84,8 +93,7 @@ def run(
 
 def show(store: "Store", summary: "RunSummary", output: Path | str) -> None:
     """Print the summary of a run."""
-    for reason in summary.passed_over:
-        warn(f"provider skipped: {reason}")
+    warn_of_skipped(summary.passed_over)
     rate = f" ({summary.computed / summary.seconds:,.0f} images/s)" if summary.computed else ""
     say(
         f"{output}: {summary.embedded} embedded, {summary.failed} failed, of {summary.inputs} images; "

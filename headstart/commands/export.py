@@ -27,7 +27,12 @@ def run(
         str,
         typer.Option(help="imagenet, random, a Keras weights file (.h5), or a backbone (.onnx) for --views or int8."),
     ] = "imagenet",
-    output: Annotated[str, typer.Option("-o", "--output", help="The backbone to write.")] = "backbone.onnx",
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o", "--output", help="The file to write.", show_default="backbone.onnx, or imagenet.onnx with --top"
+        ),
+    ] = None,
     image_size: Annotated[
         int | None, typer.Option(min=32, help="Side of the input in pixels.", show_default="the backbone's own")
     ] = None,
@@ -80,7 +85,13 @@ def run(
     pixels = _pixels(calibrate, network) if calibrate else None
     with working() as callback:
         made = (export_imagenet if top else export_backbone)(
-            output, **network, features=features, cut=cut, views=views, calibration=pixels, progress=callback
+            output or ("imagenet.onnx" if top else "backbone.onnx"),
+            **network,
+            features=features,
+            cut=cut,
+            views=views,
+            calibration=pixels,
+            progress=callback,
         )
     if json:
         print_json({**vars(made), "cuts": trials})

@@ -1,8 +1,10 @@
 """`headstart predict`: a classifier and a few photos -> answers on the terminal."""
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,6 +24,7 @@ from headstart.console import (
     say,
     short_path,
     warn,
+    warn_of_skipped,
 )
 
 if TYPE_CHECKING:
@@ -55,7 +58,6 @@ def run(
     all_probabilities: Annotated[
         bool, typer.Option("--all-probabilities", help="Write one column per class, p(daisy), too; needs -o or --json.")
     ] = False,
-    label_column: options.LabelColumn = None,
     root: options.Root = None,
     follow_links: options.FollowLinks = False,
     provider: options.Provider = "auto",
@@ -65,19 +67,21 @@ def run(
 ) -> None:
     """Classify a few photos and show the answers: bars for one photo, a table for many."""
     from headstart.classify import load
-    from headstart.classify.scoring.predictions import check_format, write_predictions
+    from headstart.classify.scoring.predictions import write_predictions
     from headstart.extract import EngineOptions, SourceOptions
-    from headstart.files.atomic import check_output
-    from headstart.files.urls import local_path
+    from headstart.jobs import is_embedded, require_no_options
 
     if all_probabilities and output is None and not json:
         fail("--all-probabilities needs a file (-o NAME.csv) or --json", 2)
-    file = None if output is None else local_path(output)
-    if file is not None:
-        check_format(file)
-        check_output(file)
+    given = _given(images)
+    if all(map(is_embedded, given)):
+        for_photos = {"--root": root, "--follow-links": follow_links, "--workers": workers}
+        for_photos["--provider"] = provider != "auto"
+        require_no_options(given[0], [name for name, value in for_photos.items() if value])
+    file = None if output is None else _output(output, classifier, given)
     with load(classifier, options=EngineOptions(provider, workers)) as model:
-        found = _predictions(model, images, SourceOptions(label_column, root, follow_links))
+        found = _predictions(model, given, SourceOptions("", root, follow_links))
+        warn_of_skipped(model.passed_over)
         names, knows_unknown = model.classes_.tolist(), model.file.prediction != "probabilities"
     columns = names if all_probabilities else []
     if file is not None:
@@ -98,15 +102,40 @@ def run(
     require_some(len(found) - failed, "classified", Counter(one.reason for one in found if one.reason))
 
 
-def _predictions(model: "Classifier", images: Sequence[str], source_options: "SourceOptions") -> list["Prediction"]:
-    """Classify every argument: image files together, anything else by itself, in the order given."""
+def _given(images: Sequence[str]) -> list[str]:
+    """Put the paths on standard input in the place of ``-``."""
+    names = [name for image in images for name in (_standard_input() if image == "-" else [image])]
+    if not names:
+        fail("expected paths of images on standard input, found none")
+    return names
+
+
+def _standard_input() -> list[str]:
+    """Read a path per line, whose bytes are those of its name: no other character than the newline ends it."""
+    lines = (line.removesuffix(b"\r") for line in sys.stdin.buffer.read().split(b"\n"))
+    return [os.fsdecode(line) for line in lines if line.strip()]
+
+
+def _output(output: str, classifier: str, images: Sequence[str]) -> Path:
+    """Return the file to write, unless it is read too, or lies among the images."""
+    from headstart.classify.scoring.predictions import check_file, check_format
+    from headstart.files.atomic import check_outside
+    from headstart.files.urls import local_path
+
+    file = local_path(output)
+    check_format(file)
+    check_file(file, [*images, classifier])
+    for image in images:
+        check_outside(file, image)
+    return file
+
+
+def _predictions(model: "Classifier", names: list[str], source_options: "SourceOptions") -> list["Prediction"]:
+    """Classify everything named: image files together, anything else by itself, in the order given."""
     from headstart.extract.sources.find import is_one_image
     from headstart.jobs import is_embedded
 
     found: list[Prediction] = []
-    names = [name for image in images for name in (_standard_input() if image == "-" else [image])]
-    if not names:
-        fail("expected paths of images on standard input, found none")
     ranks = len(model.classes_)
     with progress("classifying", transient=True) as callback:
         while names:
@@ -122,11 +151,6 @@ def _predictions(model: "Classifier", images: Sequence[str], source_options: "So
             found += part
             del names[: max(1, several)]
     return found
-
-
-def _standard_input() -> list[str]:
-    data = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
-    return [line for line in data.splitlines() if line.strip()]
 
 
 def _show_bars(found: "Prediction", top: int) -> None:

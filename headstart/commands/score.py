@@ -7,7 +7,16 @@ from typing import Annotated
 import typer
 
 from headstart import options
-from headstart.console import check_failures, command, print_json, progress, require_some, say, short_path, warn
+from headstart.console import (
+    check_failures,
+    command,
+    print_json,
+    progress,
+    require_some,
+    say,
+    short_path,
+    warn_of_skipped,
+)
 
 
 @command
@@ -61,8 +70,7 @@ def run(
     if json:
         print_json(summary)
     else:
-        for reason in summary.passed_over:
-            warn(f"provider skipped: {reason}")
+        warn_of_skipped(summary.passed_over)
         say(
             f"{summary.output}: {summary.scored} scored, {summary.failed} failed, of {summary.inputs} images; "
             f"{summary.provider or 'from stored embeddings'}, {summary.seconds:.1f} s"

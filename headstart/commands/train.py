@@ -28,7 +28,7 @@ from headstart.results import SHOWN_MISTAKES, show_evaluation
 if TYPE_CHECKING:
     from headstart.classify import TrainResult
     from headstart.classify.evaluation.baselines import Baseline
-    from headstart.extract import EngineOptions, SourceOptions, Store
+    from headstart.extract import Store
 
 
 @command
@@ -100,10 +100,22 @@ def run(
 
     Photos are embedded first, into a store next to the classifier. Later runs embed only what is new or has changed.
     """
-    from headstart.classify import HeadOptions, train
+    from headstart.classify import HeadOptions, TrainOptions, train
     from headstart.extract import EngineOptions, SourceOptions
-    from headstart.jobs import is_embedded, require_no_options
+    from headstart.jobs import embed_for, is_embedded, require_no_options
 
+    training = TrainOptions(
+        head=head,
+        options=HeadOptions(c, _units(hidden), class_weight, seed),
+        holdout=holdout,
+        min_photos=min_photos,
+        false_alarms=false_alarms,
+        compare=compare or (),
+        untrained=untrained,
+        suspects=suspects,
+        report=report,
+        memory=None if memory_gb is None else memory_gb * 1e9,
+    )
     store: str | Store = source
     if is_embedded(source):
         given = {
@@ -112,25 +124,15 @@ def run(
         }  # fmt: skip
         require_no_options(source, [name for name, value in given.items() if value not in (None, False)])
     else:
-        embedding = EngineOptions(provider, workers), SourceOptions(label_column, root, follow_links)
-        store = _embedded(source, output, backbone, *embedding, max_failures, json)
-    head_options = HeadOptions(c, _units(hidden), class_weight, seed)
+        engine, where = EngineOptions(provider, workers), SourceOptions(label_column, root, follow_links)
+        with progress("embedding") as callback:
+            store, summary = embed_for(output, source, backbone, engine, where, callback, training)
+        if not json:
+            show_run(store, summary, store.location)
+        check_failures(summary.failed, max_failures)
+        require_some(summary.embedded, "embedded", Counter(store.failures.values()))
     with working() as callback:
-        result = train(
-            store,
-            output,
-            head=head,
-            options=head_options,
-            holdout=holdout,
-            min_photos=min_photos,
-            false_alarms=false_alarms,
-            compare=compare or (),
-            untrained=untrained,
-            suspects=suspects,
-            report=report,
-            memory=None if memory_gb is None else memory_gb * 1e9,
-            progress=callback,
-        )
+        result = train(store, output, progress=callback, **vars(training))
     if json:
         print_json(_summary(result))
         return
@@ -139,27 +141,6 @@ def run(
         say(f"report: {report}")
     name = quote(str(result.path))
     say(f"next: headstart predict {name} PHOTO, or headstart score FOLDER --classifier {name} -o predictions.csv")
-
-
-def _embedded(
-    images: str,
-    output: str,
-    backbone: str | None,
-    engine: "EngineOptions",
-    source_options: "SourceOptions",
-    max_failures: int | None,
-    quiet: bool,
-) -> "Store":
-    """Embed photos into the store next to the classifier, and say how it went."""
-    from headstart.jobs import embed_for
-
-    with progress("embedding") as callback:
-        store, summary = embed_for(output, images, backbone, engine, source_options, callback)
-    if not quiet:
-        show_run(store, summary, store.location)
-    check_failures(summary.failed, max_failures)
-    require_some(summary.embedded, "embedded", Counter(store.failures.values()))
-    return store
 
 
 def show_training(result: "TrainResult") -> None:

@@ -21,9 +21,9 @@ def cli(places, monkeypatch, tmp_path) -> Callable[..., Any]:
 
     monkeypatch.chdir(tmp_path)
 
-    def run(line: str, **more: object) -> Any:
+    def run(line: str, stdin: bytes = b"", **more: object) -> Any:
         quoted = {name: shlex.quote(str(place)) for name, place in (places | more).items()}
-        result = CliRunner().invoke(app, shlex.split(line.format(**quoted)))
+        result = CliRunner().invoke(app, shlex.split(line.format(**quoted)), input=stdin)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result

@@ -44,7 +44,7 @@ LOST = "nothing was written: run the same command again"
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("embed", KEPT), ("score", KEPT), ("tune", KEPT), ("export", LOST), ("train", LOST)]
+    ("name", "said"), [("embed", KEPT), ("score", KEPT), ("tune", KEPT), ("train", KEPT), ("export", LOST)]
 )
 @pytest.mark.parametrize(("number", "code", "what"), [(SIGINT, 130, "interrupted"), (SIGTERM, 143, "terminated")])
 @pytest.mark.parametrize("is_hidden", [False, True])

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from headstart.classify.artifact.classifier import read_classifier
+from headstart.cli import app
 from headstart.export import OptionError, WeightsError, export_backbone
 from headstart.export.conversion.images import structured_images
 from headstart.export.conversion.parity import run_onnx
@@ -46,6 +48,20 @@ def test_what_has_no_such_classes_is_refused(options, tmp_path):
     with pytest.raises(OptionError):
         export_imagenet(tmp_path / "imagenet.onnx", **options)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("options", "name"), [(["--top"], "imagenet.onnx"), ([], "backbone.onnx")])
+def test_what_is_written_has_a_name_of_its_own_by_default(options, name, monkeypatch):
+    outputs = []
+
+    def export(output, **options):
+        outputs.append(output)
+        raise OptionError("the name suffices")
+
+    monkeypatch.setattr("headstart.imagenet.export_imagenet", export)
+    monkeypatch.setattr("headstart.export.export_backbone", export)
+    assert CliRunner().invoke(app, ["export", *options]).exit_code == 1
+    assert outputs == [name]
 
 
 def test_weights_without_the_top_are_refused(real_weights, tmp_path):

@@ -1,7 +1,6 @@
 """Training on photos in one call: they are embedded into a store next to the classifier, which later calls reuse."""
 
 import json
-import os
 import shutil
 
 import pytest
@@ -24,15 +23,60 @@ def test_photos_are_embedded_next_to_the_classifier_and_reused(cli, places, tmp_
     assert prior["log_loss"] == pytest.approx(1.0986, abs=0.02)
 
 
-def test_a_new_photo_is_all_that_a_later_run_computes(cli, places, tmp_path):
+def test_a_new_photo_is_all_that_a_later_run_computes(cli, places, draw_photos, tmp_path):
     photos = shutil.copytree(places["photos"], tmp_path / "photos")
+    fresh = draw_photos(tmp_path / "fresh", {"birch": 1}, seed=1) / "birch" / "000.png"
     assert cli("train {mine} --backbone {backbone} -o trees.onnx", mine=photos).exit_code == 0
-    shutil.copy(photos / "ash" / "000.png", photos / "birch" / "new.png")
-    os.utime(photos / "birch" / "new.png")
+    fresh.rename(photos / "birch" / "new.png")
     (photos / "cedar" / "003.png").unlink()
     run = cli("train {mine} --backbone {backbone} -o trees.onnx", mine=photos)
-    assert "61 images; 0 computed" in run.stdout or "61 images; 1 computed" in run.stdout
-    assert "1 removed" in run.stdout
+    assert "of 61 images; 1 computed" in run.stdout
+    assert "60 reused, 1 removed" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--head typo", "unknown head 'typo'"),
+        ("--report nodir/r.html", "its folder nodir does not exist"),
+        ("--report r.txt", ".html"),
+        ("--hidden abc", "expected whole numbers"),
+        ("--holdout 2", "must lie between 0 and 1, found 2"),
+        ("--false-alarms 1", "below 1"),
+        ("--class-weight heavy", "heavy"),
+        ("--C 0", "C"),
+        ("-o nodir/trees.onnx", "its folder nodir does not exist"),
+    ],
+)
+def test_a_bad_option_is_refused_before_anything_is_embedded(option, said, cli, tmp_path):
+    run = cli("train {photos} --backbone {backbone} " + option)
+    assert run.exit_code in (1, 2)
+    assert said in run.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("setting", [{"heads": "mlp"}, {"head": "typo"}, {"holdout": 2}])
+def test_the_function_refuses_a_bad_setting_before_anything_is_embedded(setting, places, tmp_path):
+    with pytest.raises((TypeError, HeadstartError)):
+        headstart.train(places["photos"], tmp_path / "trees.onnx", backbone=places["backbone"], **setting)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_advice_about_the_output_names_a_classifier(cli, draw_photos, tmp_path):
+    draw_photos(tmp_path / "photos", {"ash": 3, "birch": 3})
+    run = cli("train photos --backbone {backbone} -o photos/trees.onnx")
+    assert run.exit_code == 1
+    advice = f"lies inside the image folder photos; write it elsewhere, for example with -o {tmp_path / 'trees.onnx'}"
+    assert f"error: photos/trees.onnx: {advice}" in run.stderr
+
+
+def test_a_store_of_another_backbone_can_be_continued_as_advised(cli, tmp_path):
+    assert cli("train {photos} --backbone {backbone} -o trees.onnx").exit_code == 0
+    run = cli("train {photos} --backbone {other_backbone} -o trees.onnx")
+    assert run.exit_code == 1
+    assert "trees.h5: holds rows of another model" in run.stderr
+    assert "continue with its own (give trees.h5 as the backbone)" in run.stderr
+    assert "61 reused" in cli("train {photos} --backbone trees.h5 -o trees.onnx").stdout
 
 
 @pytest.mark.parametrize(

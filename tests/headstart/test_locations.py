@@ -70,7 +70,7 @@ OTHER_TEXT = {
     "embed": {"dtype", "shard", "provider", "engine", "address", "label_column"},
     "tune": {"class_weight"},
     "train": {"head", "hidden", "class_weight", "provider", "label_column"},
-    "predict": {"provider", "label_column"},
+    "predict": {"provider"},
     "evaluate": {"split"},
     "score": {"shard", "provider", "engine", "address", "label_column"},
     "serve": {"host", "provider"},

@@ -3,6 +3,9 @@
 import csv
 import io
 import json
+import os
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -51,16 +54,38 @@ def test_a_store_is_answered_from_its_embeddings(cli, places, tmp_path):
     assert rows(tmp_path / "stored.csv") == rows(tmp_path / "scored.csv")
 
 
-def test_paths_come_from_standard_input(headstart_run, places, monkeypatch):
-    import subprocess
-    import sys
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize(
+    "name", ["a b.png", "a\u2028b.png", "a\x85b.png", "a\x0cb.png", "a\x1eb.png", "a\udcffb.png", " .png"]
+)
+def test_a_path_on_standard_input_ends_at_the_newline_alone(cli, places, tmp_path, name, end):
+    photo = Path(shutil.copy(places["photos"] / "ash" / "000.png", tmp_path / name))
+    run = cli("predict {classifier} - -o p.csv", os.fsencode(photo) + end + end + os.fsencode(photo))
+    assert run.exit_code == 0, run.stderr
+    assert "p.csv: 2 classified, 0 failed, of 2 images" in run.stdout
 
-    photos = [str(places["photos"] / "ash" / f"{number:03}.png") for number in range(3)]
-    done = subprocess.run(
-        [sys.executable, "-m", "headstart", "predict", str(places["classifier"]), "-", "--json"],
-        input="\n".join(photos) + "\n", capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    assert [row["path"] for row in json.loads(done.stdout)["predictions"]] == photos
+
+@pytest.mark.parametrize("read", ["list.csv", "classifier.csv", "-", "link.csv", "file://list.csv"])
+def test_what_is_read_is_not_written_over(cli, places, tmp_path, read):
+    (tmp_path / "list.csv").write_text(f"path\n{places['photos'] / 'ash' / '000.png'}\n")
+    (tmp_path / "link.csv").symlink_to("list.csv")
+    shutil.copy(places["classifier"], tmp_path / "classifier.csv")
+    before = [path.read_bytes() for path in sorted(tmp_path.iterdir())]
+    output = {"-": "list.csv", "file://list.csv": "list.csv"}.get(read, read)
+    images = "list.csv" if read == "classifier.csv" else read
+    line = "predict classifier.csv {photos} {images} -o {output}"
+    run = cli(line, b"list.csv\n", images=images, output=output)
+    assert run.exit_code == 1
+    assert f"error: {output}: is also an input; write the predictions to another file with -o" in run.stderr
+    assert [path.read_bytes() for path in sorted(tmp_path.iterdir())] == before
+
+
+def test_no_file_is_written_among_the_images(cli, places, tmp_path, draw_photos):
+    photos = draw_photos(tmp_path / "photos", {"ash": 1})
+    run = cli("predict {classifier} {photos} photos -o photos/p.csv")
+    assert (run.exit_code, (photos / "p.csv").exists()) == (1, False)
+    assert f"lies inside the image folder photos; write it elsewhere, for example with -o {tmp_path}" in run.stderr
+    assert cli("predict {classifier} {one} -o photos/p.csv", one=photos / "ash" / "000.png").exit_code == 0
 
 
 def test_all_probabilities_are_a_column_each(cli, places, tmp_path):
@@ -124,3 +149,33 @@ def test_long_and_wide_names_are_cut_to_the_column(width, encoding, monkeypatch)
     assert all(cell_len(line) <= width and full in line and "\\" not in line for line in bars)
     assert [cut in line for line in bars] == [width < 60 or encoding != "ascii", True, False]
     assert "[red]x" in bars[2]
+
+
+@pytest.mark.parametrize("option", ["--root .", "--follow-links", "--provider cpu", "--workers 1"])
+def test_options_for_photos_are_refused_with_a_store(option, cli):
+    run = cli("predict {classifier} {store} " + option)
+    assert run.exit_code == 1
+    assert f"leave {option.split()[0]} out" in run.stderr
+
+
+def test_columns_that_could_be_labels_do_not_matter(cli, places, tmp_path):
+    (tmp_path / "list.csv").write_text(f"path,class,species\n{places['photos'] / 'ash' / '000.png'},ash,ash\n")
+    run = cli("predict {classifier} list.csv")
+    assert run.exit_code == 0, run.stderr
+
+
+def test_a_provider_that_was_passed_over_is_said(cli, places, monkeypatch):
+    from headstart.classify import Classifier
+
+    monkeypatch.setattr(Classifier, "passed_over", ["cuda: no device"])
+    run = cli("predict {classifier} {photos}")
+    assert "warning: provider skipped: cuda: no device" in run.stderr
+
+
+def test_a_classifier_names_its_provider_while_it_is_open(places):
+    import headstart
+
+    with headstart.load(places["classifier"]) as model:
+        assert (model.provider, list(model.passed_over)) == (None, [])
+        model.predict(places["photos"] / "ash" / "000.png")
+        assert model.provider in {"CPUExecutionProvider", "CUDAExecutionProvider"}
