@@ -36,25 +36,34 @@ def check_ml_operators(graph: Any, width: int) -> None:
     from onnx import helper, numpy_helper
 
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    widths: dict[str, int] = {"embedding": width}
+    _check_names([tensor.name for tensor in graph.initializer], graph.node)
+    widths: dict[str, int] = {name: (1, *tensor.dims)[-1] for name, tensor in constants.items()} | {"embedding": width}
     for node in graph.node:
         second = constants.get(node.input[1]) if len(node.input) > 1 else None
+        attributes = {one.name: helper.get_attribute_value(one) for one in node.attribute}
         if node.domain == DOMAIN:
-            attributes = {one.name: helper.get_attribute_value(one) for one in node.attribute}
-            attributes["columns"] = () if second is None else numpy_helper.to_array(second).ravel().tolist()
+            attributes["columns"] = None if second is None else numpy_helper.to_array(second).ravel().tolist()
             check = _CHECKS.get(node.op_type)
             if check is None or not check(attributes, widths.get(node.input[0], 0)):
                 raise ModelError(f"its operator {node.op_type} of {DOMAIN} is not supported, or its numbers do not fit")
-        known = [widths[name] for name in node.input if name in widths]
-        if node.op_type in _KEEPS_WIDTH and known:
-            widths[node.output[0]] = max(known)
+        sizes = [widths.get(name) for name in node.input if name]
+        if node.op_type in _KEEPS_WIDTH and None not in sizes:
+            widths[node.output[0]] = max(size for size in sizes if size is not None)
         elif node.op_type in ("MatMul", "Gemm") and second is not None and len(second.dims) == 2:
-            is_turned = any(one.name == "transB" and one.i for one in node.attribute)
-            widths[node.output[0]] = second.dims[0 if is_turned else 1]
-        elif node.op_type == "ArrayFeatureExtractor":
+            widths[node.output[0]] = second.dims[0 if attributes.get("transB") else 1]
+        elif (node.domain, node.op_type) == (DOMAIN, "ArrayFeatureExtractor"):
             widths[node.output[0]] = len(attributes["columns"])
         elif node.domain == DOMAIN and len(node.output) == 2:
             widths[node.output[1]] = _labels(attributes)
+
+
+def _check_names(constants: list[str], nodes: Any) -> None:
+    """Refuse a name with two values: a runtime may take the one that was not checked."""
+    values = constants + [name for node in nodes for name in node.output if name]
+    for names, kind in [(values, "tensor"), *(([one.name for one in node.attribute], "attribute") for node in nodes)]:
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ModelError(f"its {kind} {twice[:100]!r} is defined twice")
 
 
 def _fits_trees(attributes: Attributes, width: int) -> bool:
@@ -62,18 +71,18 @@ def _fits_trees(attributes: Attributes, width: int) -> bool:
     trees, nodes = (np.array(attributes[f"nodes_{name}"], np.int64) for name in ("treeids", "nodeids"))
     left, right = (np.array(attributes[f"nodes_{name}nodeids"], np.int64) for name in ("true", "false"))
     features = np.array(attributes["nodes_featureids"], np.int64)
-    modes = np.array(attributes["nodes_modes"])
+    modes = attributes["nodes_modes"]  # bytes as they are: numpy would drop NULs at the end
     columns = (trees, nodes, left, right, features, modes)
     if len({len(column) for column in columns} | {_values(attributes, "nodes_values")}) > 1:
         return False
     places = set(zip(trees.tolist(), nodes.tolist(), strict=True))
-    inner = modes != b"LEAF"
+    inner = np.array([mode != b"LEAF" for mode in modes], bool)
     children = [(trees[inner], side[inner]) for side in (left, right)]
     votes = [attributes[f"class_{name}"] for name in ("treeids", "nodeids", "ids")]
     classes = _labels(attributes)
     return (
         len(places) == len(nodes)
-        and set(modes.tolist()) <= {b"LEAF", b"BRANCH_LEQ", b"BRANCH_LT", b"BRANCH_GT", b"BRANCH_GTE"}
+        and set(modes) <= {b"LEAF", b"BRANCH_LEQ", b"BRANCH_LT", b"BRANCH_GT", b"BRANCH_GTE"}
         and all(bool((side > nodes[inner]).all()) for _, side in children)
         and all(set(zip(tree.tolist(), side.tolist(), strict=True)) <= places for tree, side in children)
         and bool(((features[inner] >= 0) & (features[inner] < width)).all())
@@ -106,7 +115,8 @@ def _fits_vectors(attributes: Attributes, width: int) -> bool:
         and len(attributes.get("support_vectors", ())) == vectors * width
         and len(attributes.get("coefficients", ())) == vectors * (classes - 1)
         and len(attributes.get("rho", ())) == pairs
-        and all(len(attributes.get(name, ())) in (0, pairs) for name in ("prob_a", "prob_b"))
+        and len(attributes.get("prob_a", ())) == len(attributes.get("prob_b", ())) in (0, pairs)
+        and len(attributes.get("kernel_params", ())) in (0, 3)
     )
 
 
@@ -119,11 +129,17 @@ def _fits_scales(attributes: Attributes, width: int) -> bool:
     return all(len(attributes.get(name, ())) in (1, width) for name in ("offset", "scale"))
 
 
+def _fits_columns(attributes: Attributes, width: int) -> bool:
+    """Check an index, which has to be an initializer: the values of any other tensor are not known here."""
+    columns = attributes["columns"]
+    return columns is not None and all(0 <= column < width for column in columns)
+
+
 _CHECKS: dict[str, Callable[[Attributes, int], bool]] = {
     "TreeEnsembleClassifier": _fits_trees,
     "SVMClassifier": _fits_vectors,
     "LinearClassifier": _fits_lines,
     "Scaler": _fits_scales,
     "Normalizer": lambda *_: True,
-    "ArrayFeatureExtractor": lambda attributes, width: all(0 <= column < width for column in attributes["columns"]),
+    "ArrayFeatureExtractor": _fits_columns,
 }

@@ -73,6 +73,7 @@ WRONG = {
     "the same node twice": ("TreeEnsembleClassifier", TREES | {"nodes_nodeids": [0, 1, 1, 0, 1, 2]}),
     "too few values": ("TreeEnsembleClassifier", TREES | {"nodes_values": [0.5]}),
     "another comparison": ("TreeEnsembleClassifier", TREES | {"nodes_modes": ["BRANCH_X", "LEAF", "LEAF"] * 2}),
+    "a leaf with a NUL": ("TreeEnsembleClassifier", TREES | {"nodes_modes": ["BRANCH_LEQ", "LEAF\0", "LEAF"] * 2}),
     "a class beyond the others": ("TreeEnsembleClassifier", TREES | {"class_ids": [0, 1, 1, 2]}),
     "a vote of a node that is not there": ("TreeEnsembleClassifier", TREES | {"class_nodeids": [1, 2, 1, 7]}),
     "too few votes": ("TreeEnsembleClassifier", TREES | {"class_weights": [1.0]}),
@@ -83,9 +84,12 @@ WRONG = {
     "too few coefficients": ("SVMClassifier", VECTORS | {"coefficients": [1.0]}),
     "no rho": ("SVMClassifier", {name: value for name, value in VECTORS.items() if name != "rho"}),
     "too many of a sigmoid": ("SVMClassifier", VECTORS | {"prob_a": [1.0, 2.0]}),
+    "half of a sigmoid": ("SVMClassifier", {name: value for name, value in VECTORS.items() if name != "prob_b"}),
+    "two parameters of a kernel": ("SVMClassifier", VECTORS | {"kernel_params": [0.1, 0.0]}),
     "too few weights": ("LinearClassifier", LINES | {"coefficients": [0.0] * 31}),
     "too many classes": ("LinearClassifier", LINES | {"classlabels_ints": [0, 1, 2]}),
     "too few scales": ("Scaler", SCALES | {"scale": [1.0] * 5}),
+    "columns without an index": ("ArrayFeatureExtractor", {}),
     "a map": ("ZipMap", {"classlabels_int64s": [0, 1]}),
     "an operator that nobody knows": ("RunShell", {}),
 }
@@ -102,6 +106,40 @@ def test_operators_whose_numbers_lead_elsewhere_are_refused(with_operator, case)
 def test_columns_beyond_the_input_are_refused(with_operator):
     with pytest.raises(ModelError, match="ArrayFeatureExtractor"):
         parse_model(with_operator("ArrayFeatureExtractor", {}, ("embedding", "columns")), "my.onnx")
+
+
+@pytest.mark.parametrize("attributes", [{}, {"columns": [0]}])
+def test_columns_that_a_node_gives_are_refused(with_operator, attributes):
+    proto = onnx.load_model_from_string(with_operator("ArrayFeatureExtractor", attributes, ("embedding", "numbers")))
+    value = numpy_helper.from_array(np.array([99], np.int64))
+    proto.graph.node.append(helper.make_node("Constant", [], ["numbers"], value=value))
+    with pytest.raises(ModelError, match="ArrayFeatureExtractor"):
+        parse_model(proto.SerializeToString(), "my.onnx")
+
+
+def test_columns_of_a_wide_sum_of_a_narrow_product_are_not_taken_for_narrow(with_operator):
+    """A constant that is added to one column widens it."""
+    proto = onnx.load_model_from_string(
+        with_operator("LinearClassifier", LINES | {"coefficients": [0.0] * 2}, ("sum",))
+    )
+    for name, shape in (("narrow", (16, 1)), ("wide", (1, 16))):
+        proto.graph.initializer.append(numpy_helper.from_array(np.zeros(shape, np.float32), name))
+    proto.graph.node.append(helper.make_node("MatMul", ["embedding", "narrow"], ["product"]))
+    proto.graph.node.append(helper.make_node("Add", ["product", "wide"], ["sum"]))
+    proto.graph.node.append(proto.graph.node.pop(-3))
+    with pytest.raises(ModelError, match="LinearClassifier"):
+        parse_model(proto.SerializeToString(), "my.onnx")
+
+
+@pytest.mark.parametrize("repeated", ["attribute", "tensor"])
+def test_a_name_with_two_values_is_refused(with_operator, repeated):
+    proto = onnx.load_model_from_string(with_operator("Scaler", SCALES))
+    if repeated == "attribute":
+        proto.graph.node[-1].attribute.append(helper.make_attribute("scale", [1.0] * 5))
+    else:
+        proto.graph.node.append(helper.make_node("Identity", ["embedding"], ["columns"]))
+    with pytest.raises(ModelError, match=f"my.onnx: its {repeated} '(scale|columns)' is defined twice"):
+        parse_model(proto.SerializeToString(), "my.onnx")
 
 
 @pytest.mark.parametrize("kind", sorted(VALID.keys() - {"Normalizer", "Scaler"}))
