@@ -242,12 +242,12 @@ def _valid(text: str) -> str:
 
 
 def _without_nan(value: Any) -> Any:
-    """Replace NaN, which JSON lacks, by null."""
+    """Replace NaN and infinity, which JSON lacks, by null."""
     if isinstance(value, dict):
         return {name: _without_nan(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _to_json(value: Any) -> Any:

@@ -38,7 +38,10 @@ def drawn(
 def coverage(
     spread: float, noise: float, n: int, alike: float = 0.0, burst: int = 1, times: int = 2000, many: int = MANY
 ) -> list[float]:
-    """Return the share of simulations in which the intervals of accuracy and of both differences hold the truth."""
+    """Return the share of simulations in which the intervals of accuracy and of both differences hold the truth.
+
+    It is NaN if there is no interval for so few groups.
+    """
     rng = np.random.default_rng(0)
     new, old, labels, _ = drawn(rng, many, spread, noise, alike, burst)
     right, was = new.argmax(axis=1) == labels, old.argmax(axis=1) == labels
@@ -52,7 +55,10 @@ def coverage(
         own = None if burst == 1 else np.repeat(np.arange(len(scenes)), burst)
         found = compare(new[chosen], old[chosen], labels[chosen], own)
         intervals = (share_interval(right[chosen], own), found.accuracy_interval, found.log_loss_interval)
-        hits += [low <= true <= high for (low, high), true in zip(intervals, truth, strict=True)]
+        hits += [
+            low <= true <= high if np.isfinite(high) else np.nan
+            for (low, high), true in zip(intervals, truth, strict=True)
+        ]
     return list(hits / times)
 
 
@@ -62,7 +68,9 @@ def rows(times: int) -> Iterator[str]:
         for name, (spread, noise) in CASES.items():
             for n in SIZES:
                 found = coverage(spread, noise, n, alike, burst, times)
-                yield f"{name:6} n={n:3} groups of {burst}, alike {alike:.1f}:" + "".join(f" {x:.3f}" for x in found)
+                yield f"{name:6} n={n:3} groups of {burst}, alike {alike:.1f}:" + "".join(
+                    "  none" if np.isnan(x) else f" {x:.3f}" for x in found
+                )
 
 
 if __name__ == "__main__":

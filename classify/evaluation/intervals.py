@@ -13,6 +13,9 @@ PRIOR_GROUPS = 1
 """So many groups count as wholly alike inside, beside those that were seen to differ from the mean."""
 PRIOR_IMAGES = 4
 """So many images count as expected, beside those that were seen (Agresti and Coull 1998, who add two of each kind)."""
+LEAST_GROUPS = 10
+"""Fewer groups have no interval of a mean: if a classifier names four groups correctly, nothing tells how large a rare
+mistake would be, and Student's interval held the truth in 87 % of simulations."""
 
 
 def share_interval(right: NDArray[np.bool_], groups: NDArray[np.int64] | None = None) -> tuple[float, float]:
@@ -58,7 +61,7 @@ def mean_interval(
     expected: tuple[float, float] | None = None,
     groups: NDArray[np.int64] | None = None,
 ) -> tuple[float, float]:
-    """Return Student's interval of a mean.
+    """Return Student's interval of a mean, with groups - 1 degrees of freedom.
 
     A sample of a heavy tail often lacks the rare large values, and looks too sure. If the values' distribution is known
     roughly, `PRIOR_IMAGES` images of it are added, as Agresti and Coull (1998) do for shares.
@@ -71,19 +74,25 @@ def mean_interval(
         Mean and mean square of a value according to a model of it.
     groups
         int64, (n,): the same number for values that are not independent.
+
+    Returns
+    -------
+    Minus and plus infinity if there are fewer than `LEAST_GROUPS` groups.
     """
     from scipy.special import stdtrit  # scipy.stats takes longer to import than an evaluation
 
-    if len(values) < 2:
+    count = len(values if groups is None else np.unique(groups))
+    if count < LEAST_GROUPS:
         return -np.inf, np.inf
-    n, count = effective_size(values, groups), len(values if groups is None else np.unique(groups))
     mean, square, added = float(values.mean()), float((values**2).mean()), PRIOR_IMAGES
     if expected is None:
         expected, added = (mean, square), 0
+    # What is added are groups, as large as those seen: mistakes are rare in groups, not in images.
     mean, square = (
-        (n * own + added * other) / (n + added) for own, other in zip((mean, square), expected, strict=True)
+        (count * own + added * other) / (count + added) for own, other in zip((mean, square), expected, strict=True)
     )
-    half = stdtrit(max(count - 1, 1), 0.975) * np.sqrt(max(square - mean**2, 0) / max(n + added - 1, 1))
+    n = effective_size(values, groups) * (count + added - 1) / count
+    half = stdtrit(count - 1, 0.975) * np.sqrt(max(square - mean**2, 0) / n)
     return mean - half, mean + half
 
 

@@ -1,5 +1,6 @@
 """`headstart evaluate`: measure a classifier on labelled embeddings."""
 
+from math import isfinite
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -49,8 +50,9 @@ def show_comparison(comparison: "Comparison", against: str | None) -> None:
     """Print the comparison of two classifiers."""
     low, high = comparison.accuracy_interval
     loss_low, loss_high = comparison.log_loss_interval
+    loss = f"{loss_low:+.3f} to {loss_high:+.3f}" if isfinite(loss_high) else "too few different images for an interval"
     say(f"against {against}: accuracy {comparison.accuracy_old:.4f}, {comparison.verdict}")
     say(
         f"  difference (95 % interval): accuracy {comparison.accuracy_difference:+.4f} ({low:+.3f} to {high:+.3f}), "
-        f"log loss {comparison.log_loss_difference:+.4f} ({loss_low:+.3f} to {loss_high:+.3f})"
+        f"log loss {comparison.log_loss_difference:+.4f} ({loss})"
     )

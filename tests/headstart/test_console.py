@@ -203,3 +203,8 @@ def test_progress_is_a_bar_on_a_terminal(capsys, monkeypatch, is_transient):
     shown = capsys.readouterr().err
     assert shown.endswith("\x1b[2K") == is_transient
     assert [text for text in ("embedding", "250/500", "images/s", "2 failed") if text not in shown] == []
+
+
+def test_infinity_is_no_json_and_printed_as_null(capsys):
+    console.print_json({"interval": (-np.inf, float("inf")), "error": float("nan")})
+    assert json.loads(capsys.readouterr().out) == {"interval": [None, None], "error": None}

@@ -90,3 +90,12 @@ def test_arrays_of_different_images_are_rejected():
         compare(new, old, labels[:9])
     with pytest.raises(LabelError, match="no labelled images"):
         compare(new[:0], old[:0], labels[:0])
+
+
+@pytest.mark.parametrize(("images", "shown"), [(9, "too few different images for an interval"), (10, " to ")])
+def test_a_comparison_on_few_images_says_that_the_log_loss_has_no_interval(capsys, images, shown):
+    from headstart.commands.evaluate import show_comparison
+
+    sure = np.tile([0.9, 0.1], (images, 1))
+    show_comparison(compare(sure, 1 - sure, np.zeros(images, int)), "old.onnx")
+    assert shown in " ".join(capsys.readouterr().out.split()).split("log loss")[1]

@@ -60,8 +60,11 @@ def test_the_interval_of_a_mean_is_near_the_normal_one(n):
     assert mean_interval(values) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.05 * half)
 
 
-def test_a_single_value_tells_nothing_of_its_mean():
-    assert mean_interval(np.ones(1)) == (-np.inf, np.inf)
+@pytest.mark.parametrize(("groups", "size"), [(1, 1), (9, 1), (1, 50), (9, 50)])
+def test_too_few_groups_tell_nothing_of_a_mean(groups, size):
+    values, group = np.random.default_rng(0).random(groups * size), np.repeat(np.arange(groups), size)
+    assert mean_interval(values, (0.5, 1.0), group) == (-np.inf, np.inf)
+    assert np.isfinite(mean_interval(np.append(values, 0.5), (0.5, 1.0), np.append(group, 9))).all() == (groups == 9)
 
 
 @pytest.mark.parametrize("copies", [2, 5])
@@ -80,3 +83,9 @@ def test_intervals_hold_the_truth_about_19_times_in_20(spread, noise, alike, bur
     found = coverage(spread, noise, 100, alike, burst, times=200, many=50_000)
     assert min(found) >= 0.91
     assert burst > 1 or max(found) <= 0.99
+
+
+def test_few_groups_with_rare_mistakes_have_an_interval_that_holds_the_truth_or_none():
+    """With four groups, Student's interval held it in 87 % of simulations."""
+    assert math.isnan(coverage(16.0, 1.0, 20, 0.9, 5, times=20, many=50_000)[2])
+    assert coverage(16.0, 1.0, 50, 0.9, 5, times=1000, many=200_000)[2] >= 0.925
