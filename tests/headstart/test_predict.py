@@ -160,7 +160,7 @@ def test_options_for_photos_are_refused_with_a_store(option, cli):
 
 def test_columns_that_could_be_labels_do_not_matter(cli, places, tmp_path):
     (tmp_path / "list.csv").write_text(f"path,class,species\n{places['photos'] / 'ash' / '000.png'},ash,ash\n")
-    run = cli("predict {classifier} list.csv")
+    run = cli("predict {classifier} list.csv --root /")
     assert run.exit_code == 0, run.stderr
 
 
