@@ -69,6 +69,7 @@ def run(
     from headstart.classify import load
     from headstart.classify.scoring.predictions import write_predictions
     from headstart.extract import EngineOptions, SourceOptions
+    from headstart.extract.sources.find import is_one_image
     from headstart.jobs import is_embedded, require_no_options
 
     if all_probabilities and output is None and not json:
@@ -78,6 +79,8 @@ def run(
         for_photos = {"--root": root, "--follow-links": follow_links, "--workers": workers}
         for_photos["--provider"] = provider != "auto"
         require_no_options(given[0], [name for name, value in for_photos.items() if value])
+    if (root is not None or follow_links) and all(is_embedded(name) or is_one_image(name) for name in given):
+        fail("--root and --follow-links are for lists and folders: leave them out, or give one", 2)
     file = None if output is None else _output(output, classifier, given)
     with load(classifier, options=EngineOptions(provider, workers)) as model:
         found = _predictions(model, given, SourceOptions("", root, follow_links))

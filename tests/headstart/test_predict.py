@@ -179,3 +179,9 @@ def test_a_classifier_names_its_provider_while_it_is_open(places):
         assert (model.provider, list(model.passed_over)) == (None, [])
         model.predict(places["photos"] / "ash" / "000.png")
         assert model.provider in {"CPUExecutionProvider", "CUDAExecutionProvider"}
+
+
+@pytest.mark.parametrize("option", ["--root .", "--follow-links"])
+def test_options_of_lists_and_folders_are_refused_for_photos(option, cli, places):
+    run = cli("predict {classifier} {photo} " + option, photo=places["photos"] / "ash" / "000.png")
+    assert (run.exit_code, "are for lists and folders" in run.stderr) == (2, True)
