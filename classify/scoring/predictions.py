@@ -141,8 +141,11 @@ def write_predictions(
 
 
 def printable(text: str) -> str:
-    r"""Return valid Unicode: bytes of a name that are not UTF-8 become ``\xNN``."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    r"""Return valid Unicode: bytes of a name that are not UTF-8 become ``\xNN``, other surrogates ``\uNNNN``."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _csv(file: BinaryIO, rows: Iterator[Row], names: list[str]) -> None:

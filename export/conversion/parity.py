@@ -1,4 +1,4 @@
-"""The comparison of an exported model with Keras, before it is written."""
+"""The comparison of an exported model with its reference (numpy or Keras), before it is written."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from headstart.export.conversion.features import Group
 from headstart.export.conversion.frameworks import require
 from headstart.export.errors import ParityError
 
-#: Largest allowed max|onnx - keras| / max|keras|. Two correct float32 engines sum a few thousand products in different
-#: orders and differ by 1e-7 to 1e-5; the smallest real fault (a border, an epsilon, a half-pixel) changes embeddings by
-#: more than 1e-2. 1e-3 is a factor of ten or more from either.
+#: Largest allowed max|onnx - reference| / max|reference|. Two correct float32 engines sum a few thousand products in
+#: different orders and differ by 1e-7 to 1e-5; the smallest real fault (a border, an epsilon, a half-pixel) changes
+#: embeddings by more than 1e-2. 1e-3 is a factor of ten or more from either.
 TOLERANCE: Final = 1e-3
 
 #: Embeddings of very different images that differ by less than this, relative to their size, are constant.
@@ -22,14 +22,14 @@ LEAST_SPREAD: Final = 1e-6
 
 @dataclass(frozen=True)
 class Parity:
-    """The difference between ONNX and Keras on the probe images.
+    """The difference between ONNX and the reference on the probe images.
 
     Attributes
     ----------
     max_difference : float
         Largest absolute difference of any embedding value.
     relative : float
-        The same, divided by the largest absolute value of Keras' embeddings (of the same group of columns).
+        The same, divided by the largest absolute value of the reference's embeddings (of the same group of columns).
     """
 
     max_difference: float
@@ -74,7 +74,7 @@ def run_onnx(model: bytes, images: NDArray[np.uint8], output: str = "embedding")
 
 
 def compare(found: NDArray[np.float32], reference: NDArray[np.float32]) -> Parity:
-    """Compare ONNX embeddings with those of Keras.
+    """Compare ONNX embeddings with those of the reference.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""Where a backbone's weights come from: Keras' download, a file, or random initialisation."""
+"""Where a backbone's weights come from: the package index (by pip), Keras, a file, or random initialisation."""

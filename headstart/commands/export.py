@@ -1,4 +1,4 @@
-"""`headstart export`: Keras application -> backbone.onnx."""
+"""`headstart export`: pretrained weights -> backbone (.onnx), or with --top a classifier of ImageNet's classes."""
 
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any

@@ -1,4 +1,4 @@
-"""`headstart train`: embedding store -> classifier file."""
+"""`headstart train`: photos or an embedding store -> classifier file."""
 
 from collections import Counter
 from dataclasses import asdict

@@ -1,6 +1,7 @@
 """The server's answers: /predict, /health and /metrics, as an ASGI application."""
 
 import asyncio
+import logging
 import time
 from concurrent.futures import Executor
 from typing import Any
@@ -97,7 +98,7 @@ class _Service:
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(self._threads, self._classifier.predictions, images, top)
         self.metrics.count_images(one.reason for one in found)
-        answers = [_answer(name, one) for (name, _), one in zip(uploads, found, strict=True)]
+        answers = [_answer(printable(name), one) for (name, _), one in zip(uploads, found, strict=True)]
         return JSONResponse({"predictions": answers})
 
     def _top(self, request: Request) -> int:
@@ -114,23 +115,34 @@ class _Service:
         host, origin = request.headers.get("host", ""), request.headers.get("origin")
         if self._options.is_loopback and _name(f"//{host}") not in LOOPBACK:
             raise RefusedError(403, f"Host: expected localhost, found {host[:100]!r}")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _page(origin) != host:
             raise RefusedError(403, f"Origin: expected no other web page than this server's, found {origin[:100]!r}")
 
 
 class _Counted:
-    """Counts the answers of an application by their status."""
+    """Counts the answers of an application by their status; what nobody foresaw is one too, and is logged."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_answered = False
+
         async def counting(message: Message) -> None:
+            nonlocal is_answered
             if message["type"] == "http.response.start":
+                is_answered = True
                 self._metrics.requests.labels(str(message["status"])).inc()
             await send(message)
 
-        await self._app(scope, receive, counting)
+        try:
+            await self._app(scope, receive, counting)
+        except Exception as error:
+            if is_answered:  # uvicorn logs it
+                raise
+            logging.getLogger(__name__).exception("a request failed")
+            reason = f"an error of the server ({type(error).__name__}), which its log describes; please report it"
+            await _error(500, reason, {"Connection": "close"})(scope, receive, counting)
 
 
 def _answer(name: str, prediction: Prediction) -> dict[str, Any]:
@@ -143,7 +155,14 @@ def _answer(name: str, prediction: Prediction) -> dict[str, Any]:
 
 
 def _error(status: int, reason: str, headers: Any = None) -> JSONResponse:
-    return JSONResponse({"error": reason}, status, headers)
+    return JSONResponse({"error": printable(reason)}, status, headers)
+
+
+def _page(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        raise RefusedError(400, f"Origin: expected the address of a web page, found {origin[:100]!r}") from None
 
 
 def _name(url: str) -> str | None:

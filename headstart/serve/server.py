@@ -98,6 +98,8 @@ def _listening(options: ServeOptions) -> Iterator[socket.socket]:
     try:
         family, *_, address = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)[0]
         listener = socket.create_server(address[:2], family=family, backlog=MOST_CONNECTIONS)
+    except UnicodeError:  # of a name that is none, as `a..b`
+        raise LocationError(f"{options.host}: expected the name or address of this machine; choose --host") from None
     except OSError as error:
         number = (
             error.errno or 0

@@ -9,6 +9,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
+from headstart.files.errors import one_line
 from headstart.serve.errors import RefusedError
 from headstart.serve.options import ServeOptions
 
@@ -103,6 +104,8 @@ async def _files(request: Request, options: ServeOptions) -> list[Upload]:
     except MultiPartException as error:
         status = 413 if error.message.startswith("Too many files") else 400
         raise RefusedError(status, " ".join(error.message.split())) from None
+    except UnicodeError as error:  # of charsets that are none, as `undefined` and `punycode`
+        raise RefusedError(400, f"Content-Type: its charset does not fit the form: {one_line(error)}") from None
     if not parser.is_complete:
         raise RefusedError(400, "the form ends before its last boundary; send all of it")
     parts = [(name, part) for name, part in form.multi_items() if isinstance(part, UploadFile)]

@@ -39,6 +39,16 @@ def test_the_images_run_as_a_user_and_name_no_address():
         assert "index" not in (ROOT / name).read_text()
 
 
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.gpu"])
+def test_the_cache_belongs_to_the_user_of_the_image(name):
+    """Copies of stores at URLs are kept there."""
+    *_, build, final = steps(name)
+    given = [pair.partition("=") for word, rest in (*build, *final) if word == "ENV" for pair in rest.split()]
+    (cache,) = {value for key, _, value in given if key == "HEADSTART_CACHE"}
+    assert ("COPY", f"--from=build --chown=headstart:headstart {cache} {cache}") in final
+    assert not cache.startswith("/opt/headstart/")  # a folder that is copied before keeps its owner
+
+
 def test_the_image_for_gpus_differs_in_its_runtime_alone():
     cpu, (_, *gpu) = steps("Dockerfile"), steps("Dockerfile.gpu")
     assert cpu[-1][1:] == gpu[-1][1:]

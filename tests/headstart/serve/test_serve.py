@@ -18,6 +18,10 @@ import numpy as np
 import pytest
 
 from bench.serve import BOUNDARY, form_of, scored, serving, storm, wrong
+from headstart.classify import load
+from headstart.classify.classifier import Classifier
+from headstart.serve.app import make_app
+from headstart.serve.options import ServeOptions
 from torture.pictures.bombs import bombs
 from torture.pictures.contents import cut_off, not_images
 
@@ -25,6 +29,10 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 FORM = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 
 NAMELESS = form_of([("a", b"a"), ("b", bytes(1 << 19))]).replace(b'; filename="b"', b"")
+
+
+def in_charset(name: str) -> dict[str, str]:
+    return {"Content-Type": f"{FORM['Content-Type']}; charset={name}"}
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +169,9 @@ def test_killed_decoders_cost_no_more_than_an_answer_each(server, expected, imag
         ("/predict", {"Host": "evil.example"}, b"x", 403, "Host: expected localhost, found 'evil.example'"),
         ("/predict", {"Host": "[::"}, b"x", 403, "Host: expected localhost"),
         ("/predict", {"Origin": "https://evil.example"}, b"x", 403, "Origin: expected no other web page"),
+        ("/predict", {"Origin": "http://["}, b"x", 400, "Origin: expected the address of a web page, found 'http://['"),
+        ("/predict", in_charset("undefined"), form_of([("a", b"a")]), 400, "Content-Type: its charset does not fit"),
+        ("/predict", in_charset("punycode"), form_of([("a.b", b"a")]), 400, "Content-Type: its charset does not fit"),
         ("/nothing", {}, b"x", 404, "Not Found"),
         ("/health", {}, b"", 405, "Method Not Allowed"),
     ],
@@ -170,6 +181,42 @@ def test_a_request_that_cannot_be_answered_has_a_reason(small, path, headers, bo
     assert (found, list(answer)) == (status, ["error"])
     assert reason in answer["error"]
     assert "\n" not in answer["error"]
+
+
+@pytest.mark.parametrize(("charset", "name", "answered"), [
+    ("utf-7", "+2AA-.png", "\\ud800.png"), ("unicode_escape", "\\udce9.png", "\\xe9.png"),
+])  # fmt: skip
+def test_a_name_that_is_no_unicode_is_answered_with_escapes(small, photo, charset, name, answered):
+    status, answer = small.send("POST", "/predict", form_of([(name, photo)]), in_charset(charset))
+    assert (status, [one["image"] for one in answer["predictions"]]) == (200, [answered])
+
+
+def test_an_unforeseen_fault_is_an_answer_that_is_counted(tiny_classifier, monkeypatch, caplog):
+    def fail(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Classifier, "predictions", fail)
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": b"x"}
+
+    async def send(message):
+        sent.append(message)
+
+    def ask(method, path):
+        scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": [(b"host", b"[::1]")]}
+        sent.clear()
+        asyncio.run(app(scope, receive, send))
+        return sent[0]["status"], sent[1]["body"].decode()
+
+    with load(tiny_classifier) as classifier, ThreadPoolExecutor(1) as threads:
+        app = make_app(classifier, threads, ServeOptions())
+        status, body = ask("POST", "/predict")
+        assert (status, list(json.loads(body))) == (500, ["error"])
+        assert "ZeroDivisionError" in body
+        assert "ZeroDivisionError" in caplog.text
+        assert 'headstart_requests_total{status="500"} 1.0' in ask("GET", "/metrics")[1]
 
 
 def test_a_body_without_a_length_is_limited_too(small):
@@ -281,6 +328,10 @@ def test_an_address_in_use_and_an_address_for_all(headstart_run, server, tiny_cl
     assert f"error: 127.0.0.1:{port}: cannot be served: address already in use; choose another --port" in done.stderr
     done = headstart_run("serve", tiny_classifier, "--host", "0.0.0.0", "--port", port)
     assert "warning: 0.0.0.0: every machine that reaches this address can use the server: it asks for no" in done.stderr
+    done = headstart_run("serve", tiny_classifier, "--host", "a..b")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == ("error: a..b: expected the name or address of this machine; choose --host")
+    assert "Traceback" not in done.stderr
     done = headstart_run("serve", tiny_classifier.parent / "none.onnx")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
 
