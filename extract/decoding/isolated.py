@@ -117,10 +117,10 @@ class IsolatedDecoder:
         if not self._process:
             if self._descriptor < 0:  # a thread that outlives its run starts nothing
                 raise IsolationError("the decoder is closed")
-            arguments = self._descriptor, self._rule, self._limits
-            self._process = (
-                self._threads.submit(_Process, *arguments).result() if self._threads else _Process(*arguments)
-            )
+            try:
+                self._process = self._started()
+            except _KilledError:  # the kernel may have killed it for the memory of others
+                self._process = self._started()
         try:
             kind, text = self._process.decode(data)
         except _WorkerDied:
@@ -133,10 +133,18 @@ class IsolatedDecoder:
         notes += text.splitlines()
         return self._pixels
 
+    def _started(self) -> "_Process":
+        arguments = self._descriptor, self._rule, self._limits
+        return self._threads.submit(_Process, *arguments).result() if self._threads else _Process(*arguments)
+
     def _end(self) -> None:
         if self._process:
             self._process.end()
             self._process = None
+
+
+class _KilledError(IsolationError):
+    """The process was killed while it started."""
 
 
 class _Process:
@@ -172,7 +180,8 @@ class _Process:
                 code = self.end()
                 lines = stderr.read().decode("utf-8", "replace").split("\n")
                 why = next((line for line in reversed(lines) if line.strip()), f"ended with code {code}")
-                raise IsolationError(f"the process that decodes does not start: {why[:300]}; {_ADVICE}") from None
+                kind = _KilledError if -code == signal.SIGKILL else IsolationError
+                raise kind(f"the process that decodes does not start: {why[:300]}; {_ADVICE}") from None
 
     def decode(self, data: bytes) -> tuple[int, str]:
         """Have one image decoded; give the kind of the reply, and a reason or notes."""

@@ -163,7 +163,7 @@ class Header:
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
                 has_own = what == "model" and self.output != "probabilities"
-                own = f"continue with its own (give {location} as the backbone), " if has_own else ""
+                own = f"continue with its own (--model {location}; for train, --backbone), " if has_own else ""
                 raise StoreError(
                     f"{location}: holds rows of another {what} ({theirs[:16]}, not {mine[:16]}); "
                     f"{own}choose another output with -o, or delete the store"

@@ -848,6 +848,8 @@ def test_what_an_interrupted_run_left_is_named_as_it_exists(draw_photos, tiny_ba
     folder = draw_photos(tmp_path / "photos", {"ash": 3})
     with pytest.raises(KeyboardInterrupt):
         embed(folder, tiny_backbone, tmp_path / "photos.h5", progress=stop)
-    with pytest.raises(StoreError, match=r"continue with its own \(give .*photos\.h5\.parts as the backbone\)"):
+    with pytest.raises(
+        StoreError, match=r"continue with its own \(--model .*photos\.h5\.parts; for train, --backbone\)"
+    ):
         embed(folder, make_backbone(tmp_path / "other.onnx", seed=9), tmp_path / "photos.h5")
     assert embed(folder, tmp_path / "photos.h5.parts", tmp_path / "photos.h5")[1].embedded == 3

@@ -75,7 +75,7 @@ def test_a_store_of_another_backbone_can_be_continued_as_advised(cli, tmp_path):
     run = cli("train {photos} --backbone {other_backbone} -o trees.onnx")
     assert run.exit_code == 1
     assert "trees.h5: holds rows of another model" in run.stderr
-    assert "continue with its own (give trees.h5 as the backbone)" in run.stderr
+    assert "continue with its own (--model trees.h5; for train, --backbone)" in run.stderr
     assert "61 reused" in cli("train {photos} --backbone trees.h5 -o trees.onnx").stdout
 
 

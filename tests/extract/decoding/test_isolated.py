@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from headstart.extract import EngineOptions, embed
+from headstart.extract.decoding import isolated
 from headstart.extract.decoding.decode import decode
 from headstart.extract.decoding.isolated import IsolatedDecoder, Limits, _read_reply
 from headstart.extract.decoding.worker import REPLY
@@ -354,6 +355,21 @@ def test_a_process_that_does_not_start_is_an_error_that_says_what_to_do(decoder,
         decoder().decode(picture(1))
     assert "--no-isolate" in str(caught.value)
     assert children() == set()
+
+
+def test_a_process_that_is_killed_while_it_starts_is_started_once_more(decoder, monkeypatch, picture):
+    started = []
+    await_start = isolated._Process._await_start
+
+    def killed_at_first(process, stderr):
+        started.append(process.pid)
+        if len(started) == 1:
+            os.kill(process.pid, signal.SIGKILL)
+        await_start(process, stderr)
+
+    monkeypatch.setattr(isolated._Process, "_await_start", killed_at_first)
+    assert decoder().decode(picture(1)).shape == RULE.shape
+    assert len(started) == 2
 
 
 def test_what_the_start_complains_of_is_shown(decoder, monkeypatch, picture):
