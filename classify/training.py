@@ -26,8 +26,9 @@ from headstart.classify.heads.threads import blas_threads
 from headstart.classify.heads.tuned import without_tuned
 from headstart.classify.provenance import provenance_of
 from headstart.classify.result import TrainResult
+from headstart.classify.split.classes import left_out_classes, require_min_photos, with_trainable_classes
 from headstart.classify.split.duplicates import Duplicates, find_duplicates
-from headstart.classify.split.holdout import Split, draws_of, left_out_classes, split_rows, with_trainable_classes
+from headstart.classify.split.holdout import Split, draws_of, split_rows
 from headstart.classify.stores import opened_embeddings, opened_untrained
 from headstart.extract.store.store import Store
 from headstart.files.atomic import check_model_output
@@ -114,8 +115,7 @@ class TrainOptions:
             raise LabelError(f"the share to hold out must lie between 0 and 1, found {self.holdout}")
         if not 0 <= self.false_alarms < 1:
             raise LabelError(f"the share of false alarms must be at least 0 and below 1, found {self.false_alarms}")
-        if self.min_photos is not None and self.min_photos < 1:
-            raise LabelError(f"the least number of photos per class must be at least 1, found {self.min_photos}")
+        require_min_photos(self.min_photos)
         if self.report is not None:
             from headstart.classify.report import check_report_output
 

@@ -13,9 +13,10 @@ from headstart.classify.heads.fitting import FitPlan, fit
 from headstart.classify.heads.layers import Layer
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.registry import logits_of, to_layers
+from headstart.classify.split.classes import with_trainable_classes
 from headstart.classify.split.duplicates import find_duplicates
 from headstart.classify.split.folds import draw_folds
-from headstart.classify.split.holdout import Split, split_rows, with_trainable_classes
+from headstart.classify.split.holdout import Split, split_rows
 from headstart.extract.inference.model import Model
 from headstart.extract.pipeline import embed
 from headstart.extract.store.store import Store
@@ -51,7 +52,9 @@ class Start:
     frozen: tuple[float, float]
 
 
-def prepare(store: Store, trunk: Model, output: Path, recipe: Recipe, holdout: float) -> Start:
+def prepare(
+    store: Store, trunk: Model, output: Path, recipe: Recipe, holdout: float, min_photos: int | None = None
+) -> Start:
     """Divide the rows as `headstart.classify.train` would, and fit a linear head to the untuned tail.
 
     Parameters
@@ -62,7 +65,7 @@ def prepare(store: Store, trunk: Model, output: Path, recipe: Recipe, holdout: f
     with _folder_beside(output) as folder:
         embeddings, _ = embed(store, trunk, folder / "frozen.h5")
         groups = find_duplicates(embeddings).group_of_rows(len(embeddings))
-        embeddings = with_trainable_classes(embeddings, groups)
+        embeddings = with_trainable_classes(embeddings, groups, min_photos)
         store = store.with_classes(embeddings.classes)
         split = split_rows(embeddings, holdout, recipe.seed, groups)
         chooses = _chooses_epoch(embeddings, split)

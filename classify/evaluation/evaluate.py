@@ -8,7 +8,7 @@ from headstart.classify.errors import ClassifierError, LabelError
 from headstart.classify.evaluation.comparison import Comparison, compare
 from headstart.classify.evaluation.metrics import Evaluation, codes_of, evaluate_rows
 from headstart.classify.evaluation.unseen import choose_rows, is_seen_or_copied
-from headstart.classify.split.holdout import left_out_classes
+from headstart.classify.split.classes import left_out_classes
 from headstart.classify.stores import opened_store
 from headstart.extract.sources.items import SPLITS
 from headstart.extract.sources.labels import codes_among

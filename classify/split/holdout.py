@@ -2,18 +2,14 @@
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.errors import LabelError
+from headstart.classify.split.classes import least_per_class, offered_rows, require_classes, usable_rows
 from headstart.classify.split.folds import ALWAYS_TRAINED, draw_folds, is_contradictory
 from headstart.extract.store.store import Store
-
-SHOWN_CLASSES = 20
-UNSEEN = ("val", "test")
-"""The user's splits to evaluate on: the first that there is."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +76,10 @@ def split_rows(store: Store, fraction: float = 0.2, seed: int = 0, groups: NDArr
         If there are too few classes, or too few images of one.
     """
     draws = draws_of(store, seed, groups)
-    name, rows, left_out = _offered(store, draws)
-    _check(store, rows, draws, _least(name))
+    name, rows, left_out = offered_rows(store, draws)
+    require_classes(store, rows, draws, least_per_class(name))
     if name:
-        usable = _usable(store)
+        usable = usable_rows(store)
         own = np.flatnonzero(usable & (store.splits == name))
         test = own[~have_two_labels(store, usable)[own]]
         _require_some(store, test)
@@ -92,65 +88,6 @@ def split_rows(store: Store, fraction: float = 0.2, seed: int = 0, groups: NDArr
     train, test = rows[~held_out], rows[held_out]
     _require_some(store, test)
     return Split(train, test, draws[train], f"a hold-out of {fraction:.0%} by content")
-
-
-def with_trainable_classes(store: Store, groups: NDArray[np.int64], min_photos: int | None = None) -> Store:
-    """Leave out the classes that val or test alone have, and those with too few photos if `min_photos` is given.
-
-    Parameters
-    ----------
-    groups
-        int64, for every row of the store: the same number for rows that show one image.
-    min_photos
-        The least number of different, usable images to train on; a class always needs one, two if a hold-out is drawn.
-
-    Returns
-    -------
-    The store itself, or one in which the rows of such classes have no label.
-    """
-    in_train = store.labels[~np.isin(store.splits, UNSEEN)]
-    store = _with_some(store, np.bincount(in_train[in_train >= 0], minlength=len(store.classes)) > 0)
-    if min_photos is None:
-        return store
-    name, rows, _ = _offered(store, groups)
-    return _with_some(store, _counts(store, rows, groups) >= max(min_photos, _least(name)))
-
-
-def left_out_classes(whole: Store, store: Store) -> list[str]:
-    """Say, as a warning, which classes of a store `with_trainable_classes` left out; none if it left out none."""
-    names = sorted(set(whole.classes) - set(store.classes))
-    images = np.count_nonzero(_usable(whole) & (store.labels < 0))
-    return [
-        f"not learned, for want of training images: {_listed([repr(name) for name in names])}; {images:,} images are "
-        "left out of training and evaluation"
-    ] * bool(names)
-
-
-def _listed(names: list[str]) -> str:
-    more = f", and {len(names) - SHOWN_CLASSES:,} more" * (len(names) > SHOWN_CLASSES)
-    return ", ".join(names[:SHOWN_CLASSES]) + more
-
-
-def _with_some(store: Store, are_kept: NDArray[np.bool_]) -> Store:
-    return store if are_kept.all() else store.with_classes(np.array(store.classes)[are_kept].tolist())
-
-
-def _usable(store: Store) -> NDArray[np.bool_]:
-    return store.is_embedded & (store.labels >= 0)
-
-
-def _offered(store: Store, draws: NDArray[Any]) -> tuple[str, NDArray[np.int64], int]:
-    """Return the user's split to evaluate on, or ``""``; the rows to train on, or hold out; how many were left out."""
-    usable, splits = _usable(store), store.splits
-    name = next((name for name in UNSEEN if (usable & (splits == name)).any()), "")
-    is_unseen = np.isin(splits, UNSEEN)
-    offered = np.flatnonzero(usable & ~is_unseen)
-    rows = offered[~np.isin(draws[offered], draws[usable & is_unseen])]
-    return name, rows, len(offered) - len(rows)
-
-
-def _least(name: str) -> int:
-    return 1 if name else 2  # a hold-out takes one
 
 
 def have_two_labels(store: Store, usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -168,32 +105,6 @@ def _require_some(store: Store, test: NDArray[np.int64]) -> None:
             f"{store.location}: expected images to evaluate on, but each has a duplicate under another label; "
             "remove the duplicates from the classes that they do not belong to"
         )
-
-
-def _check(store: Store, rows: NDArray[np.int64], draws: NDArray[np.float64], least: int) -> None:
-    counts = dict(zip(store.classes, _counts(store, rows, draws).tolist(), strict=True))
-    present = [name for name, count in counts.items() if count]
-    if len(present) < 2:
-        found = f"only {present[0]!r}" if present else "none"
-        raise LabelError(
-            f"{store.location}: expected images of at least 2 classes to train on, found {found}; "
-            "put each class in a folder of its own, or use a manifest with a column 'label'"
-        )
-    few = [f"{name!r} has {count}" for name, count in counts.items() if count < least]
-    if few:
-        raise LabelError(
-            f"{store.location}: expected at least {least} usable images of each class to train on (duplicates count "
-            f"once), but {_listed(few)}; add images, or leave such classes out "
-            f"with `headstart train --min-photos {least}`"
-        )
-
-
-def _counts(store: Store, rows: NDArray[np.int64], draws: NDArray[Any]) -> NDArray[np.int64]:
-    """Count the different images per class, int64 (k,), among some rows."""
-    rows = rows[np.lexsort((draws[rows], store.labels[rows]))]
-    labels = store.labels[rows]
-    is_new = np.diff(labels, prepend=-1).astype(bool) | np.diff(draws[rows], prepend=-1).astype(bool)
-    return np.bincount(labels[is_new], minlength=len(store.classes))
 
 
 def _hold_out(labels: NDArray[np.int32], draws: NDArray[np.float64], fraction: float) -> NDArray[np.bool_]:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from headstart.classify.errors import LabelError
-from headstart.classify.split.holdout import digest_of_rows, split_rows, with_trainable_classes
+from headstart.classify.split.classes import with_trainable_classes
+from headstart.classify.split.holdout import digest_of_rows, split_rows
 
 
 def names(store, rows) -> set[str]:

@@ -1,0 +1,119 @@
+"""Which classes of a store have images to train on."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.classify.errors import LabelError
+from headstart.extract.store.store import Store
+
+SHOWN_CLASSES = 20
+UNSEEN = ("val", "test")
+"""The user's splits to evaluate on: the first that there is."""
+
+
+def require_min_photos(min_photos: int | None) -> None:
+    """Reject a least number of photos per class that is below 1.
+
+    Raises
+    ------
+    LabelError
+        If it is.
+    """
+    if min_photos is not None and min_photos < 1:
+        raise LabelError(f"the least number of photos per class must be at least 1, found {min_photos}")
+
+
+def with_trainable_classes(store: Store, groups: NDArray[np.int64], min_photos: int | None = None) -> Store:
+    """Leave out the classes that val or test alone have, and those with too few photos if `min_photos` is given.
+
+    Parameters
+    ----------
+    groups
+        int64, for every row of the store: the same number for rows that show one image.
+    min_photos
+        The least number of different, usable images to train on; a class always needs one, two if a hold-out is drawn.
+
+    Returns
+    -------
+    The store itself, or one in which the rows of such classes have no label.
+    """
+    in_train = store.labels[~np.isin(store.splits, UNSEEN)]
+    store = _with_some(store, np.bincount(in_train[in_train >= 0], minlength=len(store.classes)) > 0)
+    if min_photos is None:
+        return store
+    name, rows, _ = offered_rows(store, groups)
+    return _with_some(store, _counts(store, rows, groups) >= max(min_photos, least_per_class(name)))
+
+
+def left_out_classes(whole: Store, store: Store) -> list[str]:
+    """Say, as a warning, which classes of a store `with_trainable_classes` left out; none if it left out none."""
+    names = sorted(set(whole.classes) - set(store.classes))
+    images = np.count_nonzero(usable_rows(whole) & (store.labels < 0))
+    return [
+        f"not learned, for want of training images: {_listed([repr(name) for name in names])}; {images:,} images are "
+        "left out of training and evaluation"
+    ] * bool(names)
+
+
+def _listed(names: list[str]) -> str:
+    more = f", and {len(names) - SHOWN_CLASSES:,} more" * (len(names) > SHOWN_CLASSES)
+    return ", ".join(names[:SHOWN_CLASSES]) + more
+
+
+def _with_some(store: Store, are_kept: NDArray[np.bool_]) -> Store:
+    return store if are_kept.all() else store.with_classes(np.array(store.classes)[are_kept].tolist())
+
+
+def offered_rows(store: Store, draws: NDArray[Any]) -> tuple[str, NDArray[np.int64], int]:
+    """Return the user's split to evaluate on, or ``""``; the rows to train on, or hold out; how many were left out."""
+    usable, splits = usable_rows(store), store.splits
+    name = next((name for name in UNSEEN if (usable & (splits == name)).any()), "")
+    is_unseen = np.isin(splits, UNSEEN)
+    offered = np.flatnonzero(usable & ~is_unseen)
+    rows = offered[~np.isin(draws[offered], draws[usable & is_unseen])]
+    return name, rows, len(offered) - len(rows)
+
+
+def require_classes(store: Store, rows: NDArray[np.int64], draws: NDArray[np.float64], least: int) -> None:
+    """Require at least two classes among the rows to train on, each with `least` different images.
+
+    Raises
+    ------
+    LabelError
+        If there are fewer.
+    """
+    counts = dict(zip(store.classes, _counts(store, rows, draws).tolist(), strict=True))
+    present = [name for name, count in counts.items() if count]
+    if len(present) < 2:
+        found = f"only {present[0]!r}" if present else "none"
+        raise LabelError(
+            f"{store.location}: expected images of at least 2 classes to train on, found {found}; "
+            "put each class in a folder of its own, or use a manifest with a column 'label'"
+        )
+    few = [f"{name!r} has {count}" for name, count in counts.items() if count < least]
+    if few:
+        raise LabelError(
+            f"{store.location}: expected at least {least} usable images of each class to train on (duplicates count "
+            f"once), but {_listed(few)}; add images, or leave such classes out "
+            f"with `--min-photos {least}`"
+        )
+
+
+def usable_rows(store: Store) -> NDArray[np.bool_]:
+    """Tell which rows, bool (n,), are labelled and embedded."""
+    return store.is_embedded & (store.labels >= 0)
+
+
+def _counts(store: Store, rows: NDArray[np.int64], draws: NDArray[Any]) -> NDArray[np.int64]:
+    """Count the different images per class, int64 (k,), among some rows."""
+    rows = rows[np.lexsort((draws[rows], store.labels[rows]))]
+    labels = store.labels[rows]
+    is_new = np.diff(labels, prepend=-1).astype(bool) | np.diff(draws[rows], prepend=-1).astype(bool)
+    return np.bincount(labels[is_new], minlength=len(store.classes))
+
+
+def least_per_class(name: str) -> int:
+    """Return how many different images each class needs, if the user's split of this name is evaluated on."""
+    return 1 if name else 2  # a hold-out takes one
