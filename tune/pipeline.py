@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from headstart.classify.heads.tuned import note_tuned_head, note_tuned_on
+from headstart.classify.split.classes import left_out_classes, require_min_photos
 from headstart.classify.split.holdout import digest_of_rows
 from headstart.classify.stores import opened_store
 from headstart.export.conversion.frameworks import load_frameworks
@@ -80,6 +81,7 @@ def tune_backbone(
     *,
     recipe: Recipe | None = None,
     holdout: float = 0.2,
+    min_photos: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> TuneResult:
     """Train the tail of a network on cached tensors of labelled images, and write trunk and tail as a backbone.
@@ -96,6 +98,8 @@ def tune_backbone(
         ``*.onnx``. Until it is written, the state of the run lies beside it.
     holdout
         Share of images to leave out if the store has no val or test split.
+    min_photos
+        Leave out the classes with fewer different images to train on than this, as `headstart.classify.train` does.
     progress
         Called as each stage begins, and after every epoch (see `headstart.files.progress`).
 
@@ -112,6 +116,7 @@ def tune_backbone(
         if progress:
             progress(Progress("tuning", epoch.number, plan.epochs, note=epoch.describe()))
 
+    require_min_photos(min_photos)
     check_model_output(path, "backbone")
     checkpoint = path.with_name(path.name + CHECKPOINT)
     with locked(lock_of(path), path):
@@ -122,10 +127,10 @@ def tune_backbone(
         require_trunk(store, trunk)
         frameworks = load_frameworks(with_gpu=True)
         announce("embedding with the untuned tail")
-        start = prepare(store, trunk, path, plan, holdout)
+        start = prepare(store, trunk, path, plan, holdout, min_photos)
         announce("tuning")
         training = Training.start(build_tail(tail(trunk, one_view=True), frameworks), start.head, plan, frameworks)
-        training.run(start.train, start.held_out, checkpoint, _key(store, plan, holdout), report)
+        training.run(start.train, start.held_out, checkpoint, _key(start.train.store, plan, holdout), report)
         announce("writing")
         difference = _write(path, trunk, training, start)
         checkpoint.unlink(missing_ok=True)
@@ -138,7 +143,7 @@ def tune_backbone(
         best=training.best,
         frozen=start.frozen,
         max_difference=difference,
-        warnings=_warnings(training.best, start),
+        warnings=[*_warnings(training.best, start), *left_out_classes(store, start.train.store)],
         seconds=time.monotonic() - started,
     )
 

@@ -31,6 +31,10 @@ def run(
     holdout: Annotated[
         float, typer.Option(help="Share of images held out for `headstart train` to evaluate on.")
     ] = 0.2,
+    min_photos: Annotated[
+        int | None,
+        typer.Option(min=1, help="Leave out classes with fewer training images.", show_default="stop and name them"),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Random seed for the hold-out and the training.")] = 0,
     json: options.Json = False,
 ) -> None:
@@ -41,7 +45,9 @@ def run(
         epochs=epochs, learning_rate=learning_rate, weight_decay=weight_decay, label_smoothing=label_smoothing,
         mixup=mixup, batch_size=batch_size, patience=patience, class_weight=class_weight, seed=seed,
     )  # fmt: skip
-    made = tune_backbone(tensors, output, recipe=recipe, holdout=holdout, progress=_show_progress)
+    made = tune_backbone(
+        tensors, output, recipe=recipe, holdout=holdout, min_photos=min_photos, progress=_show_progress
+    )
     if json:
         print_json(made)
         return

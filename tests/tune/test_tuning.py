@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from headstart.classify import evaluate, read_classifier, score, train
+from headstart.classify.errors import LabelError
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.tuned import is_tuned_on
 from headstart.cli import app
@@ -152,6 +153,26 @@ def test_users_splits_are_kept(tensors, frameworks, tmp_path):
     embedded, _ = embed(store, made.path, tmp_path / "tuned.h5")
     assert not (is_tuned_on(embedded) & (embedded.splits == "test")).any()
     assert train(embedded, tmp_path / "c.onnx").evaluation.images == (split == SPLITS.index("test")).sum()
+
+
+def test_classes_with_too_few_photos_are_left_out_as_in_training(tensors, frameworks, tmp_path):
+    store = open_store(tensors[1])
+    label = np.where(np.arange(len(store)) == np.flatnonzero(store.labels == 0)[0], 3, store.labels).astype(np.int32)
+    store = replace(
+        store,
+        rows=replace(store.rows, label=label),
+        header=replace(store.header, classes=[*store.header.classes, "rare"]),
+    )
+    with pytest.raises(LabelError, match=r"'rare' has 1.*--min-photos 2"):
+        tune_backbone(store, tmp_path / "tuned.onnx")
+    with pytest.raises(LabelError, match="at least 1, found 0"):
+        tune_backbone(store, tmp_path / "tuned.onnx", min_photos=0)
+    made = tune_backbone(store, tmp_path / "tuned.onnx", recipe=replace(QUICK, epochs=1), min_photos=2)
+    assert "not learned, for want of training images: 'rare'; 1 images" in made.warnings[-1]
+    embedded, _ = embed(store, made.path, tmp_path / "tuned.h5")
+    result = train(embedded, tmp_path / "c.onnx", min_photos=2)
+    assert "rare" not in result.classifier.classes
+    assert (result.trained_images, len(result.classifier.classes)) == (made.images, 3)
 
 
 def test_the_same_seed_gives_the_same_tail(tuned, tensors, tmp_path):
