@@ -37,7 +37,8 @@ class Novelty:
     neighbours
         How many of the nearest references count.
     distance, probability
-        Thresholds, of the distance (0..2) and of the likeliest class' calibrated probability (0..1).
+        Thresholds, of the distance (0..2) and of the likeliest class' calibrated probability (0..1). The latter is 0,
+        which marks none, if there were too few images for both.
     false_alarm_rate
         Share of known images that the thresholds were set to mark.
     measured
@@ -151,6 +152,8 @@ def _thresholds(
     ranks = np.minimum(n - np.searchsorted(far[::-1], distances), np.searchsorted(unsure, probabilities, "right"))
     marked = np.searchsorted(np.sort(ranks), np.arange(n + 1), "right")  # for each k
     k = int(np.searchsorted(marked, rate * (n + 1), "right")) - 1
+    if not k and probabilities.any():  # one threshold marks half as many: so few images have that of the distance alone
+        return _thresholds(distances, np.zeros(n), rate)
     if not 0 < k < n:
         return None
     part = (rate * (n + 1) - marked[k]) / max(marked[k + 1] - marked[k], 1)

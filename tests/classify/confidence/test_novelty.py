@@ -90,6 +90,14 @@ def test_too_few_images_tell_no_such_share(draw, n, rate):
     assert fit_novelty(*draw(120), 0.05) is not None
 
 
+@pytest.mark.parametrize("n", [21, 30, 38])
+def test_few_images_have_the_threshold_of_the_distance_alone(draw, n):
+    found = fit_novelty(*draw(n), 0.05)
+    assert (found.probability, found.distance > 0) == (0, True)
+    rate, error = measured_alarms(n, 100, 0.5)
+    assert 0.02 < rate < 0.05 + 2 * error
+
+
 def test_images_that_were_never_held_out_are_references_alone(draw):
     rows, draws, probabilities = draw(300)
     rows.folds[:100] = ALWAYS_TRAINED
