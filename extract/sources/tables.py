@@ -36,7 +36,7 @@ def table_items(container: Item, fetch: Fetch, name: str, label_column: str | No
             _require_rows(file.groups, table.metadata.num_rows, container.size, name)
             _require_bytes(file.groups, column, name)
             metadata = table.metadata
-        listed = parquet_table(CheckedFile(fetch, container.size), name, metadata)
+        listed = parquet_table(file, name, metadata)
         rows = _labels_and_splits(listed, container, name, label_column)
     except (SourceError, MissingExtraError):
         raise

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from headstart.extract.errors import PageError
-from headstart.extract.sources.lists.footer import Chunk, Group, read_footer
+from headstart.extract.sources.lists.footer import TAIL, Chunk, Group, read_footer
 from headstart.extract.sources.lists.thrift import read_struct, struct, whole
 from headstart.extract.sources.readers import Fetch
 
@@ -33,11 +33,12 @@ class CheckedFile(io.RawIOBase):
     def __init__(self, fetch: Fetch, size: int) -> None:
         self._fetch, self._size, self._at = fetch, size, 0
         self._chunks: list[_Pages] = []
+        self._end = b""
 
     @cached_property
     def groups(self) -> list[Group]:
         """The row groups; raises as `read_footer`."""
-        return read_footer(self._fetch, self._size)
+        return read_footer(self._part, self._size)
 
     def check(self, number: int, texts: Collection[str] = (), longest: int = 0) -> None:
         """Check the pages of a row group from now on; a column of `texts` may unpack to at most `longest` bytes."""
@@ -64,10 +65,20 @@ class CheckedFile(io.RawIOBase):
     def read(self, size: int | None = -1) -> bytes:
         """Read from the offset on, and check the pages that begin there."""
         end = self._size if size is None or size < 0 else min(self._size, self._at + size)
-        data = self._fetch(self._at, end)
+        data = self._part(self._at, end)
         for chunk in self._chunks:
             chunk.see(self._at, data)
         self._at += len(data)
+        return data
+
+    def _part(self, start: int, end: int) -> bytes:
+        """Read a part of the file; its end, which both pyarrow and `read_footer` ask for, is kept."""
+        kept_from = self._size - len(self._end)
+        if start >= kept_from:
+            return self._end[start - kept_from : end - kept_from]
+        data = self._fetch(start, end)
+        if end == self._size and len(data) == end - start:
+            self._end = data[-TAIL:]
         return data
 
 

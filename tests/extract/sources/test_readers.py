@@ -48,7 +48,7 @@ def scene(request, tmp_path, monkeypatch) -> Scene:
     if request.param == "table":
         source = find_images(make_table(tmp_path / "x.parquet", images, monkeypatch))
         count_bytes(monkeypatch, LocalReader, "part", sizes)
-        return Scene(source, lambda: sum(sizes), 3 * FOOTER + 50_000)
+        return Scene(source, lambda: sum(sizes), 2 * FOOTER + 50_000)
     from fsspec.implementations.memory import MemoryFileSystem
 
     root = f"/{request.param}-{time.time_ns()}"

@@ -64,7 +64,7 @@ def test_rows_are_those_of_the_folder(door, bucket, photos, backbone, tmp_path, 
     assert (summary.inputs, summary.failed) == (60, 1)
     assert store.header.root == bucket
     size = sum(path.stat().st_size for path in photos.rglob("*.png") if not path.name.startswith("."))
-    assert door.sent <= 1.15 * size  # each reader of a table reads its last 64 KB twice
+    assert door.sent <= 1.05 * size
     if faults:
         assert max(door.seen.values()) == 2
     door.seen.clear()
@@ -178,18 +178,18 @@ def test_rows_of_archives_and_tables_are_those_that_they_have_here(
     door.faults, door.sent = faults, 0
     size = sum(path.stat().st_size for path in (packed / kind).iterdir())
     assert {item.label for item in find_images(url).items} == {"ash", "oak"}
-    assert door.sent < 0.08 * size, "64 KB at the end of a table are read twice: before pyarrow does, and by it"
+    assert door.sent < 0.05 * size
     door.sent = 0
     store, summary = embed(url, backbone, tmp_path / "remote.h5", options=quick)
     for column in set(ROW_DTYPES) - {"mtime_ns"}:
         assert getattr(store.rows, column).tolist() == getattr(local.rows, column).tolist(), column
     assert np.allclose(store.embeddings(), local.embeddings(), rtol=2e-3)
     assert (summary.computed, summary.failed) == (60, 0)
-    assert door.sent <= 1.15 * size  # each reader of a table reads its last 64 KB twice
+    assert door.sent <= 1.05 * size
     door.sent = 0
     _, again = embed(url, backbone, tmp_path / "remote.h5", options=quick)
     assert again.computed == 0
-    assert door.sent < 0.08 * size
+    assert door.sent < 0.05 * size
     one = next(iter((packed / kind).iterdir())).name
     assert {item.path.partition(b"/")[0] for item in find_images(f"{url}/{one}").items} == {one.encode()}
 
