@@ -67,7 +67,7 @@ def _speed(folder: Path, store: Any) -> list[str]:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from headstart.classify.heads.logreg import GRID
+    from headstart.classify.heads.linear.logreg import GRID
 
     command = [sys.executable, "-m", "headstart", "train", str(store.location), "-o", str(folder / "c.onnx")]
     ours = min(_timed(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in range(3))

@@ -93,11 +93,11 @@ def agreement(points: NDArray[np.float32], labels: NDArray[np.int32], n: int, c:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    from headstart.classify.heads.axes import Axes
-    from headstart.classify.heads.logreg import penalties
+    from headstart.classify.heads.linear.axes import Axes
+    from headstart.classify.heads.linear.logreg import penalties
+    from headstart.classify.heads.linear.problem import Problem
+    from headstart.classify.heads.linear.solver import solve_path
     from headstart.classify.heads.loss import log_loss, softmax
-    from headstart.classify.heads.problem import Problem
-    from headstart.classify.heads.solver import solve_path
 
     axes, k = Axes.of(points[:n]), int(labels.max()) + 1
     rows, strengths = axes.project(points), penalties((c,), 1.0, k)

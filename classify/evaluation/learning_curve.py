@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from headstart.classify.errors import HeadError
 from headstart.classify.heads.kinds import HeadKind, Search, fit_head
-from headstart.classify.heads.logreg import DEFAULT_C, penalties
+from headstart.classify.heads.linear.logreg import DEFAULT_C, penalties
+from headstart.classify.heads.linear.problem import Problem
+from headstart.classify.heads.linear.solver import solve_path
 from headstart.classify.heads.loss import log_loss, softmax
 from headstart.classify.heads.options import HeadOptions
-from headstart.classify.heads.problem import Problem
 from headstart.classify.heads.registry import find_kind
 from headstart.classify.heads.rows import TrainingRows, blocks_of
-from headstart.classify.heads.solver import solve_path
 from headstart.classify.split.folds import rank_within_class
 
 SHARES = (0.1, 0.2, 0.4, 0.7, 1.0)

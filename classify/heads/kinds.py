@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.errors import HeadError
-from headstart.classify.heads.axes import Axes
 from headstart.classify.heads.converted import ConvertedHead, name_of
 from headstart.classify.heads.layers import FittedHead, Layer, with_column_per_class, with_scaler
+from headstart.classify.heads.linear.axes import Axes
+from headstart.classify.heads.linear.problem import Fits
 from headstart.classify.heads.options import HeadOptions
-from headstart.classify.heads.problem import Fits
 from headstart.classify.heads.rows import TrainingRows
 from headstart.files.errors import HeadstartError, one_line
 

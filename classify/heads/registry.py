@@ -10,7 +10,7 @@ from headstart.classify.heads import kinds
 from headstart.classify.heads.converted import ConvertedHead, name_of, probabilities_of
 from headstart.classify.heads.kinds import AnyHead, HeadKind, layers_of
 from headstart.classify.heads.layers import FittedHead, Layer, linear_layers, network_layers
-from headstart.classify.heads.logreg import (
+from headstart.classify.heads.linear.logreg import (
     DEFAULT_C,
     fit_solved,
     fit_solved_by_blocks,

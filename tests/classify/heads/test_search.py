@@ -7,7 +7,7 @@ from sklearn.preprocessing import StandardScaler
 
 import headstart.classify.heads.search
 from headstart.classify.heads.fitting import fit_rows
-from headstart.classify.heads.logreg import DEFAULT_C, GRID, RISES
+from headstart.classify.heads.linear.logreg import DEFAULT_C, GRID, RISES
 from headstart.classify.heads.loss import softmax
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.rows import TrainingRows

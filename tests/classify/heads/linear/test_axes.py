@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
 
-from headstart.classify.heads.axes import Axes
 from headstart.classify.heads.fitting import fit_rows
+from headstart.classify.heads.linear.axes import Axes
 from headstart.classify.heads.loss import log_loss, softmax
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.registry import logits_of

@@ -1,4 +1,4 @@
-"""The problems that `headstart.classify.heads.solver` solves: sets of rows, each to fit a model to, and their loss."""
+"""The problems that the solver solves: sets of rows, each to fit a model to, and their loss."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.heads.axes import Floats
+from headstart.classify.heads.linear.axes import Floats
 from headstart.classify.heads.threads import in_parallel
 
 PART_ROWS = 1024

@@ -4,10 +4,10 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
 from headstart.classify.errors import HeadError
-from headstart.classify.heads.axes import Axes
-from headstart.classify.heads.logreg import penalties
-from headstart.classify.heads.problem import Fits, Problem
-from headstart.classify.heads.solver import TOLERANCE, solve_path
+from headstart.classify.heads.linear.axes import Axes
+from headstart.classify.heads.linear.logreg import penalties
+from headstart.classify.heads.linear.problem import Fits, Problem
+from headstart.classify.heads.linear.solver import TOLERANCE, solve_path
 
 TIGHT = 1e-4
 
@@ -147,7 +147,7 @@ def test_sets_that_take_more_rounds_than_others_are_solved_too():
 
 @pytest.mark.parametrize("c", [0.01, 100.0])
 def test_sets_that_are_never_finished_are_refused(monkeypatch, c):
-    monkeypatch.setattr("headstart.classify.heads.solver.MOST_PASSES", {np.float32: 1, np.float64: 2})
+    monkeypatch.setattr("headstart.classify.heads.linear.solver.MOST_PASSES", {np.float32: 1, np.float64: 2})
     points, codes, _ = draw(200, 16, 3)
     with pytest.raises(
         HeadError, match=rf"with C = {c:g} did not converge in 2 passes over 200 images; use a stronger"

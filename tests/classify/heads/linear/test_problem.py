@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from headstart.classify.heads import problem as module
-from headstart.classify.heads.problem import Problem
+from headstart.classify.heads.linear import problem as module
+from headstart.classify.heads.linear.problem import Problem
 
 
 @pytest.mark.parametrize("part_rows", [7, 1024])

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.heads.axes import Axes
 from headstart.classify.heads.kinds import Blocks, Candidate, HeadKind, Search
 from headstart.classify.heads.layers import FittedHead, Layer, standardised
+from headstart.classify.heads.linear.axes import Axes
+from headstart.classify.heads.linear.problem import Fits, Problem
+from headstart.classify.heads.linear.solver import TOLERANCE, solve_path
 from headstart.classify.heads.options import HeadOptions
-from headstart.classify.heads.problem import Fits, Problem
 from headstart.classify.heads.rows import TrainingRows
-from headstart.classify.heads.solver import TOLERANCE, solve_path
 
 DEFAULT_C = 0.01
 GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)

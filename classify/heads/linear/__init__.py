@@ -1,0 +1,1 @@
+"""Heads of one affine layer, and how they are solved."""
