@@ -95,7 +95,7 @@ bench-forecast: setup ## Compare forecasts of the learning curve with heads trai
 	$(BIN)/python -m bench.statistics.forecasts
 
 bench-heads: setup ## Measure search, features, calibration and unknown (BENCH_IMAGES=, BENCH_OTHERS=, BENCH_WEIGHTS=)
-	$(BIN)/python -m bench.heads
+	$(BIN)/python -m bench.heads.run
 
 bench-passes: setup ## Measure training in passes over a store larger than memory (BENCH_ROWS=)
 	$(BIN)/python -m bench.passes

@@ -1,0 +1,1 @@
+"""``make bench-heads``: speed and quality of heads; one file per table, and `run` prints them."""
