@@ -5,7 +5,7 @@ from importlib.metadata import version
 from typing import Any
 
 from headstart.classify.confidence.calibrated_head import CalibratedHead
-from headstart.classify.evaluation.metrics import Evaluation
+from headstart.classify.evaluation.measure import Measured
 from headstart.classify.heads.fitting import Fitted
 from headstart.classify.split.duplicates import Duplicates
 from headstart.classify.split.holdout import digest_of_rows
@@ -14,19 +14,26 @@ from headstart.extract.store.store import Store
 
 def provenance_of(
     store: Store,
-    left_out: list[str],
+    classes: list[str],
     fitted: Fitted,
     head: CalibratedHead,
-    evaluation: Evaluation,
+    measured: Measured,
     duplicates: Duplicates,
     holdout: float,
 ) -> dict[str, dict[str, Any]]:
     """Record what a classifier was made from, how, and how it did, as entries of its file's metadata.
 
     ``head`` has its name and options, ``calibration`` the errors before and after, ``trained_on`` the store, the rows
-    used, the classes left out and the versions, and ``measured`` the metrics on rows that it was not trained on.
+    used, the classes left out and the versions, and ``measured`` the metrics on rows that it was not trained on. If the
+    head was then fitted on all rows, ``trained_on`` says ``refitted``, and ``measured`` how many the evaluated one had.
+
+    Parameters
+    ----------
+    classes
+        Those of the store before any was left out.
     """
-    calibration = head.calibration
+    calibration, evaluation = head.calibration, measured.evaluation
+    refitted = {} if fitted is measured.fitted else {"refitted": True}
     errors = calibration and {"error_before": calibration.before.error, "error_after": calibration.after.error}
     return {
         "head": {"name": fitted.search.chosen.head, **asdict(fitted.options)},
@@ -36,13 +43,15 @@ def provenance_of(
             "rows_sha256": digest_of_rows(store),
             "versions": {name: version(name) for name in ("headstart", "scikit-learn", "numpy", "onnx")},
             "images": fitted.trained_images,
-            "judged_on": fitted.split.origin,
+            "judged_on": evaluation.judged_on,
             "holdout": holdout,
-            "left_out": left_out,
+            "left_out": sorted(set(classes) - set(store.classes)),
             "copies": [group.rows for group in duplicates.groups],
+            **refitted,
         },
         "measured": {
             "images": evaluation.images,
+            "trained_images": measured.fitted.trained_images,
             "accuracy": evaluation.accuracy,
             "log_loss": evaluation.log_loss,
             "calibration_error": evaluation.reliability.error,

@@ -52,6 +52,9 @@ class TrainResult:
         This head, those on other stores in the order given, the untrained one, and the majority class.
     trained_images
         How many images the head was fitted on.
+    measured_images
+        How many images the head, or the first of the heads, that was evaluated was fitted on: fewer than
+        `trained_images` if the head was fitted on all images afterwards.
     seconds
         Wall time, without that of the report.
     """
@@ -71,6 +74,7 @@ class TrainResult:
     warnings: list[str]
     baselines: list[Baseline] = field(repr=False)
     trained_images: int
+    measured_images: int
     seconds: float = 0.0
 
     def _repr_html_(self) -> str:
@@ -94,7 +98,12 @@ class TrainResult:
     @property
     def judged_on(self) -> str:
         """Where the images of the evaluation came from, in words."""
-        return self.split.origin
+        return self.evaluation.judged_on
+
+    @property
+    def is_refitted(self) -> bool:
+        """True if the head of the file was fitted on all images after the evaluation."""
+        return not len(self.split.test)
 
     @property
     def is_backbone_trained(self) -> bool:

@@ -7,29 +7,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from headstart.classify.artifact.classifier import write_classifier
 from headstart.classify.confidence.calibrated_head import LEAST_TO_CALIBRATE, CalibratedHead
 from headstart.classify.errors import HeadError, LabelError
 from headstart.classify.evaluation.baselines import align_store, baseline_of, head_baseline, majority_baseline
-from headstart.classify.evaluation.domain import domain_of
+from headstart.classify.evaluation.domain import Domain, domain_of
 from headstart.classify.evaluation.label_issues import label_issues_of
-from headstart.classify.evaluation.learning_curve import LearningCurve, learning_curve
-from headstart.classify.evaluation.metrics import Evaluation, evaluate_rows
+from headstart.classify.evaluation.learning_curve import LearningCurve, learning_curve, mean_curve
+from headstart.classify.evaluation.measure import Measured, measure
 from headstart.classify.evaluation.warnings import find_warnings
 from headstart.classify.heads.fitting import FitPlan, Fitted, fit
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.registry import AUTO, DEFAULT_HEAD, find_kind
 from headstart.classify.heads.threads import blas_threads
-from headstart.classify.heads.tuned import without_tuned
 from headstart.classify.provenance import provenance_of
 from headstart.classify.result import TrainResult
-from headstart.classify.split.classes import left_out_classes, require_min_photos, with_trainable_classes
-from headstart.classify.split.duplicates import Duplicates, find_duplicates
-from headstart.classify.split.holdout import Split, draws_of, split_rows
+from headstart.classify.split.classes import left_out_classes, require_min_photos
 from headstart.classify.stores import opened_embeddings, opened_untrained
+from headstart.classify.task import Task, task_of
 from headstart.extract.store.store import Store
 from headstart.files.atomic import check_model_output
 from headstart.files.cores import machine_memory
@@ -77,6 +72,12 @@ class TrainOptions:
     min_photos
         Leave out the classes with fewer different images to train on than this; by default, a class with too few is an
         error.
+    folds
+        Evaluate by nested cross-validation with this many folds instead of on a hold-out: every labelled image is
+        evaluated on once, whatever its split, and the classifier's head is fitted on all of them.
+    refit
+        After the evaluation, fit the head of the chosen settings once more on all labelled images. The figures stay
+        those of the head before, and no image of the store counts as unseen any more.
     """
 
     head: Any = DEFAULT_HEAD
@@ -89,12 +90,15 @@ class TrainOptions:
     report: str | os.PathLike[str] | None = None
     memory: float | None = None
     min_photos: int | None = None
+    folds: int | None = None
+    refit: bool = False
 
     @property
     def plan(self) -> FitPlan:
         """How heads are searched for and fitted."""
         head = self.head if isinstance(self.head, str) else find_kind(self.head)
-        return FitPlan(head, self.options, machine_memory() / 2 if self.memory is None else self.memory)
+        memory = machine_memory() / 2 if self.memory is None else self.memory
+        return FitPlan(head, self.options, memory, self.false_alarms)
 
     def check(self) -> None:
         """Reject invalid settings before anything is read.
@@ -113,6 +117,12 @@ class TrainOptions:
         self.options.check()
         if not 0 < self.holdout < 1:
             raise LabelError(f"the share to hold out must lie between 0 and 1, found {self.holdout}")
+        if self.folds is not None and self.folds < 2:
+            raise LabelError(f"cross-validation needs at least 2 folds, found {self.folds}")
+        if self.folds is not None and self.refit:
+            raise LabelError("cross-validation already fits the head on all labelled images; leave refit out")
+        if self.folds is not None and self.holdout != TrainOptions.holdout:
+            raise LabelError("cross-validation evaluates on every image, without a hold-out; leave one of the two out")
         if not 0 <= self.false_alarms < 1:
             raise LabelError(f"the share of false alarms must be at least 0 and below 1, found {self.false_alarms}")
         require_min_photos(self.min_photos)
@@ -173,76 +183,83 @@ def _train(
     stores: Sequence[Store], output: Path, options: TrainOptions, announce: Callable[[str], None]
 ) -> tuple[Store, TrainResult]:
     """Train on the first store, and compare with heads on the others; also return it with the trained classes."""
-    whole, *others = stores
     announce("looking for duplicates")
-    store, duplicates, split, draws = _split(whole, options)
-    aligned = [align_store(store, other, split, draws) for other in others]
-    announce("searching and fitting")
-    fitted = fit(store, split, options.plan)
-    announce("evaluating")
-    test = store.embeddings(fitted.split.test)
-    head, evaluation = _evaluate(store, fitted, test, options.false_alarms, duplicates)
-    baselines = [baseline_of(store, fitted, evaluation)]
+    task = task_of(stores[0], options.plan, options.holdout, options.folds, options.refit, options.min_photos)
+    store, groups = task.store, task.groups
+    aligned = [align_store(store, other, task.splits, task.draws) for other in stores[1:]]
+    curves: list[LearningCurve] = []
+    measured = measure(
+        store, task.splits, options.plan, groups, announce=announce,
+        each=lambda fitted: curves.append(_learning_curve(store, fitted)),
+    )  # fmt: skip
+    baselines = [baseline_of(store, measured)]
     for other in aligned:
         announce(f"comparing with {other.store.location.name}")
-        baselines.append(head_baseline(other, fitted, evaluation, options.plan))
+        baselines.append(head_baseline(other, measured, options.plan, groups))
     if options.untrained is not None:
-        evaluation = replace(evaluation, untrained=baselines[-1].accuracy)
-    curve, issues = _learning_curve(store, fitted, test), None
+        evaluation = replace(measured.evaluation, untrained=baselines[-1].accuracy)
+        measured = replace(measured, evaluation=evaluation)
+    curve, issues = mean_curve(curves), None
     if options.suspects or options.report is not None:
         announce("looking for label mistakes")
-        issues = label_issues_of(store, fitted.search, head, fitted.split, evaluation.probabilities)
+        issues = label_issues_of(store, measured)
+    fitted, head = _final(task, measured, options, announce)
     announce("writing")
-    left_out = sorted(set(whole.classes) - set(store.classes))
-    provenance = provenance_of(store, left_out, fitted, head, evaluation, duplicates, options.holdout)
     classifier = write_classifier(
-        output, fitted.head, store, temperature=head.temperature, unknown=head.unknown, provenance=provenance,
-        trained=fitted.split.train,
+        output, fitted.head, store, temperature=head.temperature, unknown=head.unknown, trained=fitted.split.train,
+        provenance=provenance_of(store, stores[0].classes, fitted, head, measured, task.duplicates, options.holdout),
     )  # fmt: skip
-    is_trained = classifier.model.is_trained
-    warnings = find_warnings(store, fitted.split, evaluation, duplicates, fitted.options, is_trained)
     domain = domain_of(store)
-    warnings += [domain.describe()] if domain and domain.is_far else []
-    warnings += [*_doubts(head, fitted), *fitted.warnings, *left_out_classes(whole, store)]
     return store, TrainResult(
-        classifier=classifier, path=output, fitted_head=fitted.head, evaluation=evaluation, search=fitted.search,
-        calibration=head.calibration, unknown=head.unknown, learning_curve=curve, duplicates=duplicates,
-        label_issues=issues, domain=domain, split=fitted.split, warnings=warnings,
-        baselines=[*baselines, majority_baseline(store, evaluation)], trained_images=fitted.trained_images,
+        classifier=classifier, path=output, fitted_head=fitted.head, evaluation=measured.evaluation,
+        search=fitted.search if options.folds else measured.fitted.search,
+        calibration=head.calibration, unknown=head.unknown, learning_curve=curve, duplicates=task.duplicates,
+        label_issues=issues, domain=domain, split=fitted.split, measured_images=measured.fitted.trained_images,
+        warnings=_warnings(stores[0], task, measured, fitted, head, classifier.model.is_trained, domain),
+        baselines=[*baselines, majority_baseline(store, measured.evaluation)], trained_images=fitted.trained_images,
     )  # fmt: skip
 
 
-def _split(whole: Store, options: TrainOptions) -> tuple[Store, Duplicates, Split, NDArray[np.float64]]:
-    """Return the store with the classes to train on, its duplicates, a split with none on both sides, and its draws."""
-    duplicates = find_duplicates(whole, near=4 * whole.header.dim * len(whole) <= options.plan.memory)
-    groups, seed = duplicates.group_of_rows(len(whole)), options.options.seed
-    store = with_trainable_classes(whole, groups, options.min_photos)
-    split, draws = split_rows(store, options.holdout, seed, groups), draws_of(store, seed, groups)
-    return store, duplicates, without_tuned(store, split, draws), draws
+def _final(
+    task: Task, measured: Measured, options: TrainOptions, announce: Callable[[str], None]
+) -> tuple[Fitted, CalibratedHead]:
+    """Return the head of the file: the evaluated one, or another fitted on all images."""
+    if task.whole is None:
+        return measured.fitted, measured.head
+    if measured.fitted.is_tuned:
+        raise HeadError("the head was tuned together with its backbone, and cannot be refitted; tune on more images")
+    announce("fitting on all images")
+    plan, chosen = options.plan, measured.fitted
+    if options.refit:
+        plan = replace(plan, head=chosen.search.kind or chosen.search.chosen.head, options=chosen.options)
+    fitted = fit(task.store, task.whole, plan)
+    head = CalibratedHead.of(fitted.search, fitted.head, fitted.split, plan.false_alarms, fitted.options.seed)
+    return fitted, replace(head, unknown=head.unknown and replace(head.unknown, measured=measured.flagged))
 
 
-def _evaluate(
-    store: Store, fitted: Fitted, test: NDArray[np.float32], false_alarms: float, duplicates: Duplicates
-) -> tuple[CalibratedHead, Evaluation]:
-    """Calibrate a head, and evaluate it on the embeddings of images that it has not seen, (m, d)."""
-    split = fitted.split
-    head = CalibratedHead.of(fitted.search, fitted.head, split, false_alarms, fitted.options.seed)
-    probabilities, head = head.measured_on(test)
-    groups = duplicates.group_of_rows(len(store))[split.test]
-    evaluation = evaluate_rows(store, probabilities, split.test, store.classes, groups)
-    return head, replace(evaluation, judged_on=split.origin)
+def _warnings(
+    whole: Store, task: Task, measured: Measured, fitted: Fitted, head: CalibratedHead, is_trained: bool,
+    domain: Domain | None,
+) -> list[str]:  # fmt: skip
+    """List the reasons to doubt the figures, and what the probabilities cannot promise."""
+    split = task.whole or task.splits[0]
+    warnings = find_warnings(task.store, split, measured.evaluation, task.duplicates, fitted.options, is_trained)
+    warnings += [domain.describe()] if domain and domain.is_far else []
+    warnings += [UNCALIBRATED] if head.calibration is None else []
+    warnings += [] if fitted.options.class_weight == "none" else [EQUAL_CLASSES]
+    return [
+        *warnings,
+        *dict.fromkeys([*measured.fitted.warnings, *fitted.warnings]),
+        *left_out_classes(whole, task.store),
+    ]
 
 
-def _doubts(head: CalibratedHead, fitted: Fitted) -> list[str]:
-    """List what the probabilities cannot promise."""
-    doubts = [UNCALIBRATED] if head.calibration is None else []
-    return doubts if fitted.options.class_weight == "none" else [*doubts, EQUAL_CLASSES]
-
-
-def _learning_curve(store: Store, fitted: Fitted, test: NDArray[np.float32]) -> LearningCurve:
+def _learning_curve(store: Store, fitted: Fitted) -> LearningCurve:
     if fitted.is_tuned:
         return LearningCurve([])
-    labels, trained = store.labels[fitted.split.test], len(fitted.split.train)
-    curve = learning_curve(fitted.search, fitted.options, test, labels, trained)
+    test = fitted.split.test
+    curve = learning_curve(
+        fitted.search, fitted.options, store.embeddings(test), store.labels[test], len(fitted.split.train)
+    )
     # More photos would tune another tail, of which the head's curve says nothing.
     return replace(curve, forecast=None) if "tuned" in store.header.model else curve

@@ -1,5 +1,6 @@
 """A head whose probabilities are calibrated, and which marks unknown images."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -51,10 +52,18 @@ class CalibratedHead:
         draws = split.draws[search.images]
         return replace(calibrated, unknown=fit_novelty(search.rows, draws, probabilities, false_alarms, seed))
 
-    def measured_on(self, test: NDArray[np.float32]) -> tuple[NDArray[np.float64], "CalibratedHead"]:
-        """Return calibrated probabilities of test images, (m, d) -> (m, k), and measure how many are marked unknown."""
-        probabilities = softmax(self.head.logits(test) / self.temperature)
+    def measured_on(self, blocks: Iterable[NDArray[np.float32]]) -> tuple[NDArray[np.float64], "CalibratedHead"]:
+        """Return calibrated probabilities of test images, and measure how many are marked unknown.
+
+        The images come in blocks, (b, d); the probabilities are (m, k) for all of them.
+        """
+        found, marked = [], []
+        for block in blocks:
+            found.append(softmax(self.head.logits(block) / self.temperature))
+            if self.unknown is not None:
+                marked.append(self.unknown.marks(block, found[-1]))
+        probabilities = np.concatenate(found)
         if self.unknown is None:
             return probabilities, self
-        share = float(self.unknown.marks(test, probabilities).mean())
+        share = float(np.concatenate(marked).mean())
         return probabilities, replace(self, unknown=replace(self.unknown, measured=share))

@@ -1,16 +1,17 @@
 """Baselines for a head: heads on other stores of the same images, and the majority class."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.confidence.calibrated_head import CalibratedHead
 from headstart.classify.errors import LabelError
 from headstart.classify.evaluation.comparison import Comparison, compare
+from headstart.classify.evaluation.measure import Measured, measure
 from headstart.classify.evaluation.metrics import Evaluation, evaluate_rows
-from headstart.classify.heads.fitting import FitPlan, Fitted, fit
+from headstart.classify.heads.fitting import FitPlan
 from headstart.classify.heads.tuned import with_own_folds
 from headstart.classify.split.holdout import Split
 from headstart.extract.store.store import Store
@@ -54,19 +55,19 @@ class Baseline:
 
 @dataclass(frozen=True)
 class AlignedStore:
-    """Another store with its vectors in the row order of the main store, and its split of these rows."""
+    """Another store with its vectors in the row order of the main store, and its splits of these rows."""
 
     store: Store = field(repr=False)
-    split: Split = field(repr=False)
+    splits: list[Split] = field(repr=False)
 
 
-def align_store(store: Store, other: Store, split: Split, draws: NDArray[np.float64]) -> AlignedStore:
-    """Return another store of the same images the rows, labels and split of a store, matched by content.
+def align_store(store: Store, other: Store, splits: Sequence[Split], draws: NDArray[np.float64]) -> AlignedStore:
+    """Return another store of the same images the rows, labels and splits of a store, matched by content.
 
     Parameters
     ----------
-    split
-        The split of the store.
+    splits
+        Those of the store: they divide the same rows.
     draws
         float64, (n,): the random number of every row of the store, the same for duplicates of an image.
 
@@ -77,39 +78,39 @@ def align_store(store: Store, other: Store, split: Split, draws: NDArray[np.floa
     """
     row_of = {content.tobytes(): row for row, content in enumerate(other.rows.sha256) if other.is_embedded[row]}
     rows = np.array([row_of.get(content.tobytes(), -1) for content in store.rows.sha256])
-    missing = [row for row in (*split.train, *split.test) if rows[row] < 0]
+    missing = [row for row in (*splits[0].train, *splits[0].test) if rows[row] < 0]
     if missing:
         raise LabelError(
             f"{other.location}: expected the same images as {store.location}, but {store.paths[missing[0]]} is not "
             f"among them, or has changed ({len(missing):,} such images); embed the same folder with both backbones"
         )
     same = other.under(store.rows, store.header.classes, rows)
-    return AlignedStore(same, with_own_folds(same, split, draws))
+    return AlignedStore(same, [with_own_folds(same, split, draws) for split in splits])
 
 
-def head_baseline(one: AlignedStore, fitted: Fitted, evaluation: Evaluation, plan: FitPlan) -> Baseline:
+def head_baseline(one: AlignedStore, main: Measured, plan: FitPlan, groups: NDArray[np.int64]) -> Baseline:
     """Search and fit a head on another store in the same way, and evaluate it on the same images."""
-    store, options = one.store, replace(fitted.options, c=None)
-    own = fit(store, one.split, replace(plan, options=options))
-    calibrated = CalibratedHead.of(own.search, own.head, own.split, 0, options.seed)
-    parts = [calibrated.measured_on(vectors)[0] for _, vectors in store.batches(evaluation.rows)]
-    own_evaluation = evaluate_rows(store, np.concatenate(parts), evaluation.rows, store.classes, evaluation.groups)
+    store, evaluation = one.store, main.evaluation
+    plan = replace(plan, options=replace(main.fitted.options, c=None), false_alarms=0.0)
+    # The same sample of them, if they were too many.
+    splits = [replace(split, test=np.intersect1d(split.test, evaluation.rows)) for split in one.splits]
+    own = measure(store, splits, plan, groups)
     difference = compare(
-        own_evaluation.probabilities, evaluation.probabilities, store.labels[evaluation.rows], evaluation.groups
+        own.evaluation.probabilities, evaluation.probabilities, store.labels[evaluation.rows], evaluation.groups
     )
-    return replace(baseline_of(store, own, own_evaluation), difference=difference)
+    return replace(baseline_of(store, own), difference=difference)
 
 
-def baseline_of(store: Store, fitted: Fitted, evaluation: Evaluation) -> Baseline:
+def baseline_of(store: Store, measured: Measured) -> Baseline:
     """Return the metrics and the costs of a fitted head."""
     header = store.header
     return replace(
-        _baseline(evaluation),
+        _baseline(measured.evaluation),
         what=features_of(header.model),
         store=store.location.name,
         dim=header.dim,
         row_bytes=header.dim * np.dtype(header.dtype).itemsize,
-        seconds=fitted.seconds,
+        seconds=measured.fitted.seconds,
     )
 
 

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.confidence.calibrated_head import CalibratedHead
-from headstart.classify.heads.kinds import Search
+from headstart.classify.evaluation.measure import Measured
 from headstart.classify.heads.loss import softmax
 from headstart.classify.split.duplicates import rooted_embeddings, unit_rows
-from headstart.classify.split.holdout import Split
 from headstart.extract.store.store import Store
 from headstart.files.errors import MissingExtraError
 
@@ -134,17 +132,12 @@ def _nearest(store: Store, rows: NDArray[np.int64], checked: NDArray[np.int64]) 
     return where
 
 
-def label_issues_of(
-    store: Store, search: Search, calibrated: CalibratedHead, split: Split, probabilities: NDArray[np.floating]
-) -> list[LabelIssue]:
-    """Find label mistakes with heads that have not seen the image: that of its fold, or the final one for test images.
-
-    Parameters
-    ----------
-    probabilities
-        (m, k): of the m test images.
-    """
-    in_fold = search.rows.folds >= 0
-    out_of_fold = softmax(search.logits[in_fold] / calibrated.temperature)
-    rows = np.concatenate([split.train[search.images[in_fold]], split.test])
-    return find_label_issues(store, rows, store.labels[rows], np.concatenate([out_of_fold, probabilities]))
+def label_issues_of(store: Store, measured: Measured) -> list[LabelIssue]:
+    """Find label mistakes with heads that have not seen the image: that of its fold, or the one evaluated on it."""
+    search, split, evaluation = measured.fitted.search, measured.fitted.split, measured.evaluation
+    held_out = search.rows.folds >= 0
+    out_of_fold = split.train[search.images[held_out]]
+    added = ~np.isin(out_of_fold, evaluation.rows)
+    probabilities = softmax(search.logits[held_out][added] / measured.head.temperature)
+    rows = np.concatenate([out_of_fold[added], evaluation.rows])
+    return find_label_issues(store, rows, store.labels[rows], np.concatenate([probabilities, evaluation.probabilities]))

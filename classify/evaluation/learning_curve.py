@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,22 @@ def learning_curve(
         if logits is not None
     ]
     return LearningCurve(points, _forecast(points, trained or points[-1].images) if points else None)
+
+
+def mean_curve(curves: list[LearningCurve]) -> LearningCurve:
+    """Return the mean of the curves of several folds; its forecast is for twice the images of a fold."""
+    points = [
+        CurvePoint(
+            round(fmean(point.images for point in same)),
+            fmean(point.accuracy for point in same),
+            fmean(point.log_loss for point in same),
+        )
+        for same in zip(*(curve.points for curve in curves), strict=False)
+    ]
+    forecasts = [curve.forecast for curve in curves if curve.forecast]
+    if len(curves) == 1 or not forecasts:
+        return curves[0] if len(curves) == 1 else LearningCurve(points)
+    return LearningCurve(points, _forecast(points, round(fmean(one.images for one in forecasts) / 2)))
 
 
 def _fitted(

@@ -57,7 +57,7 @@ def choose_rows(store: Store, classifier: ClassifierFile, split: str | None = No
         origin += f", less {count:,} that it was trained on, or duplicates of these" if count else ""
     if not offered.any():
         of = f" of the split {split!r}" if split else ""
-        unseen = f" that {classifier.model.source} was not trained on" if count else ""
+        unseen = f" that {classifier.model.source} was not trained on{_before_refit(classifier)}" if count else ""
         raise LabelError(f"{store.location}: found no labelled images{of} to evaluate on{unseen}")
     rows = np.flatnonzero(offered)
     return ChosenRows(rows, groups[rows], origin, _warnings(store, classifier))
@@ -106,6 +106,22 @@ def _groups(store: Store, classifier: ClassifierFile) -> NDArray[np.int64]:
 
 def _is_as_trained(store: Store, classifier: ClassifierFile) -> bool:
     return bool(classifier.model.metadata.get("trained_on", {}).get("rows_sha256") == digest_of_rows(store))
+
+
+def _is_refitted(classifier: ClassifierFile) -> bool:
+    return bool(classifier.model.metadata.get("trained_on", {}).get("refitted"))
+
+
+def _before_refit(classifier: ClassifierFile) -> str:
+    """Say how a classifier did before it was fitted on every image of its store."""
+    if not _is_refitted(classifier):
+        return ""
+    metadata = classifier.model.metadata
+    measured, origin = metadata["measured"], metadata["trained_on"]["judged_on"]
+    return (
+        f": after its evaluation (accuracy {measured['accuracy']:.4f}, log loss {measured['log_loss']:.4f}, {origin}) "
+        "it was fitted on all of them; evaluate it on other photos"
+    )
 
 
 def _evaluated_in_training(store: Store, classifier: ClassifierFile) -> tuple[NDArray[np.int64], str]:

@@ -39,11 +39,14 @@ class FitPlan:
         Its options.
     memory
         Bytes that embeddings may take.
+    false_alarms
+        Share of known images that may be marked unknown; 0 marks none.
     """
 
     head: str | HeadKind
     options: HeadOptions
     memory: float
+    false_alarms: float = 0.0
 
 
 @dataclass(frozen=True)

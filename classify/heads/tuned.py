@@ -15,7 +15,8 @@ from headstart.classify.errors import LabelError
 from headstart.classify.heads.kinds import HeadKind
 from headstart.classify.heads.layers import FittedHead
 from headstart.classify.heads.options import HeadOptions
-from headstart.classify.split.holdout import Split
+from headstart.classify.split.folds import ALWAYS_TRAINED, draw_folds
+from headstart.classify.split.holdout import Split, crossed_splits
 from headstart.classify.split.seen import CHOSE_EPOCH, TUNED_ON, digests_of, entry_of, is_named
 from headstart.extract.errors import StoreError
 from headstart.extract.sources.labels import codes_among
@@ -124,6 +125,30 @@ def without_tuned(store: Store, split: Split, draws: NDArray[np.float64]) -> Spl
     is_tuned = np.isin(draws, draws[is_tuned_on(store)])
     fresh = ~is_tuned[train] if is_tuned[train].any() else None
     return replace(split, train=train, test=test, draws=draws[train], fresh=fresh)
+
+
+def cross_validated(store: Store, whole: Split, count: int) -> tuple[Split, list[Split]]:
+    """Divide the rows of a split that tests on none into folds, and return it with a split per fold.
+
+    Images that the backbone was tuned on, or that chose its epoch, are in no fold, nor are their copies.
+
+    Raises
+    ------
+    LabelError
+        If no two images of a class are left to evaluate on.
+    """
+    rows, labels = whole.train, store.labels[whole.train]
+    is_tuned, is_seen = (
+        np.isin(whole.draws, whole.draws[which[rows]]) for which in (is_tuned_on(store), is_seen_by_tail(store))
+    )
+    whole = replace(whole, fresh=~is_tuned if is_tuned.any() else None)
+    folds = np.full(len(rows), ALWAYS_TRAINED)
+    folds[~is_seen] = draw_folds(labels[~is_seen], whole.draws[~is_seen], count)
+    splits = crossed_splits(whole, folds)
+    if not splits:
+        of = " that its backbone was not tuned on" if is_seen.any() else ""
+        raise LabelError(f"{store.location}: expected two different images of a class{of} to cross-validate on")
+    return whole, splits
 
 
 def with_own_folds(store: Store, split: Split, draws: NDArray[np.float64]) -> Split:

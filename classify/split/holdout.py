@@ -90,6 +90,41 @@ def split_rows(store: Store, fraction: float = 0.2, seed: int = 0, groups: NDArr
     return Split(train, test, draws[train], f"a hold-out of {fraction:.0%} by content")
 
 
+def whole_split(store: Store, seed: int = 0, groups: NDArray[np.int64] | None = None) -> Split:
+    """Return a split that trains on every labelled, embedded row, whatever split the user gave it, and tests on none.
+
+    Parameters
+    ----------
+    groups
+        As `split_rows` takes them.
+
+    Raises
+    ------
+    LabelError
+        If there are too few classes, or too few images of one.
+    """
+    draws, rows = draws_of(store, seed, groups), np.flatnonzero(usable_rows(store))
+    require_classes(store, rows, draws, least_per_class(""))
+    return Split(rows, rows[:0], draws[rows], "every labelled image")
+
+
+def crossed_splits(whole: Split, folds: NDArray[np.int64]) -> list[Split]:
+    """Return a split per fold that tests on the fold's rows and trains on all others.
+
+    Parameters
+    ----------
+    folds
+        int64, one per row of `whole.train`: 0..f-1, or `ALWAYS_TRAINED`.
+    """
+    count = int(folds.max(initial=-1)) + 1
+    splits = []
+    for fold in range(count):
+        kept = whole.take(np.flatnonzero(folds != fold))
+        origin = f"{count}-fold cross-validation of {whole.origin}"
+        splits.append(replace(kept, test=whole.train[folds == fold], origin=origin))
+    return splits
+
+
 def have_two_labels(store: Store, usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Tell which rows, bool (n,), have equal bytes under another label, considering usable rows alone."""
     rows = np.flatnonzero(usable)

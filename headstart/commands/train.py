@@ -55,6 +55,15 @@ def run(
     holdout: Annotated[
         float, typer.Option(help="Share of images held out for evaluation, if the store has no val or test split.")
     ] = 0.2,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Evaluate on every photo by cross-validation with this many folds, then train on all of them.",
+            show_default="evaluate on the hold-out",
+        ),
+    ] = None,
+    refit: Annotated[bool, typer.Option(help="After the evaluation, train once more on all labelled photos.")] = False,
     min_photos: Annotated[
         int | None,
         typer.Option(min=1, help="Leave out classes with fewer training images.", show_default="stop and name them"),
@@ -108,6 +117,8 @@ def run(
         head=head,
         options=HeadOptions(c, _units(hidden), class_weight, seed),
         holdout=holdout,
+        folds=folds,
+        refit=refit,
         min_photos=min_photos,
         false_alarms=false_alarms,
         compare=compare or (),
@@ -140,6 +151,8 @@ def run(
     if report:
         say(f"report: {report}")
     name = quote(str(result.path))
+    if not result.is_refitted:
+        say("to train on the evaluated photos too, add --refit")
     say(f"next: headstart predict {name} PHOTO, or headstart score FOLDER --classifier {name} -o predictions.csv")
 
 
@@ -159,6 +172,8 @@ def show_training(result: "TrainResult") -> None:
             f"  flags images unlike the training images as unknown (false alarms: {rate:.0%}, measured: {measured:.1%})"
         )
     say(f"evaluated on {result.evaluation.images} unseen images ({result.judged_on}):")
+    if result.is_refitted:
+        say(f"  by heads trained on {result.measured_images} other images; the classifier is trained on all of them")
     prior = result.baselines[-1]
     say(f"  without learning: accuracy {prior.accuracy:.4f}, log loss {prior.log_loss:.4f} (by the class sizes alone)")
     show_evaluation(result.evaluation)
@@ -215,6 +230,8 @@ def _summary(result: "TrainResult") -> dict[str, object]:
         "output": result.path,
         "classes": result.classifier.classes,
         "trained_images": result.trained_images,
+        "measured_images": result.measured_images,
+        "is_refitted": result.is_refitted,
         "judged_on": result.judged_on,
         "is_backbone_trained": result.is_backbone_trained,
         "seconds": result.seconds,

@@ -18,7 +18,7 @@ def test_stores_are_matched_by_content_whatever_the_paths(clustered, make_store)
         [store.classes[code] for code in store.labels[order]], store.embeddings(order) + 1,
         contents=[store.paths[row] for row in order], paths=[f"moved/{row}.jpg" for row in range(90)], name="other.h5",
     )  # fmt: skip
-    aligned = align_store(store, moved, split_rows(store), draws_of(store, 0, None))
+    aligned = align_store(store, moved, [split_rows(store)], draws_of(store, 0, None))
     assert aligned.store.embeddings() == pytest.approx(store.embeddings() + 1)
 
 
@@ -26,4 +26,4 @@ def test_another_image_under_the_same_path_is_not_the_same_image(clustered, make
     store = clustered(90)
     changed = again(store, make_store, ["changed", *store.paths[1:]], store.paths)
     with pytest.raises(LabelError, match=r"00000\.jpg is not among them, or has changed"):
-        align_store(store, changed, split_rows(store), draws_of(store, 0, None))
+        align_store(store, changed, [split_rows(store)], draws_of(store, 0, None))

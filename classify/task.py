@@ -1,0 +1,62 @@
+"""What a training fits heads on and evaluates them on."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.classify.heads.fitting import FitPlan
+from headstart.classify.heads.tuned import cross_validated, without_tuned
+from headstart.classify.split.classes import with_trainable_classes
+from headstart.classify.split.duplicates import Duplicates, find_duplicates
+from headstart.classify.split.holdout import Split, draws_of, split_rows, whole_split
+from headstart.extract.store.store import Store
+
+
+@dataclass(frozen=True)
+class Task:
+    """A store and its splits.
+
+    Attributes
+    ----------
+    store
+        With the classes that are trained.
+    duplicates
+        Its duplicate photos; none of them are on both sides of a split.
+    groups
+        int64, (n,): the same number for duplicates.
+    draws
+        float64, (n,): a random number per image, the same for duplicates.
+    splits
+        One, or one per fold: what heads are fitted on and evaluated on.
+    whole
+        What the head of the file is fitted on after the evaluation; None for what it was evaluated with.
+    """
+
+    store: Store
+    duplicates: Duplicates
+    groups: NDArray[np.int64] = field(repr=False)
+    draws: NDArray[np.float64] = field(repr=False)
+    splits: list[Split] = field(repr=False)
+    whole: Split | None = field(repr=False)
+
+
+def task_of(
+    store: Store, plan: FitPlan, holdout: float, folds: int | None, refit: bool, min_photos: int | None
+) -> Task:
+    """Split a store as `headstart.classify.TrainOptions` says.
+
+    Raises
+    ------
+    LabelError
+        If there are too few classes or images.
+    """
+    duplicates = find_duplicates(store, near=4 * store.header.dim * len(store) <= plan.memory)
+    groups, seed = duplicates.group_of_rows(len(store)), plan.options.seed
+    store = with_trainable_classes(store, groups, min_photos)
+    draws = draws_of(store, seed, groups)
+    whole = cross_validated(store, whole_split(store, seed, groups), folds or 2) if folds or refit else None
+    if whole and folds:
+        return Task(store, duplicates, groups, draws, whole[1], whole[0])
+    split = without_tuned(store, split_rows(store, holdout, seed, groups), draws)
+    return Task(store, duplicates, groups, draws, [split], whole and whole[0])
