@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from headstart.classify.artifact.classifier import write_classifier
 from headstart.classify.confidence.calibrated_head import LEAST_TO_CALIBRATE, CalibratedHead
-from headstart.classify.errors import HeadError, LabelError
+from headstart.classify.errors import LabelError
 from headstart.classify.evaluation.baselines import align_store, baseline_of, head_baseline, majority_baseline
 from headstart.classify.evaluation.domain import domain_of
 from headstart.classify.evaluation.label_issues import label_issues_of
@@ -106,11 +106,10 @@ class TrainOptions:
         OptionError, MissingExtraError, OutputError
             If the report cannot be written.
         """
-        if not isinstance(self.head, str) and self.options.c is not None:
-            raise HeadError("C belongs to the heads of Headstart's own; set it in your classifier")
-        if not (isinstance(self.head, str) and self.head == AUTO):
-            find_kind(self.head)
-        self.options.check()
+        if isinstance(self.head, str) and self.head == AUTO:
+            self.options.check()
+        else:
+            find_kind(self.head).check(self.options)
         if not 0 < self.holdout < 1:
             raise LabelError(f"the share to hold out must lie between 0 and 1, found {self.holdout}")
         if not 0 <= self.false_alarms < 1:

@@ -89,7 +89,7 @@ def align_store(store: Store, other: Store, split: Split, draws: NDArray[np.floa
 
 def head_baseline(one: AlignedStore, fitted: Fitted, evaluation: Evaluation, plan: FitPlan) -> Baseline:
     """Search and fit a head on another store in the same way, and evaluate it on the same images."""
-    store, options = one.store, replace(fitted.options, c=None)
+    store, options = one.store, fitted.options.searched_anew()
     own = fit(store, one.split, replace(plan, options=options))
     calibrated = CalibratedHead.of(own.search, own.head, own.split, 0, options.seed)
     parts = [calibrated.measured_on(vectors)[0] for _, vectors in store.batches(evaluation.rows)]
