@@ -110,11 +110,10 @@ class TrainOptions:
         OptionError, MissingExtraError, OutputError
             If the report cannot be written.
         """
-        if not isinstance(self.head, str) and self.options.c is not None:
-            raise HeadError("C belongs to the heads of Headstart's own; set it in your classifier")
-        if not (isinstance(self.head, str) and self.head == AUTO):
-            find_kind(self.head)
-        self.options.check()
+        if isinstance(self.head, str) and self.head == AUTO:
+            self.options.check()
+        else:
+            find_kind(self.head).check(self.options)
         if not 0 < self.holdout < 1:
             raise LabelError(f"the share to hold out must lie between 0 and 1, found {self.holdout}")
         if self.folds is not None and self.folds < 2:

@@ -3,20 +3,14 @@
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.errors import HeadError
-from headstart.classify.heads.kinds import HeadKind, Search, fit_head
-from headstart.classify.heads.linear.logreg import DEFAULT_C, penalties
-from headstart.classify.heads.linear.problem import Problem
-from headstart.classify.heads.linear.solver import solve_path
+from headstart.classify.heads.kinds import Search
 from headstart.classify.heads.loss import log_loss, softmax
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.registry import find_kind
-from headstart.classify.heads.rows import TrainingRows, blocks_of
 from headstart.classify.split.folds import rank_within_class
 
 SHARES = (0.1, 0.2, 0.4, 0.7, 1.0)
@@ -76,10 +70,12 @@ def learning_curve(
     chosen = [rank < np.maximum(np.round(share * sizes), LEAST_PER_CLASS) for share in SHARES]
     # Small shares may hold the same images; ~ keeps the last, which has none after it.
     different = [which for which, after in pairwise([*chosen, ~chosen[-1]]) if (which != after).any()]
+    kind = search.kind or find_kind(search.chosen.head)
+    heads = kind.fit_sets(kind, search, different, options)
     points = [
-        CurvePoint(int(which.sum()), float((logits.argmax(axis=1) == labels).mean()), log_loss(softmax(logits), labels))
-        for which, logits in zip(different, _fitted(search, options, different, test), strict=True)
-        if logits is not None
+        _point(int(which.sum()), head.logits(test), labels)
+        for which, head in zip(different, heads, strict=True)
+        if head is not None
     ]
     return LearningCurve(points, _forecast(points, trained or points[-1].images) if points else None)
 
@@ -100,38 +96,8 @@ def mean_curve(curves: list[LearningCurve]) -> LearningCurve:
     return LearningCurve(points, _forecast(points, round(fmean(one.images for one in forecasts) / 2)))
 
 
-def _fitted(
-    search: Search, options: HeadOptions, chosen: list[NDArray[np.bool_]], test: NDArray[np.float32]
-) -> list[Any]:
-    """Give logits, (m, k), of the head of each share, or None; if it was solved on axes, all are solved at once."""
-    rows, axes = search.rows, search.axes
-    if axes is None:
-        return _of_any(search, options, chosen, test)
-    sets = (np.stack(chosen) * options.row_weights(rows.labels, rows.classes)).astype(np.float32)
-    grid = penalties((options.c or DEFAULT_C,), 1.0, rows.classes)
-    projected = axes.project(rows.embeddings)
-    problem = Problem(projected, rows.labels, sets, axes.covariance, rows.classes)
-    # The fit to all rows is a good start for each share, and the last is all rows.
-    start = search.fits.repeated(-1, len(chosen)) if search.fits else None
-    fits = next(solve_path(problem, grid, start))
-    logits = np.concatenate([fits.logits(axes.project(block)) for block in blocks_of(test)])
-    return [logits[:, number] for number in range(len(chosen))]
-
-
-def _of_any(
-    search: Search, options: HeadOptions, chosen: list[NDArray[np.bool_]], test: NDArray[np.float32]
-) -> list[Any]:
-    shares = [search.rows.take(which) for which in chosen]
-    kind = search.kind or find_kind(search.chosen.head)
-    return [_of_share(kind, share, options, test) for share in shares]
-
-
-def _of_share(kind: HeadKind, share: TrainingRows, options: HeadOptions, test: NDArray[np.float32]) -> Any:
-    try:
-        head = fit_head(kind.make(options), share.embeddings, share.labels, options)
-    except HeadError:  # a classifier of the user's may need more images than a small share has
-        return None
-    return kind.wrap(kind, head, share.embeddings).logits(test)
+def _point(images: int, logits: NDArray[np.float64], labels: NDArray[np.int32]) -> CurvePoint:
+    return CurvePoint(images, float((logits.argmax(axis=1) == labels).mean()), log_loss(softmax(logits), labels))
 
 
 def _forecast(points: list[CurvePoint], trained: int) -> CurvePoint | None:

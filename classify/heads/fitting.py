@@ -95,8 +95,7 @@ def fit(store: Store, split: Split, plan: FitPlan) -> Fitted:
     started = time.monotonic()
     fits = [strategy(store, split, plan) for strategy in _strategies(store, split, plan)]
     best = min(fits, key=lambda fitted: fitted.search.chosen.log_loss)
-    candidates = [candidate for fitted in fits for candidate in fitted.search.candidates]
-    search = replace(best.search, candidates=candidates)
+    search = Search.best_of([fitted.search for fitted in fits])
     return replace(best, search=search, seconds=time.monotonic() - started)
 
 
@@ -105,7 +104,7 @@ def _strategies(store: Store, split: Split, plan: FitPlan) -> list[Callable[[Sto
     anew = _fit_in_memory if bytes_needed(store, split) <= plan.memory else _fit_streamed
     weighted = store.header.model.get("tuned", {}).get("recipe", {}).get("class_weight", "none")
     # A head that was tuned without class weights cannot be given them afterwards: it is fitted anew.
-    as_tuned = plan.options.c is None and plan.options.class_weight in ("none", weighted)
+    as_tuned = not plan.options.given and plan.options.class_weight in ("none", weighted)
     for kind in HEADS.values() if split.fresh is not None and as_tuned else ():
         if kind.from_weights and plan.head in (AUTO, kind.name):
             head = tuned_head(store, kind, plan.options)
@@ -134,7 +133,7 @@ def _fit_in_memory(store: Store, split: Split, plan: FitPlan) -> Fitted:
 def fit_rows(rows: TrainingRows, head: str | HeadKind, options: HeadOptions) -> tuple[Search, AnyHead, HeadOptions]:
     """Search, fit the chosen setting to all rows, and give the options that were chosen."""
     search = search_head(head, rows, options)
-    options, kind = replace(options, c=search.chosen.c), search.kind or find_kind(search.chosen.head)
+    options, kind = replace(options, **search.chosen.settings), search.kind or find_kind(search.chosen.head)
     return search, kind.fit(kind, search, rows, options), options
 
 
@@ -152,7 +151,7 @@ def _fit_streamed(store: Store, split: Split, plan: FitPlan) -> Fitted:
     images = searched_sample(labels, plan.options.seed)
     sample = training_rows(store, split.take(images))
     search = replace(search_head(kind.name, sample, plan.options, of=len(labels)), images=images)
-    options = replace(plan.options, c=search.chosen.c)
+    options = replace(plan.options, **search.chosen.settings)
 
     def blocks() -> Iterator[tuple[slice, NDArray[np.float32]]]:
         size = max(1, BLOCK_BYTES // (4 * store.header.dim))

@@ -5,18 +5,18 @@ classifier with ``predict_proba`` whose fitted form is a few affine layers.
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.errors import HeadError
+from headstart.classify.heads.candidate import NAMES, Candidate
 from headstart.classify.heads.converted import ConvertedHead, name_of
 from headstart.classify.heads.layers import FittedHead, Layer, with_column_per_class, with_scaler
-from headstart.classify.heads.linear.axes import Axes
-from headstart.classify.heads.linear.problem import Fits
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.rows import TrainingRows
 from headstart.files.errors import HeadstartError, one_line
@@ -24,24 +24,6 @@ from headstart.files.errors import HeadstartError, one_line
 Blocks = Callable[[], Iterator[tuple[slice, NDArray[np.float32]]]]
 """Gives embeddings one block at a time, once per pass: which rows they are, and float32 (b, d)."""
 AnyHead = FittedHead | ConvertedHead
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One setting and how it did out of fold: log loss in nats, accuracy in 0..1.
-
-    Attributes
-    ----------
-    head
-        A name of `headstart.classify.HEADS`.
-    c
-        Inverse strength of the penalty; None for a head without one.
-    """
-
-    head: str
-    c: float | None
-    log_loss: float
-    accuracy: float
 
 
 @dataclass(frozen=True)
@@ -64,8 +46,8 @@ class Search:
         These images.
     logits
         float64, (n, k): their out-of-fold logits under the chosen setting; NaN for an image that was never held out.
-    axes, fits
-        For ``logreg``: the axes of their embeddings, and the solution for each fold and for all rows; otherwise None.
+    solution
+        What the kind's search leaves for its fit; None for most.
     kind
         Everything that depends on the chosen head.
     """
@@ -77,8 +59,7 @@ class Search:
     images: NDArray[np.int64] = field(repr=False)
     rows: TrainingRows = field(repr=False)
     logits: NDArray[np.float64] = field(repr=False)
-    axes: Axes | None = field(default=None, repr=False)
-    fits: Fits | None = field(default=None, repr=False)
+    solution: Any = field(default=None, repr=False)
     kind: "HeadKind | None" = field(default=None, repr=False)
 
     @classmethod
@@ -87,6 +68,12 @@ class Search:
     ) -> "Search":
         """Return the search over a single candidate, with its out-of-fold logits on the rows."""
         return cls([candidate], candidate, rows.fold_count, reason, np.arange(len(rows)), rows, logits)
+
+    @staticmethod
+    def best_of(searches: Sequence["Search"]) -> "Search":
+        """Return the one with the least log loss, with the candidates of all."""
+        best = min(searches, key=lambda search: search.chosen.log_loss)
+        return replace(best, candidates=[candidate for search in searches for candidate in search.candidates])
 
 
 def fit_head(head: Any, embeddings: NDArray[np.float32], labels: NDArray[np.int32], options: HeadOptions) -> Any:
@@ -122,18 +109,37 @@ def fit_head(head: Any, embeddings: NDArray[np.float32], labels: NDArray[np.int3
 
 
 def cross_validate(kind: "HeadKind", rows: TrainingRows, options: HeadOptions, _ratio: float) -> Search:
-    """Fit a head with its one setting once per fold."""
-    logits = np.full((len(rows), rows.classes), np.nan)
-    for fold in range(rows.fold_count):
-        held_out = rows.folds == fold
-        head = fit_head(kind.make(options), rows.embeddings[~held_out], rows.labels[~held_out], options)
-        logits[held_out] = kind.wrap(kind, head, rows.embeddings).logits(rows.embeddings[held_out])
-    return Search.of_one(Candidate(kind.name, None, *rows.judge(logits)), rows, logits)
+    """Fit a head with each of its settings once per fold."""
+
+    def of(settings: Mapping[str, Any]) -> Search:
+        own, logits = replace(options, **settings), np.full((len(rows), rows.classes), np.nan)
+        for fold in range(rows.fold_count):
+            held_out = rows.folds == fold
+            head = fit_head(kind.make(own), rows.embeddings[~held_out], rows.labels[~held_out], own)
+            logits[held_out] = kind.wrap(kind, head, rows.embeddings).logits(rows.embeddings[held_out])
+        return Search.of_one(Candidate(kind.name, settings, *rows.judge(logits)), rows, logits)
+
+    return Search.best_of([of(settings) for settings in kind.all_settings(options)])
 
 
 def fit_pipeline(kind: "HeadKind", _search: Search, rows: TrainingRows, options: HeadOptions) -> AnyHead:
     """Fit a head to all rows with scikit-learn."""
     return kind.wrap(kind, fit_head(kind.make(options), rows.embeddings, rows.labels, options), rows.embeddings)
+
+
+def fit_each(
+    kind: "HeadKind", search: Search, chosen: Sequence[NDArray[np.bool_]], options: HeadOptions
+) -> list[AnyHead | None]:
+    """Fit a head to each of several sets of the searched rows with scikit-learn; None where that fails."""
+
+    def of(which: NDArray[np.bool_]) -> AnyHead | None:
+        rows = search.rows.take(which)
+        try:
+            return fit_pipeline(kind, search, rows, options)
+        except HeadError:  # a classifier of the user's may need more images than a small set has
+            return None
+
+    return [of(which) for which in chosen]
 
 
 def wrap_layers(kind: "HeadKind", head: Any, _embeddings: NDArray[np.float32]) -> AnyHead:
@@ -165,8 +171,13 @@ class HeadKind:
     fit_blocks
         The same by passes over blocks, given the search, the blocks, all labels and the options; None for a head that
         needs all embeddings in memory.
-    default_c
-        The penalty if there is nothing to search on; None for a head without one.
+    fit_sets
+        Fits the chosen setting to several sets of the searched rows, for the learning curve, given the kind, the
+        search, a mask bool (n,) for each, and the options.
+    defaults
+        The head's settings, fields of `HeadOptions`, with their values if there is nothing to search on.
+    grid
+        The values that `cross_validate` compares, for those settings that have several.
     wrap
         Gives the head that a fitted pipeline is, with its layers or a conversion of it, given the kind, the pipeline
         and some embeddings to compare the two on.
@@ -183,9 +194,39 @@ class HeadKind:
     search: Callable[["HeadKind", TrainingRows, HeadOptions, float], Search] = cross_validate
     fit: Callable[["HeadKind", Search, TrainingRows, HeadOptions], AnyHead] = fit_pipeline
     fit_blocks: Callable[[Search, Blocks, NDArray[np.int32], HeadOptions], FittedHead] | None = None
-    default_c: float | None = None
+    fit_sets: Callable[["HeadKind", Search, Sequence[NDArray[np.bool_]], HeadOptions], Sequence[AnyHead | None]] = (
+        fit_each
+    )
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     wrap: Callable[["HeadKind", Any, NDArray[np.float32]], AnyHead] = wrap_layers
     from_weights: Callable[[NDArray[np.float32], NDArray[np.float32], HeadOptions, int], FittedHead] | None = None
+
+    def settings(self, options: HeadOptions) -> dict[str, Any]:
+        """Return its settings: those given, otherwise its defaults."""
+        return {name: options.given.get(name, default) for name, default in self.defaults.items()}
+
+    def all_settings(self, options: HeadOptions) -> list[dict[str, Any]]:
+        """Return the settings to compare: those given, with all combinations of its grid for the others."""
+        defaults, values = self.settings(options), {name: [value] for name, value in options.given.items()}
+        grid = [values.get(name) or self.grid.get(name) or [value] for name, value in defaults.items()]
+        return [dict(zip(defaults, combination, strict=True)) for combination in product(*grid)]
+
+    def check(self, options: HeadOptions) -> None:
+        """Reject options that are out of range, or that do nothing for this head.
+
+        Raises
+        ------
+        HeadError
+            If there is one.
+        """
+        options.check()
+        for name in options.given:
+            if name not in self.defaults:
+                raise HeadError(
+                    f"{NAMES.get(name, name)} does nothing for the head {self.name}; leave it out (a classifier of "
+                    "your own keeps its own settings)"
+                )
 
 
 def layers_of(head: Any, kinds: Iterable[HeadKind]) -> list[Layer]:

@@ -1,6 +1,7 @@
 """The settings of heads."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ CLASS_WEIGHTS = ("none", "balanced")
 MAX_SEED = 2**32 - 1
 MAX_C = 1e6
 """Under a weaker penalty rows that can be told apart have no optimum within reach."""
+SETTINGS = ("c",)
+"""The fields of `HeadOptions` that are searched for while they are None."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,16 @@ class HeadOptions:
     hidden: tuple[int, ...] = (256,)
     class_weight: str = "none"
     seed: int = 0
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The `SETTINGS` that are not to be searched for."""
+        return {name: value for name in SETTINGS if (value := getattr(self, name)) is not None}
+
+    def searched_anew(self) -> "HeadOptions":
+        """Return them with all `SETTINGS` to be searched for."""
+        unknown: dict[str, Any] = dict.fromkeys(SETTINGS)
+        return replace(self, **unknown)
 
     def check(self) -> None:
         """Reject values out of range.

@@ -14,6 +14,7 @@ from headstart.classify.heads.linear.logreg import (
     DEFAULT_C,
     fit_solved,
     fit_solved_by_blocks,
+    fit_solved_sets,
     from_weights,
     make_logreg,
     search_penalties,
@@ -52,7 +53,8 @@ HEADS = {
             search=search_penalties,
             fit=fit_solved,
             fit_blocks=fit_solved_by_blocks,
-            default_c=DEFAULT_C,
+            fit_sets=fit_solved_sets,
+            defaults={"c": DEFAULT_C},
             from_weights=from_weights,
         ),
         HeadKind(
@@ -82,6 +84,11 @@ def find_kind(head: Any) -> HeadKind:
     if head not in HEADS:
         raise HeadError(f"unknown head {head!r}; expected one of {', '.join(HEADS)}")
     return HEADS[head]
+
+
+def title_of(name: str) -> str:
+    """Return the name of a head in words; for a classifier of the user's, its own."""
+    return HEADS[name].title if name in HEADS else name
 
 
 def _kind_of(classifier: Any) -> HeadKind:

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.heads.kinds import Candidate, HeadKind, Search
+from headstart.classify.heads.candidate import Candidate
+from headstart.classify.heads.kinds import HeadKind, Search
 from headstart.classify.heads.layers import FittedHead
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.registry import AUTO, HEADS, find_kind, logits_of
@@ -29,17 +30,15 @@ def search_head(name: str | HeadKind, rows: TrainingRows, options: HeadOptions, 
     images = searched_sample(rows.labels, options.seed)
     sample = rows.take(images) if len(images) < len(rows) else rows
     whole = of or len(rows)
-    searches = [kind.search(kind, sample, options, whole / len(sample)) for kind in kinds]
-    number = min(range(len(searches)), key=lambda number: searches[number].chosen.log_loss)
-    best = replace(searches[number], kind=kinds[number])
-    candidates = [candidate for search in searches for candidate in search.candidates]
-    return replace(best, candidates=candidates, images=images, reason=_reason(best, candidates, len(sample) < whole))
+    searches = [replace(kind.search(kind, sample, options, whole / len(sample)), kind=kind) for kind in kinds]
+    best = Search.best_of(searches)
+    return replace(best, images=images, reason=_reason(best, len(sample) < whole))
 
 
 def search_of_tuned(kind: HeadKind, head: FittedHead, rows: TrainingRows) -> Search:
     """Evaluate a head that was tuned together with the tail of its backbone on images that neither has seen."""
     logits = np.where(rows.folds[:, None] >= 0, logits_of(head, rows.embeddings), np.nan)
-    candidate = Candidate(kind.name, None, *rows.judge(logits))
+    candidate = Candidate(kind.name, {}, *rows.judge(logits))
     reason = f"{kind.name} as it was tuned with the tail: log loss {candidate.log_loss:.4f} on images held out of that"
     return replace(Search.of_one(candidate, rows, logits, reason), kind=kind)
 
@@ -59,16 +58,14 @@ def sample_rows(labels: NDArray[np.int32], count: int, seed: int) -> NDArray[np.
 
 
 def _unsearched(kind: HeadKind, rows: TrainingRows, options: HeadOptions) -> Search:
-    c = None if kind.default_c is None else options.c or kind.default_c
-    chosen = Candidate(kind.name, c, float("nan"), float("nan"))
+    chosen = Candidate(kind.name, kind.settings(options), float("nan"), float("nan"))
     logits = np.full((len(rows), rows.classes), np.nan)
     reason = "no class has two different images to compare settings on"
     return Search([], chosen, 0, reason, np.arange(len(rows)), rows, logits, kind=kind)
 
 
-def _reason(best: Search, candidates: list[Candidate], is_sample: bool) -> str:
-    chosen = best.chosen
-    name = chosen.head if chosen.c is None else f"{chosen.head} with C = {chosen.c:g}"
-    least = f"has the least log loss of {len(candidates)} settings" if len(candidates) > 1 else "has the log loss"
+def _reason(best: Search, is_sample: bool) -> str:
+    chosen, count = best.chosen, len(best.candidates)
+    least = f"has the least log loss of {count} settings" if count > 1 else "has the log loss"
     sample = f" on a sample of {len(best.rows)} images" if is_sample else ""
-    return f"{name} {least} in {best.folds}-fold cross-validation{sample}: {chosen.log_loss:.4f}"
+    return f"{chosen.words} {least} in {best.folds}-fold cross-validation{sample}: {chosen.log_loss:.4f}"

@@ -8,8 +8,9 @@ import numpy as np
 from headstart.classify.confidence.calibration import Calibration, Reliability
 from headstart.classify.evaluation.baselines import Baseline
 from headstart.classify.evaluation.metrics import ClassFigures
+from headstart.classify.heads.candidate import Candidate, describe
 from headstart.classify.heads.kinds import Search
-from headstart.classify.heads.registry import HEADS
+from headstart.classify.heads.registry import title_of
 from headstart.classify.report.text import counted, printable
 from headstart.extract.store.store import Store
 
@@ -33,16 +34,14 @@ def _series(name: str, kind: str, found: Reliability) -> dict[str, Any]:
 
 
 def search_table(search: Search) -> dict[str, Any]:
-    """Return the candidates in the order tried, with the chosen one marked."""
-    tried = [
-        {
-            **asdict(one),
-            "title": HEADS[one.head].title if one.head in HEADS else one.head,
-            "chosen": one == search.chosen,
-        }
-        for one in search.candidates
-    ]
+    """Return the candidates in the order tried, the chosen one marked, each in the series of those that differ in C."""
+    tried = [one.to_json() | {"series": _series_of(one), "chosen": one == search.chosen} for one in search.candidates]
     return {"candidates": tried, "folds": search.folds}
+
+
+def _series_of(one: Candidate) -> str:
+    others = {name: value for name, value in one.settings.items() if name != "c"}
+    return describe(title_of(one.head), others)
 
 
 def baseline_table(baselines: list[Baseline]) -> list[dict[str, Any]] | None:

@@ -3,7 +3,8 @@
 from typing import Any
 
 from headstart.classify.evaluation.metrics import Evaluation
-from headstart.classify.heads.registry import HEADS
+from headstart.classify.heads.candidate import describe
+from headstart.classify.heads.registry import title_of
 from headstart.classify.report.confusion import confused_pairs
 from headstart.classify.report.text import counted, percent, printable
 from headstart.classify.result import TrainResult
@@ -59,12 +60,9 @@ def _facts(store: Store, result: TrainResult) -> list[tuple[str, str, str]]:
 
 
 def _head(result: TrainResult) -> str:
-    """Name the head in words: ``logistic regression, C = 0.01``."""
-    recipe = result.classifier.model.metadata.get("head", {})
-    name = str(recipe.get("name") or (result.search.chosen.head if result.search else ""))
-    title = HEADS[name].title if name in HEADS else name
-    c = result.search.chosen.c if result.search else recipe.get("c")
-    return printable(title if c is None else f"{title}, C = {c:g}")
+    """Name the head in words: ``logistic regression with C = 0.01``."""
+    chosen = result.search.chosen
+    return printable(describe(title_of(chosen.head), chosen.settings))
 
 
 def _how_good(evaluation: Evaluation) -> list[str]:

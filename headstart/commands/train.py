@@ -115,7 +115,7 @@ def run(
 
     training = TrainOptions(
         head=head,
-        options=HeadOptions(c, _units(hidden), class_weight, seed),
+        options=HeadOptions(c=c, hidden=_units(hidden), class_weight=class_weight, seed=seed),
         holdout=holdout,
         folds=folds,
         refit=refit,
@@ -236,8 +236,8 @@ def _summary(result: "TrainResult") -> dict[str, object]:
         "is_backbone_trained": result.is_backbone_trained,
         "seconds": result.seconds,
         "search": {
-            "candidates": [vars(candidate) for candidate in search.candidates],
-            "chosen": vars(search.chosen),
+            "candidates": [candidate.to_json() for candidate in search.candidates],
+            "chosen": search.chosen.to_json(),
             "folds": search.folds,
             "reason": search.reason,
         },

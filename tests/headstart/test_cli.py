@@ -201,7 +201,9 @@ def test_two_images_a_class_are_enough_even_for_json(cli, draw_photos, tmp_path)
     draw_photos(tmp_path / "few", {"ash": 2, "birch": 2})
     cli("embed few --model {backbone} -o few.h5")
     found = strict(cli("train few.h5 -o c.onnx --json").stdout)
-    assert found["search"]["chosen"] == {"head": "logreg", "c": 0.01, "log_loss": None, "accuracy": None}
+    assert found["search"]["chosen"] == {
+        "head": "logreg", "c": 0.01, "settings": {"c": 0.01}, "log_loss": None, "accuracy": None
+    }  # fmt: skip
 
 
 def test_label_mistakes_and_copies_are_listed(cli, draw_photos, tmp_path):

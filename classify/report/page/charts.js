@@ -128,16 +128,18 @@ function curveChart(width, { title, of, tick, say, most }) {
 
 function showSearch() {
   const { candidates } = data.search;
-  const tried = candidates.filter((one) => one.log_loss !== null);
-  const curve = tried.filter((one) => one.c !== null).sort((a, b) => a.c - b.c);
+  const tried = candidates.filter((one) => one.log_loss !== null).sort((a, b) => a.log_loss - b.log_loss);
+  const best = tried.filter((one, at) => tried.findIndex((other) => other.series === one.series) === at);
+  const drawn = tried.find((one) => one.c !== null)?.series;
+  const curve = tried.filter((one) => one.series === drawn && one.c !== null).sort((a, b) => a.c - b.c);
   const words = curve.map((one) => `C ${one.c}: ${one.log_loss}`).join("; ");
   if (curve.length > 1) {
     find("search", "charts").append(figure({ label: `Log loss by C. ${words}` },
-      (width) => searchChart(width, curve, tried.filter((one) => one.c === null))));
+      (width) => searchChart(width, curve, best.filter((one) => one.series !== drawn))));
   } else find("search", "charts").remove();
   find("search", "table").append(table([["Head"], ["C", "number"], ["Log loss", "number"], ["Accuracy", "number"]],
     candidates.map((one) => el("tr", { class: one.chosen ? "chosen" : "" },
-      el("th", { scope: "row" }, one.title, one.chosen ? el("span", { class: "chip" }, "chosen") : null),
+      el("th", { scope: "row" }, one.series, one.chosen ? el("span", { class: "chip" }, "chosen") : null),
       el("td", { class: "number" }, one.c === null ? "–" : String(one.c)),
       el("td", { class: "number" }, one.log_loss === null ? "–" : one.log_loss.toFixed(4)),
       el("td", { class: "number" }, percent(one.accuracy))))));
@@ -148,10 +150,10 @@ function searchChart(width, curve, others) {
   const along = logScale(curve.map((one) => one.c));
   const { root, x, y } = axes(width, 320, curve.map((one) => [along(one.c), String(one.c)]),
     ticks.map((value) => [share(value), String(value)]), ["C (larger: weaker regularisation)", "log loss"]);
-  for (const { title, log_loss: loss } of others) {
+  for (const { series, log_loss: loss } of others) {
     const at = y(share(loss));
     root.append(svg("line", { class: "ideal", x1: x(0), x2: x(1), y1: at, y2: at }),
-      word([x(1), at + 16], `${title} ${loss.toFixed(3)}`, "", "end"));
+      word([x(1), at + 16], `${series} ${loss.toFixed(3)}`, "", "end"));
   }
   const position = (one) => [x(along(one.c)), y(share(one.log_loss))];
   root.append(line(curve.map(position), "before"));

@@ -2,6 +2,7 @@
 
 import csv
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 
 from headstart.classify import HEADS, HeadKind, HeadOptions, make_head, train
 from headstart.classify.errors import HeadError
-from headstart.classify.heads.kinds import fit_head
+from headstart.classify.heads.kinds import cross_validate, fit_head
 from headstart.classify.heads.layers import Layer
 from headstart.classify.heads.loss import softmax
 from headstart.classify.heads.registry import logits_of, to_layers
@@ -155,6 +156,24 @@ def test_auto_tries_every_registered_head(clustered, tmp_path):
     assert {candidate.head for candidate in result.search.candidates} == set(HEADS)
     assert result.search.chosen.head == "means", "the classes are what this head assumes"
     assert result.classifier.model.metadata["head"]["name"] == "means"
+
+
+def test_a_head_compares_all_combinations_of_its_grid_with_what_is_given(clusters):
+    points, codes = clusters(60, 3)
+    rows = TrainingRows(points, codes, draw_folds(codes, np.random.default_rng(0).random(60)), 3)
+    grid = {"c": (1e-4, 1.0)}
+    kind = replace(HEADS["logreg"], search=cross_validate, defaults={"c": 0.01}, grid=grid)
+    searched, given = (search_head(kind, rows, HeadOptions(c=c)) for c in (None, 1.0))
+    assert [candidate.settings for candidate in searched.candidates] == [{"c": 1e-4}, {"c": 1.0}]
+    assert searched.chosen == searched.candidates[1] == given.chosen
+    assert given.candidates == [given.chosen]
+    assert [kind.settings(HeadOptions(c=c)) for c in (None, 1.0)] == [{"c": 0.01}, {"c": 1.0}]
+
+
+@pytest.mark.parametrize("head", ["mlp", "means"])
+def test_a_setting_of_another_head_is_refused(head, clustered, tmp_path):
+    with pytest.raises(HeadError, match=f"C does nothing for the head {head}; leave it out"):
+        train(clustered(60), tmp_path / "c.onnx", head=head, options=HeadOptions(c=1.0))
 
 
 def test_an_unknown_head_lists_every_registered_one():

@@ -192,7 +192,7 @@ def test_without_skl2onnx_it_says_what_to_install(clustered, tmp_path, monkeypat
 
 
 def test_settings_of_our_heads_are_refused(clustered, tmp_path):
-    with pytest.raises(HeadError, match="set it in your classifier"):
+    with pytest.raises(HeadError, match="C does nothing for the head LogisticRegression; leave it out"):
         train(clustered(60), tmp_path / "c.onnx", head=LogisticRegression(), options=HeadOptions(c=1.0))
 
 

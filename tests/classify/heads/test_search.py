@@ -83,7 +83,7 @@ def test_auto_takes_the_head_with_the_lower_loss(winner, overlapping):
     assert {candidate.head for candidate in found.candidates} == {"logreg", "mlp"}
     assert found.chosen == min(found.candidates, key=lambda candidate: candidate.log_loss)
     assert found.chosen.head == winner
-    assert (found.fits is None) == (winner == "mlp")
+    assert (found.solution is None) == (winner == "mlp")
 
 
 @pytest.mark.parametrize("class_weight", ["none", "balanced"])
@@ -138,7 +138,7 @@ def test_a_sample_is_penalised_as_all_images_would_be(overlapping, monkeypatch, 
     found = search_head("logreg", overlapping(k), HeadOptions(c=1e-3))
     points, codes = found.rows.embeddings, found.rows.labels
     scaled = StandardScaler().fit_transform(points)
-    said = softmax(found.fits.logits(found.axes.project(points))[:, -1])
+    said = softmax(found.solution.fits.logits(found.solution.axes.project(points))[:, -1])
     assert said == pytest.approx(model_of(1e-3 * 300 / 60, scaled, codes).predict_proba(scaled), abs=0.01)
     assert np.abs(said - model_of(1e-3, scaled, codes).predict_proba(scaled)).max() > 0.05
 

@@ -20,7 +20,7 @@ def test_the_page_has_the_figures_of_the_result(hostile):
     for text in (
         "flowers.onnx", f"{100 * evaluation.accuracy:.1f}%", f"{100 * evaluation.majority:.1f}%",
         f"{100 * evaluation.untrained:.1f}%", f"{evaluation.log_loss:.3f}", f"{unknown.distance:.3g}",
-        f"logistic regression, C = {result.search.chosen.c:g}", result.search.reason, result.judged_on,
+        f"logistic regression with C = {result.search.chosen.c:g}", result.search.reason, result.judged_on,
         result.classifier.model.sha256,
     ):  # fmt: skip
         assert text in page.text, text
