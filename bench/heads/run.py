@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 FOLDS = 5
+GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 IMAGE_SIZE = 256
 ALL_BLOCKS = f"all blocks, {IMAGE_SIZE} pixels"
 
@@ -66,8 +67,6 @@ def _speed(folder: Path, store: Any) -> list[str]:
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
-
-    from headstart.classify.heads.linear.logreg import GRID
 
     command = [sys.executable, "-m", "headstart", "train", str(store.location), "-o", str(folder / "c.onnx")]
     ours = min(_timed(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in range(3))

@@ -94,7 +94,7 @@ def agreement(points: NDArray[np.float32], labels: NDArray[np.int32], n: int, c:
     from sklearn.linear_model import LogisticRegression
 
     from headstart.classify.heads.linear.axes import Axes
-    from headstart.classify.heads.linear.logreg import penalties
+    from headstart.classify.heads.linear.penalties import penalties
     from headstart.classify.heads.linear.problem import Problem
     from headstart.classify.heads.linear.solver import solve_path
     from headstart.classify.heads.loss import log_loss, softmax

@@ -248,7 +248,7 @@ def layers_of(head: Any, kinds: Iterable[HeadKind]) -> list[Layer]:
         raise HeadError(f"a {name} cannot be written as ONNX; expected one of {', '.join(known)}")
     layers = known[name].to_layers(model)
     for scaler in reversed(scalers):
-        if type(scaler).__name__ != "StandardScaler":
+        if "StandardScaler" not in [base.__name__ for base in type(scaler).__mro__]:
             raise HeadError(
                 f"a {type(scaler).__name__} cannot be written as ONNX; expected only StandardScaler before the {name}"
             )

@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 from headstart.classify.errors import HeadError
 
 CLASS_WEIGHTS = ("none", "balanced")
+STANDARDISED, RAW = SCALINGS = ("standardised", "raw")
+"""Features of mean 0, each divided by its own deviation, or all by one number: the root of their mean variance."""
 MAX_SEED = 2**32 - 1
 MAX_C = 1e6
 """Under a weaker penalty rows that can be told apart have no optimum within reach."""
-SETTINGS = ("c",)
+SETTINGS = ("c", "scaling")
 """The fields of `HeadOptions` that are searched for while they are None."""
 
 
@@ -23,8 +25,10 @@ class HeadOptions:
     Attributes
     ----------
     c
-        Inverse strength of the L2 penalty of ``logreg``, on standardised embeddings, above 0 and at most `MAX_C`;
-        None: search for it.
+        Inverse strength of the L2 penalty of ``logreg``, on scaled embeddings, above 0 and at most `MAX_C`; None:
+        search for it.
+    scaling
+        One of `SCALINGS`; None: search for it, or ``"standardised"`` if `c` is given.
     hidden
         Units of each hidden layer of ``mlp``.
     class_weight
@@ -34,6 +38,7 @@ class HeadOptions:
     """
 
     c: float | None = None
+    scaling: str | None = None
     hidden: tuple[int, ...] = (256,)
     class_weight: str = "none"
     seed: int = 0
@@ -63,6 +68,8 @@ class HeadOptions:
             raise HeadError(f"the seed must lie between 0 and {MAX_SEED}, found {self.seed}")
         if self.c is not None and not 0 < self.c <= MAX_C:
             raise HeadError(f"C must be above 0 and at most {MAX_C:g}, found {self.c}")
+        if self.scaling not in (None, *SCALINGS):
+            raise HeadError(f"unknown scaling {self.scaling!r}; expected one of {', '.join(SCALINGS)}")
         if not self.hidden or min(self.hidden) < 1:
             raise HeadError("hidden layers need at least one unit each, for example --hidden 256 or 1024,1024,512")
 

@@ -11,16 +11,15 @@ from headstart.classify.heads.converted import ConvertedHead, name_of, probabili
 from headstart.classify.heads.kinds import AnyHead, HeadKind, layers_of
 from headstart.classify.heads.layers import FittedHead, Layer, linear_layers, network_layers
 from headstart.classify.heads.linear.logreg import (
-    DEFAULT_C,
     fit_solved,
     fit_solved_by_blocks,
     fit_solved_sets,
     from_weights,
     make_logreg,
-    search_penalties,
 )
+from headstart.classify.heads.linear.penalties import DEFAULT_C, search_penalties
 from headstart.classify.heads.loss import softmax
-from headstart.classify.heads.options import HeadOptions
+from headstart.classify.heads.options import STANDARDISED, HeadOptions
 
 AGREEMENT = 1e-5
 """The largest difference between a classifier and its layers; of rounding."""
@@ -54,7 +53,7 @@ HEADS = {
             fit=fit_solved,
             fit_blocks=fit_solved_by_blocks,
             fit_sets=fit_solved_sets,
-            defaults={"c": DEFAULT_C},
+            defaults={"c": DEFAULT_C, "scaling": STANDARDISED},
             from_weights=from_weights,
         ),
         HeadKind(

@@ -48,6 +48,13 @@ def run(
         float | None,
         typer.Option("--C", help="logreg: inverse strength of the penalty.", show_default="found by cross-validation"),
     ] = None,
+    scaling: Annotated[
+        str | None,
+        typer.Option(
+            help="logreg: standardised (each feature by its own deviation) or raw (all by one number).",
+            show_default="found by cross-validation; with --C, standardised",
+        ),
+    ] = None,
     hidden: Annotated[str, typer.Option(help="mlp: units per hidden layer, for example 1024,1024,512.")] = "256",
     class_weight: Annotated[
         str, typer.Option(help="none, or balanced to give every class the same total weight.")
@@ -115,7 +122,7 @@ def run(
 
     training = TrainOptions(
         head=head,
-        options=HeadOptions(c=c, hidden=_units(hidden), class_weight=class_weight, seed=seed),
+        options=HeadOptions(c=c, scaling=scaling, hidden=_units(hidden), class_weight=class_weight, seed=seed),
         holdout=holdout,
         folds=folds,
         refit=refit,

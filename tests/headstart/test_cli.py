@@ -176,12 +176,19 @@ def test_what_was_compared_is_in_the_json(cli, tuned_store):
 
 @pytest.mark.parametrize(
     ("options", "heads", "settings"),
-    [("", {"logreg"}, 9), ("--C 0.5", {"logreg"}, 1), ("--head auto --C 0.5", {"logreg", "mlp"}, 2)],
+    [
+        ("", {"logreg"}, None),
+        ("--scaling raw", {"logreg"}, None),
+        ("--C 0.5", {"logreg"}, 1),
+        ("--head auto --C 0.5 --scaling raw", {"logreg", "mlp"}, 2),
+    ],
 )
 def test_which_settings_are_compared_can_be_chosen(cli, options, heads, settings):
     found = strict(cli(f"{TRAIN} {options} --json").stdout)
     assert {candidate["head"] for candidate in found["search"]["candidates"]} == heads
-    assert len(found["search"]["candidates"]) == settings
+    assert settings in (None, len(found["search"]["candidates"]))
+    scalings = {one["settings"]["scaling"] for one in found["search"]["candidates"] if one["head"] == "logreg"}
+    assert scalings == ({"raw"} if "raw" in options else {"standardised"} if settings else {"raw", "standardised"})
     assert found["search"]["chosen"] in found["search"]["candidates"]
     assert found["learning_curve"][-1]["images"] == found["trained_images"] == 48
     assert (found["calibration"], found["suspects"], found["duplicates"]) == (None, None, [])
@@ -201,9 +208,9 @@ def test_two_images_a_class_are_enough_even_for_json(cli, draw_photos, tmp_path)
     draw_photos(tmp_path / "few", {"ash": 2, "birch": 2})
     cli("embed few --model {backbone} -o few.h5")
     found = strict(cli("train few.h5 -o c.onnx --json").stdout)
-    assert found["search"]["chosen"] == {
-        "head": "logreg", "c": 0.01, "settings": {"c": 0.01}, "log_loss": None, "accuracy": None
-    }  # fmt: skip
+    settings = {"c": 0.01, "scaling": "standardised"}
+    expected = {"head": "logreg", "c": 0.01, "settings": settings, "log_loss": None, "accuracy": None}
+    assert found["search"]["chosen"] == expected
 
 
 def test_label_mistakes_and_copies_are_listed(cli, draw_photos, tmp_path):

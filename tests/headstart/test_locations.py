@@ -69,7 +69,7 @@ OTHER_TEXT = {
     "export": {"backbone", "fit", "features", "cut", "precision"},
     "embed": {"dtype", "shard", "provider", "engine", "address", "label_column"},
     "tune": {"class_weight"},
-    "train": {"head", "hidden", "class_weight", "provider", "label_column"},
+    "train": {"head", "hidden", "class_weight", "scaling", "provider", "label_column"},
     "predict": {"provider"},
     "evaluate": {"split"},
     "score": {"shard", "provider", "engine", "address", "label_column"},

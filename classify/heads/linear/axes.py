@@ -1,4 +1,4 @@
-"""The axes that logistic regression is solved on: the standardised features, or the fewer directions the rows span.
+"""The axes that logistic regression is solved on: the scaled features, or the fewer directions the rows span.
 
 If there are fewer rows than features, the rows are rotated onto the directions that they span. That is exact, since the
 L2 penalty is invariant to rotation.
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from headstart.classify.heads.options import STANDARDISED
 
 Floats = NDArray[np.float32]
 
@@ -19,12 +21,12 @@ to `PRIOR_ROWS` more rows. Three photos may well agree on a feature that varies 
 
 @dataclass(frozen=True)
 class Axes:
-    """Axes of standardised embeddings.
+    """Axes of scaled embeddings.
 
     Attributes
     ----------
     mean, scale
-        float32, (d,): as in scikit-learn's ``StandardScaler``, but see `FEW_ROWS`.
+        float32, (d,): as in scikit-learn's ``StandardScaler``, but see `FEW_ROWS`; or, raw, the same number for all.
     rotation
         float32, (d, r): orthonormal columns, r <= n; None if all d features are kept as they are.
     covariance
@@ -37,13 +39,13 @@ class Axes:
     covariance: Floats
 
     @classmethod
-    def of(cls, embeddings: Floats) -> "Axes":
-        """Find the axes of rows, float32 (n, d)."""
+    def of(cls, embeddings: Floats, scaling: str = STANDARDISED) -> "Axes":
+        """Find the axes of rows, float32 (n, d), scaled in one of `SCALINGS`."""
         # A float32 sum over many rows is so inexact that a constant column would seem to vary.
         mean: Floats = embeddings.mean(axis=0, dtype=np.float64).astype(np.float32)
         rows: Floats = embeddings - mean
         scale: Floats = np.sqrt((rows**2).mean(axis=0, dtype=np.float64)).astype(np.float32)
-        scale = _shrunk(scale, len(rows))
+        scale = _shrunk(scale, len(rows)) if scaling == STANDARDISED else _common(scale)
         # Relative to the mean, as is the rounding of a constant feature; a feature may well be tiny.
         scale[scale <= np.finfo(np.float32).eps * np.abs(mean)] = 1
         rows /= scale
@@ -65,8 +67,17 @@ class Axes:
         return rows
 
     def unproject(self, weights: Floats) -> Floats:
-        """Turn weights on the axes, (r, k), into weights on the standardised features, (d, k)."""
+        """Turn weights on the axes, (r, k), into weights on the scaled features, (d, k)."""
         return weights if self.rotation is None else self.rotation @ weights
+
+    def translated(self, weights: Floats, other: "Axes") -> Floats:
+        """Turn weights on these axes, (r, k), into the nearest on other axes of the same rows, (s, k)."""
+        weights = self.unproject(weights) * (other.scale / self.scale)[:, None]
+        return weights if other.rotation is None else other.rotation.T @ weights
+
+
+def _common(scale: Floats) -> Floats:
+    return np.full_like(scale, np.sqrt((scale.astype(np.float64) ** 2).mean()))
 
 
 def _shrunk(scale: Floats, n: int) -> Floats:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.heads.linear.axes import Floats
+from headstart.classify.heads.linear.axes import Axes, Floats
 from headstart.classify.heads.threads import in_parallel
 
 PART_ROWS = 1024
@@ -31,6 +31,12 @@ class Fits:
     def repeated(self, number: int, times: int = 1) -> "Fits":
         """Return one of the models several times over."""
         return Fits(self.weights[:, [number] * times], self.bias[[number] * times])
+
+    def translated(self, axes: Axes, other: Axes) -> "Fits":
+        """Return the fits on axes as the nearest on other axes of the same rows."""
+        _, m, k = self.weights.shape
+        weights = axes.translated(self.weights.reshape(-1, m * k), other)
+        return Fits(weights.reshape(-1, m, k), self.bias)
 
     def logits(self, projected: Floats) -> Floats:
         """Return float32, (n, m, k)."""

@@ -6,13 +6,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 import headstart.classify.heads.search
+from headstart.classify.heads.candidate import Candidate
 from headstart.classify.heads.fitting import fit_rows
-from headstart.classify.heads.linear.logreg import DEFAULT_C, GRID, RISES
+from headstart.classify.heads.linear.penalties import DEFAULT_C, GRID
+from headstart.classify.heads.linear.scaler import CommonScaler
 from headstart.classify.heads.loss import softmax
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.rows import TrainingRows
 from headstart.classify.heads.search import search_head
 from headstart.classify.split.folds import draw_folds
+
+SCALERS = {"standardised": StandardScaler, "raw": CommonScaler}
 
 
 def rows_of(points: np.ndarray, codes: np.ndarray, k: int | None = None) -> TrainingRows:
@@ -30,13 +34,13 @@ def overlapping(clusters):
     return lambda k: rows_of(*clusters(300, k, spread=6))
 
 
-def out_of_fold(c: float, rows: TrainingRows) -> np.ndarray:
-    """Give logits of scikit-learn, one fit a fold, on embeddings standardised together."""
-    scaler = StandardScaler().fit(rows.embeddings)
+def out_of_fold(candidate: Candidate, rows: TrainingRows) -> np.ndarray:
+    """Give logits of scikit-learn, one fit per fold, on embeddings scaled together."""
+    scaler = SCALERS[candidate.settings["scaling"]]().fit(rows.embeddings)
     logits = np.empty((len(rows), rows.classes))
     for fold in range(5):
         held_out = rows.folds == fold
-        model = model_of(c, scaler.transform(rows.embeddings[~held_out]), rows.labels[~held_out])
+        model = model_of(candidate.c, scaler.transform(rows.embeddings[~held_out]), rows.labels[~held_out])
         logits[held_out] = model.predict_log_proba(scaler.transform(rows.embeddings[held_out]))
     return logits
 
@@ -45,30 +49,60 @@ def out_of_fold(c: float, rows: TrainingRows) -> np.ndarray:
 def test_the_setting_with_the_least_loss_out_of_fold_is_the_one_scikit_learn_finds(overlapping, k):
     rows = overlapping(k)
     found = search_head("logreg", rows, HeadOptions())
-    best = found.candidates.index(found.chosen)
-    expected = [out_of_fold(candidate.c, rows) for candidate in found.candidates[best - 1 : best + 2]]
-    losses = [rows.judge(logits)[0] for logits in expected]
-    assert [c.log_loss for c in found.candidates[best - 1 : best + 2]] == pytest.approx(losses, abs=3e-3)
+    losses = [rows.judge(out_of_fold(candidate, rows))[0] for candidate in found.candidates]
+    assert [candidate.log_loss for candidate in found.candidates] == pytest.approx(losses, abs=3e-3)
     assert found.chosen.log_loss == min(candidate.log_loss for candidate in found.candidates)
-    assert losses.index(min(losses)) == 1
-    assert softmax(found.logits) == pytest.approx(softmax(expected[1]), abs=0.03)
+    assert losses[found.candidates.index(found.chosen)] == pytest.approx(min(losses), abs=1e-3)
+    assert softmax(found.logits) == pytest.approx(softmax(out_of_fold(found.chosen, rows)), abs=0.03)
     assert (found.chosen.log_loss, found.chosen.accuracy) == rows.judge(found.logits)
     assert (found.folds, found.rows) == (5, rows)
-    assert found.reason.startswith(f"logreg with C = {found.chosen.c:g} has the least log loss of ")
+    scaling = found.chosen.settings["scaling"]
+    reason = f"logreg with C = {found.chosen.c:g} on {scaling} embeddings has the least log loss of "
+    assert found.reason.startswith(reason)
 
 
-def test_the_path_ends_once_it_only_gets_worse(clusters):
-    points, codes = clusters(300, 3, spread=40)
-    found = search_head("logreg", rows_of(points, codes), HeadOptions())
-    tried = [candidate.c for candidate in found.candidates]
-    assert tried == list(GRID[: tried.index(found.chosen.c) + RISES + 1])
-    assert len(tried) < len(GRID)
+@pytest.mark.parametrize("spread", [1.5, 6, 20])
+def test_the_walk_goes_on_until_both_neighbours_of_the_best_penalty_are_worse(clusters, spread):
+    found = search_head("logreg", rows_of(*clusters(300, 3, spread=spread)), HeadOptions())
+    for scaling in SCALERS:
+        losses = {one.c: one.log_loss for one in found.candidates if one.settings["scaling"] == scaling}
+        tried = [GRID.index(c) for c in sorted(losses)]
+        assert tried == list(range(tried[0], tried[-1] + 1)), "no penalty between two others is left out"
+        assert losses[GRID[tried[0]]] > min(losses.values()) < losses[GRID[tried[-1]]]
+        assert len(tried) <= 3 + abs(GRID.index(min(losses, key=losses.__getitem__)) - GRID.index(DEFAULT_C))
+
+
+def test_the_walk_ends_where_so_few_images_cannot_show_a_smaller_loss(clusters):
+    rows = rows_of(*clusters(60, 3, spread=0.1))
+    found = search_head("logreg", rows, HeadOptions())
+    *before, chosen = sorted(one.log_loss for one in found.candidates if one.settings["scaling"] == "standardised")[
+        ::-1
+    ]
+    assert chosen < 1 / 60 < min(before, default=np.inf)
+    assert found.chosen.c < 10
+
+
+@pytest.mark.parametrize("better", list(SCALERS))
+def test_embeddings_are_scaled_as_their_loss_is_less(better):
+    """Where large features tell the classes, raw embeddings are better; where small ones do, standardised ones are."""
+    rng, codes = np.random.default_rng(0), np.arange(300, dtype=np.int32) % 3
+    scale = np.geomspace(1, 30, 64)
+    signal = scale if better == "raw" else scale[::-1]
+    points = scale * (rng.normal(0, 1, (300, 64)) + 0.5 * signal**2 / 900 * rng.normal(0, 1, (3, 64))[codes])
+    rows = rows_of(points, codes)
+    found = search_head("logreg", rows, HeadOptions())
+    assert found.chosen.settings["scaling"] == better
+    for scaling in SCALERS:
+        alone = search_head("logreg", rows, HeadOptions(scaling=scaling))
+        assert {candidate.settings["scaling"] for candidate in alone.candidates} == {scaling}
+        assert alone.chosen.log_loss >= found.chosen.log_loss - 1e-3
 
 
 def test_a_given_c_is_the_only_candidate(overlapping):
     found = search_head("logreg", overlapping(3), HeadOptions(c=0.5))
     assert [candidate.c for candidate in found.candidates] == [found.chosen.c] == [0.5]
-    assert found.reason.startswith("logreg with C = 0.5 has the log loss in 5-fold cross-validation: ")
+    reason = "logreg with C = 0.5 on standardised embeddings has the log loss in 5-fold cross-validation: "
+    assert found.reason.startswith(reason)
     assert not np.isnan(found.logits).any()
 
 
@@ -89,22 +123,23 @@ def test_auto_takes_the_head_with_the_lower_loss(winner, overlapping):
 @pytest.mark.parametrize("class_weight", ["none", "balanced"])
 @pytest.mark.parametrize("k", [2, 3])
 @pytest.mark.parametrize("sampled", [90, 300])
-@pytest.mark.parametrize("dim", [16, 400])
-def test_the_fitted_head_is_that_of_scikit_learn(overlapping, monkeypatch, k, sampled, class_weight, dim):
+@pytest.mark.parametrize(("dim", "scaling"), [(16, "standardised"), (400, "standardised"), (16, "raw"), (400, "raw")])
+def test_the_fitted_head_is_that_of_scikit_learn(overlapping, monkeypatch, k, sampled, class_weight, dim, scaling):
     monkeypatch.setattr(headstart.classify.heads.search, "SEARCHED_ROWS", sampled)
     rows = overlapping(k)
     kept = np.flatnonzero((rows.labels != 1) | (np.arange(300) % 4 == 1))
-    rows, options = rows.take(kept), HeadOptions(c=0.01, class_weight=class_weight)
+    rows, options = rows.take(kept), HeadOptions(c=0.01, class_weight=class_weight, scaling=scaling)
     turned = np.random.default_rng(0).normal(0, 1, (16, dim)).astype(np.float32)
     noise = np.random.default_rng(1).normal(0, 1, (len(kept), dim)).astype(np.float32)
     rows = replace(rows, embeddings=rows.embeddings @ turned + noise)
     given = {} if class_weight == "none" else {"class_weight": "balanced"}
     points = rows.embeddings.astype(np.float64)
-    scaler = StandardScaler().fit(points)
+    scaler = SCALERS[scaling]().fit(points)
     expected = model_of(0.01, scaler.transform(points), rows.labels, **given)
     search, fitted, _ = fit_rows(rows, "logreg", options)
     head = fitted.pipeline
     assert len(search.images) == min(sampled, len(rows))
+    assert type(head[0]) is type(scaler)
     assert head[0].mean_ == pytest.approx(scaler.mean_, abs=1e-3)
     assert head[0].scale_ == pytest.approx(scaler.scale_, rel=1e-3)
     assert head[-1].coef_.shape == expected.coef_.shape

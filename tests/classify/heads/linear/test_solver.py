@@ -5,7 +5,7 @@ from sklearn.linear_model import LogisticRegression
 
 from headstart.classify.errors import HeadError
 from headstart.classify.heads.linear.axes import Axes
-from headstart.classify.heads.linear.logreg import penalties
+from headstart.classify.heads.linear.penalties import penalties
 from headstart.classify.heads.linear.problem import Fits, Problem
 from headstart.classify.heads.linear.solver import TOLERANCE, solve_path
 

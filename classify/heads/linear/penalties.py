@@ -1,0 +1,143 @@
+"""The search of logistic regression: a walk along the penalties for each scaling, judged in cross-validation."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.classify.errors import HeadError
+from headstart.classify.heads.candidate import Candidate
+from headstart.classify.heads.kinds import HeadKind, Search
+from headstart.classify.heads.linear.axes import Axes
+from headstart.classify.heads.linear.problem import Fits, Problem
+from headstart.classify.heads.linear.solver import TOLERANCE, solve_path
+from headstart.classify.heads.options import MAX_C, SCALINGS, STANDARDISED, HeadOptions
+from headstart.classify.heads.rows import TrainingRows
+
+DEFAULT_C = 0.01
+"""Where a walk begins."""
+GRID = (*(float(f"{digit}e{power}") for power in range(-6, 6) for digit in (1, 3)), MAX_C)
+SEARCH_TOLERANCE = 0.05
+"""Penalties are compared on solutions of this tolerance, which changes a log loss by less than 1 %; those of the chosen
+penalty are then refined."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The axes of the searched rows; and, if anything was searched, the fits to each fold and, last, to all rows."""
+
+    axes: Axes
+    fits: Fits | None = None
+
+    def start(self, times: int = 1) -> Fits | None:
+        """Return the fit to all rows, from which others are not far, several times over."""
+        return self.fits and self.fits.repeated(-1, times)
+
+
+def search_penalties(kind: HeadKind, rows: TrainingRows, options: HeadOptions, ratio: float) -> Search:
+    """Walk along the penalties with each scaling, the second from where the first ended; refine the best of all."""
+    scalings = SCALINGS if options.c is None else (STANDARDISED,)
+    paths: list[_Path] = []
+    for scaling in (options.scaling,) if options.scaling else scalings:
+        path = _Path(kind, rows, options, scaling, ratio)
+        path.walk(paths[-1] if paths else None)
+        paths.append(path)
+    refined: list[Candidate] = []
+    while (path := min(paths, key=lambda path: path.best.chosen.log_loss)).best.chosen not in refined:
+        refined.append(path.refine())
+    return Search.best_of([search for path in paths for search in path.searches.values()])
+
+
+class _Path:
+    """The penalties that were tried with one scaling.
+
+    Attributes
+    ----------
+    searches
+        How each C did, in the order tried. All folds are solved at once, which leaves a `Solution`.
+    """
+
+    def __init__(self, kind: HeadKind, rows: TrainingRows, options: HeadOptions, scaling: str, ratio: float):
+        self.kind, self.rows, self.options, self.scaling, self.ratio = kind, rows, options, scaling, ratio
+        self.axes = Axes.of(rows.embeddings, scaling)
+        self.projected = self.axes.project(rows.embeddings)
+        sets = fold_sets(rows, options)
+        self.problem = Problem(self.projected, rows.labels, sets, self.axes.covariance, rows.classes)
+        self.folds = replace(self.problem, sets=sets[:-1])
+        self.searches: dict[float, Search] = {}
+
+    @property
+    def best(self) -> Search:
+        """The search with the least log loss."""
+        return min(self.searches.values(), key=lambda search: search.chosen.log_loss)
+
+    @property
+    def is_perfect(self) -> bool:
+        """Whether the log loss is below 1 / n: so few images cannot show that it is less."""
+        return self.best.chosen.log_loss * int((self.rows.folds >= 0).sum()) < 1
+
+    def walk(self, before: "_Path | None") -> None:
+        """Try a penalty, weaker ones while they are better, and stronger ones while they are."""
+        if self.options.c is not None:
+            self.attempt(self.options.c, None)
+            return
+        c, start = DEFAULT_C, None
+        if before:
+            c, solution = before.best.chosen.settings["c"], before.best.solution
+            start = solution.fits.translated(solution.axes, self.axes)
+        self.attempt(c, start)
+        for direction in (1, -1):
+            at = GRID.index(c)
+            while self.best is self.searches[GRID[at]] and 0 <= at + direction < len(GRID):
+                if direction > 0 and self.is_perfect:
+                    break
+                fits, at = self.best.solution.fits, at + direction
+                try:
+                    self.attempt(GRID[at], fits)
+                except HeadError:  # so weak a penalty has no optimum within reach
+                    break
+
+    def attempt(self, c: float, start: Fits | None) -> None:
+        """Judge a penalty."""
+        self.searches[c] = self._judged(c, next(self._solved(self.folds, c, start, SEARCH_TOLERANCE)))
+
+    def refine(self) -> Candidate:
+        """Judge the best penalty more precisely, and fit all rows with it."""
+        c = self.best.chosen.settings["c"]
+        start = _with_mean(self.best.solution.fits)
+        self.searches[c] = self._judged(c, next(self._solved(self.problem, c, start, TOLERANCE)))
+        return self.searches[c].chosen
+
+    def _solved(self, problem: Problem, c: float, start: Fits | None, tolerance: float) -> Iterator[Fits]:
+        return solve_path(problem, penalties((c,), self.ratio, problem.classes), start, tolerance=tolerance)
+
+    def _judged(self, c: float, fits: Fits) -> Search:
+        rows, logits = self.rows, np.full((len(self.rows), self.rows.classes), np.nan)
+        for fold in range(rows.fold_count):
+            held_out = rows.folds == fold
+            logits[held_out] = self.projected[held_out] @ fits.weights[:, fold] + fits.bias[fold]
+        settings = {"c": c, "scaling": self.scaling}
+        found = Search.of_one(Candidate(self.kind.name, settings, *rows.judge(logits)), rows, logits)
+        return replace(found, solution=Solution(self.axes, fits))
+
+
+def _with_mean(fits: Fits) -> Fits:
+    """Add the mean of the folds' solutions, from which that for all rows is not far."""
+    weights = np.concatenate([fits.weights, fits.weights.mean(axis=1, keepdims=True)], axis=1)
+    return Fits(weights, np.concatenate([fits.bias, fits.bias.mean(axis=0, keepdims=True)]))
+
+
+def fold_sets(rows: TrainingRows, options: HeadOptions) -> NDArray[np.float32]:
+    """Return the weight of each row in each fold's training set, then in the set of all rows: float32, (f + 1, n)."""
+    sets = np.stack([rows.folds != fold for fold in range(rows.fold_count + 1)])
+    weighted: NDArray[np.float32] = (sets * options.row_weights(rows.labels, rows.classes)).astype(np.float32)
+    return weighted
+
+
+def penalties(grid: Sequence[float], ratio: float, classes: int) -> list[float]:
+    """Translate scikit-learn's C: for a sample of 1 / `ratio` of the rows, and for two classes.
+
+    With two classes scikit-learn fits one vector w, the difference of the two here: |w|^2 = 2 (|w_0|^2 + |w_1|^2).
+    """
+    return [c * ratio * (0.5 if classes == 2 else 1.0) for c in grid]
