@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from headstart.extract.store.hdf5 import Column, write_hdf5
 from headstart.extract.store.lock import locked
 from headstart.extract.store.reuse import ReusableRows
 from headstart.extract.store.rows import Outcome, columns_of, removed_rows, to_rows, to_vectors, write_shard
-from headstart.extract.store.schema import DTYPES, Header, Rows
+from headstart.extract.store.schema import COLUMN_DTYPES, DTYPES, Header, Rows
 from headstart.extract.store.shards import MODEL_FILE, PARTS, next_number, only_used_classes, shards_of
 from headstart.extract.store.store import Store, open_files
 from headstart.files.atomic import (
@@ -103,7 +104,7 @@ class StoreWriter:
     def commit(self) -> None:
         """Write the rows since the last commit as one durable shard."""
         if self._pending:
-            rows = to_rows(self._pending, self.header.classes)
+            rows = to_rows(self._pending, self.header.classes, with_metadata=self.header.has_metadata)
             self._write_shard(rows, to_vectors(self._pending, self.header))
             self._pending = []
         self._last_commit = time.monotonic()
@@ -178,7 +179,8 @@ def compact(output: Path, store: Store, model: Model, *, gone: Collection[bytes]
         keep = np.array([i for i, path in enumerate(rows.path.tolist()) if path not in gone], np.int64)
         rows = rows.take(keep)
     header, rows = only_used_classes(store.header, rows)
-    rows = replace(rows, path=_narrowed(rows.path), reason=_narrowed(rows.reason))
+    header = replace(header, has_metadata=bool(rows.metadata) and not store.lacks_metadata[keep].any())
+    rows = Rows.of({name: _narrowed(name, column) for name, column in rows.columns().items()})
     dtype, shape = DTYPES[header.dtype], (len(keep), *header.shape)
     columns = {
         **columns_of(rows),
@@ -188,9 +190,11 @@ def compact(output: Path, store: Store, model: Model, *, gone: Collection[bytes]
     write_hdf5(output, header.to_attributes(), columns)
 
 
-def _narrowed(texts: NDArray[np.bytes_]) -> NDArray[np.bytes_]:
-    """Give a column the width of its longest text: a row that is gone may have been longer."""
-    return texts.astype(f"S{max(1, int(np.char.str_len(texts).max(initial=0)))}", copy=False)
+def _narrowed(name: str, column: NDArray[Any]) -> NDArray[Any]:
+    """Give a column of text the width of its longest: a row that is gone may have been longer."""
+    if COLUMN_DTYPES[name] != "S":
+        return column
+    return column.astype(f"S{max(1, int(np.char.str_len(column).max(initial=0)))}", copy=False)
 
 
 def lock_of(output: Path) -> Path:
