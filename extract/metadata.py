@@ -23,3 +23,13 @@ class Metadata:
     camera: str = ""
     latitude: float = math.nan
     longitude: float = math.nan
+
+    def to_line(self) -> str:
+        """Return one line of text, for another process."""
+        return "\t".join((self.taken, self.camera, repr(self.latitude), repr(self.longitude)))
+
+    @classmethod
+    def from_line(cls, line: str) -> "Metadata":
+        """Read what `to_line` wrote; raises `ValueError` for any other line."""
+        taken, camera, latitude, longitude = line.split("\t")
+        return cls(taken, camera, float(latitude), float(longitude))
