@@ -43,6 +43,7 @@ def embed(
     source_options: SourceOptions | None = None,
     progress: ProgressCallback | None = None,
     grey_bits: int | None = None,
+    metadata: bool = False,
     views: int | None = None,
 ) -> tuple[Store, RunSummary]:
     """Embed every image of a folder or manifest into a store.
@@ -73,6 +74,10 @@ def embed(
         Bits per sample, 8-16, that carry the picture in 16-bit grey which states no depth, such as 12 of many cameras.
         The store's backbone keeps the number, so that whatever is made with the store scales such images alike. By
         default that of the backbone.
+    metadata
+        Whether to read when, with which camera and where each photo was taken (see
+        `headstart.extract.metadata.Metadata`) into `Store.metadata`. A store that has these columns keeps them up to
+        date without the option. Photos embedded without it are read again, but not computed again.
     views
         No longer an option: the backbone makes the views.
 
@@ -92,12 +97,15 @@ def embed(
         raise OptionError(f"views belong to the backbone now: headstart export --views {views}")
     if dtype not in DTYPES:
         raise OptionError(f"unknown dtype {dtype!r}; expected one of {', '.join(DTYPES)}")
+    if metadata and (isinstance(images, Store) or is_store(images)):
+        raise OptionError("a store's metadata go into stores made from it: leave metadata out, or give the photos")
     if not isinstance(images, Store):
         check_outside(output, images)
     with working_copy(output) as path:
         if path.suffix == PARTS or not (is_folder_store(path) or path.suffix in (".h5", ".hdf5")):
             raise OutputError(f"{path}: expected a name that ends in .h5 (one file) or .emb (a folder of shards)")
-        job = Job(*_plan(images, model, grey_bits), dtype, share, options, progress, source_options=source_options)
+        plan = _plan(images, model, grey_bits)
+        job = Job(*plan, dtype, share, options, progress, source_options=source_options, metadata=metadata)
         with run(job, path) as finished:
             return finished
 
@@ -149,6 +157,7 @@ def run(job: Job, path: Path) -> Iterator[tuple[Store, RunSummary]]:
         root=source.location,
         providers=runner.providers,
         decoder=job.images.header.decoder if isinstance(job.images, Store) else DECODER,
+        has_metadata=bool(job.images.metadata) if isinstance(job.images, Store) else job.metadata,
     )
     with StoreWriter(path, header, job.model) as writer:
         writer.reusable.require_same_images(listing.items)

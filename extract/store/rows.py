@@ -3,7 +3,7 @@
 import hashlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +74,8 @@ def columns_of(rows: Rows) -> dict[str, Column]:
     return {name: Column.of(column, meanings.get(name)) for name, column in rows.columns().items()}
 
 
-def to_rows(outcomes: Sequence[Outcome], classes: Sequence[str], *, with_metadata: bool = False) -> Rows:
-    """Make columns of outcomes; label codes point into `classes`."""
+def to_rows(outcomes: Sequence[Outcome], classes: Sequence[str]) -> Rows:
+    """Make columns of outcomes, with those of metadata if any has them; label codes point into `classes`."""
     code = {name: number for number, name in enumerate(classes)} | {None: -1}
     return Rows(
         path=np.array([o.item.path for o in outcomes], np.bytes_),
@@ -86,11 +86,12 @@ def to_rows(outcomes: Sequence[Outcome], classes: Sequence[str], *, with_metadat
         split=np.array([SPLITS.index(o.item.split) for o in outcomes], np.int8),
         status=np.array([FAILED if o.vector is None else EMBEDDED for o in outcomes], np.int8),
         reason=np.array([o.reason.encode("utf-8", "replace")[:300] for o in outcomes], np.bytes_),
-        metadata=_metadata_columns([o.metadata or Metadata() for o in outcomes]) if with_metadata else {},
+        metadata=_metadata_columns(outcomes) if any(o.metadata for o in outcomes) else {},
     )
 
 
-def _metadata_columns(found: Sequence[Metadata]) -> dict[str, NDArray[Any]]:
+def _metadata_columns(outcomes: Sequence[Outcome]) -> dict[str, NDArray[Any]]:
+    found = [outcome.metadata or Metadata() for outcome in outcomes]
     return {
         "taken": np.array([one.taken.encode() for one in found], METADATA_DTYPES["taken"]),
         "camera": np.array([one.camera.encode() for one in found], np.bytes_),
@@ -117,6 +118,7 @@ def removed_rows(paths: Sequence[bytes]) -> Rows:
 
 def write_shard(folder: Path, header: Header, number: int, rows: Rows, vectors: NDArray[np.floating]) -> Path:
     """Write rows and their vectors, (n, *shape), durably as the shard of this number."""
+    header = replace(header, has_metadata=header.has_metadata and bool(rows.metadata))
     columns = {**columns_of(rows), header.output: Column.of(vectors.astype(DTYPES[header.dtype]))}
     content = io.BytesIO()
     digest = write_into(content, header.to_attributes(), columns)

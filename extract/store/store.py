@@ -171,7 +171,8 @@ class Store:
     def to_pandas(self) -> Any:
         """Return a `pandas.DataFrame` with a row per image, in the order of `embeddings`, which it does not contain.
 
-        Its columns are path, label, split, status, reason, bytes, modified and sha256.
+        Its columns are path, label, split, status, reason, bytes, modified and sha256; and taken, camera, latitude and
+        longitude, if the store has `metadata`.
 
         Raises
         ------

@@ -40,6 +40,8 @@ class StoreWriter:
 
     Attributes
     ----------
+    header
+        The header of the rows; once entered, rows have metadata if those of the store have them.
     output
         A single file, or a folder of shards (`is_folder`).
     reusable
@@ -70,6 +72,7 @@ class StoreWriter:
                     location = self.output if self.output.exists() else self.folder  # an interrupted run's shards
                     store = open_files(location, files)
                     self.header.require_same_origin(store.header, location)
+                    self.header = replace(self.header, has_metadata=self.header.has_metadata or bool(store.metadata))
                     self.reusable = ReusableRows(store, self.header)
                 self.folder.mkdir(exist_ok=True)
                 if not self.is_folder and self.output.exists():  # who may not read the store may not read its shards
@@ -104,7 +107,7 @@ class StoreWriter:
     def commit(self) -> None:
         """Write the rows since the last commit as one durable shard."""
         if self._pending:
-            rows = to_rows(self._pending, self.header.classes, with_metadata=self.header.has_metadata)
+            rows = to_rows(self._pending, self.header.classes)
             self._write_shard(rows, to_vectors(self._pending, self.header))
             self._pending = []
         self._last_commit = time.monotonic()
@@ -169,7 +172,7 @@ def fitting(outcome: Outcome, header: Header) -> Outcome:
         return outcome
     advice = "; use --dtype float32" if header.dtype == "float16" and np.isfinite(outcome.vector).all() else ""
     reason = f"its {header.output} does not fit {header.dtype} (infinite, or too large){advice}"
-    return replace(outcome, vector=None, reason=reason)
+    return replace(outcome, vector=None, reason=reason, metadata=None)
 
 
 def compact(output: Path, store: Store, model: Model, *, gone: Collection[bytes] = ()) -> None:

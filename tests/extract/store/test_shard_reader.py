@@ -36,12 +36,11 @@ def shard(tmp_path, header):
             Outcome(
                 Item(f"{folder}{number:03}/{row:04}.jpg".encode(), row, row, header.classes[rng.integers(2)]),
                 rng.bytes(32), int(rng.integers(1 << 40)), row, rng.normal(size=DIM).astype(np.float32),
-                metadata=taken if row % 2 else None,
+                metadata=taken if header.has_metadata and row % 2 else None,
             )
             for row in range(rows)
         ]  # fmt: skip
-        own = to_rows(outcomes, header.classes, with_metadata=header.has_metadata)
-        columns = own, to_vectors(outcomes, header)
+        columns = to_rows(outcomes, header.classes), to_vectors(outcomes, header)
         return write_shard(tmp_path, header, number, *columns)
 
     return write
