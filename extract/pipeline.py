@@ -77,7 +77,8 @@ def embed(
     metadata
         Whether to read when, with which camera and where each photo was taken (see
         `headstart.extract.metadata.Metadata`) into `Store.metadata`. A store that has these columns keeps them up to
-        date without the option. Photos embedded without it are read again, but not computed again.
+        date without the option. Photos embedded without it are read again, but not computed again. Those that a store
+        of tensors holds are passed on in any case.
     views
         No longer an option: the backbone makes the views.
 
@@ -97,21 +98,19 @@ def embed(
         raise OptionError(f"views belong to the backbone now: headstart export --views {views}")
     if dtype not in DTYPES:
         raise OptionError(f"unknown dtype {dtype!r}; expected one of {', '.join(DTYPES)}")
-    if metadata and (isinstance(images, Store) or is_store(images)):
-        raise OptionError("a store's metadata go into stores made from it: leave metadata out, or give the photos")
     if not isinstance(images, Store):
         check_outside(output, images)
     with working_copy(output) as path:
         if path.suffix == PARTS or not (is_folder_store(path) or path.suffix in (".h5", ".hdf5")):
             raise OutputError(f"{path}: expected a name that ends in .h5 (one file) or .emb (a folder of shards)")
-        plan = _plan(images, model, grey_bits)
+        plan = _plan(images, model, grey_bits, metadata)
         job = Job(*plan, dtype, share, options, progress, source_options=source_options, metadata=metadata)
         with run(job, path) as finished:
             return finished
 
 
 def _plan(
-    images: Images | Store, model: str | os.PathLike[str] | Model, grey_bits: int | None
+    images: Images | Store, model: str | os.PathLike[str] | Model, grey_bits: int | None, metadata: bool
 ) -> tuple[Images | Store, Model, str]:
     """Return the images or tensors, the backbone, and which of its outputs is to be stored."""
     if not isinstance(model, Model):
@@ -121,6 +120,8 @@ def _plan(
     if isinstance(images, Store) or is_store(images):
         tensors = images if isinstance(images, Store) else open_store(images)
         require_trunk(tensors, model)
+        if metadata:
+            tensors.require_metadata()
         return tensors, uncut(model), "embedding"
     if "probabilities" in model.outputs:
         raise ModelError(

@@ -97,6 +97,14 @@ class Store:
         """
         return self.rows.metadata
 
+    def require_metadata(self) -> None:
+        """Refuse a store without the columns of `metadata`, by a `StoreError` that says how to add them."""
+        if not self.metadata:
+            raise StoreError(
+                f"{self.location}: holds no time, camera or position of its photos; run the embed command that made it "
+                "again with --metadata, which computes no embedding again"
+            )
+
     @property
     def lacks_metadata(self) -> NDArray[np.bool_]:
         """bool, (n,): True if the image is embedded, but nobody looked for its metadata."""

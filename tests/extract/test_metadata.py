@@ -14,8 +14,8 @@ from PIL import Image
 from headstart.extract import EngineOptions, Share, embed, inspect, merge, open_store
 from headstart.extract.decoding.exif import UNREADABLE
 from headstart.extract.engines.embedder import Embedder
+from headstart.extract.errors import StoreError
 from headstart.extract.store.schema import METADATA_DTYPES
-from headstart.files.errors import OptionError
 
 QUICK = EngineOptions(isolate=False, batch_size=1)
 NOTHING = (b"", b"")
@@ -174,8 +174,9 @@ def test_a_new_label_keeps_the_metadata(photos, backbone, tmp_path):
 def test_tensors_pass_them_on(photos, cut_backbone, tmp_path):
     embed(photos, cut_backbone, tmp_path / "cut.h5", options=QUICK, metadata=True)
     assert_whole(embed(tmp_path / "cut.h5", cut_backbone, tmp_path / "a.h5")[0])
-    with pytest.raises(OptionError, match="leave metadata out"):
-        embed(tmp_path / "cut.h5", cut_backbone, tmp_path / "b.h5", metadata=True)
+    embed(photos, cut_backbone, tmp_path / "without.h5", options=QUICK)
+    with pytest.raises(StoreError, match="again with --metadata"):
+        embed(tmp_path / "without.h5", cut_backbone, tmp_path / "b.h5", metadata=True)
 
 
 def test_a_damaged_block_costs_no_photo_and_is_noted(photos, backbone, tmp_path, picture):
