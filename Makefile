@@ -71,13 +71,13 @@ format: setup ## Format the code
 	$(BIN)/ruff format .
 
 bench: setup ## Compare Headstart with Keras, onnxruntime and decoding alone (BENCH_IMAGES=, BENCH_WEIGHTS=)
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench.speed
 
 bench-scale: setup ## Measure cost and memory at 1,000 and 50,000 images (BENCH_SCALE=)
-	$(BIN)/python -m bench.scale
+	$(BIN)/python -m bench.size.scale
 
 bench-accuracy: setup ## Compare heads on fp32, int8 and untrained embeddings (BENCH_IMAGES=, BENCH_WEIGHTS=)
-	$(BIN)/python -m bench.accuracy
+	$(BIN)/python -m bench.quality.accuracy
 
 bench-alarms: setup ## Simulate how many new images of known classes are marked unknown
 	$(BIN)/python -m bench.statistics.false_alarms
@@ -86,7 +86,7 @@ bench-coverage: setup ## Simulate how often the confidence intervals hold the tr
 	$(BIN)/python -m bench.statistics.coverage
 
 bench-domain: setup ## Measure how far kinds of pictures are from ImageNet (BENCH_IMAGES=)
-	$(BIN)/python -m bench.domain
+	$(BIN)/python -m bench.quality.domain
 
 bench-exactness: setup ## Compare logistic regression with scikit-learn's solved exactly (BENCH_STORE=, BENCH_ROWS=, BENCH_CLASSES=, BENCH_C=)
 	$(BIN)/python -m bench.statistics.exactness
@@ -98,22 +98,22 @@ bench-heads: setup ## Measure search, features, calibration and unknown (BENCH_I
 	$(BIN)/python -m bench.heads.run
 
 bench-passes: setup ## Measure training in passes over a store larger than memory (BENCH_ROWS=)
-	$(BIN)/python -m bench.passes
+	$(BIN)/python -m bench.size.passes
 
 bench-latency: setup ## Time a single photo on one core, fp32 and int8 (BENCH_IMAGES=, BENCH_WEIGHTS=)
-	$(BIN)/python -m bench.latency
+	$(BIN)/python -m bench.speed.latency
 
 bench-serve: setup ## Send 1,000 requests to a server, 16 at a time, hostile photos among them (BENCH_IMAGES=, BENCH_WEIGHTS=)
-	$(BIN)/python -m bench.serve
+	$(BIN)/python -m bench.speed.serve
 
 bench-merge: setup ## Measure opening and merging ten thousand shards (BENCH_SHARDS=)
-	$(BIN)/python -m bench.merge
+	$(BIN)/python -m bench.size.merge
 
 bench-cluster: setup ## Compare the Ray engine with the local one (BENCH_IMAGES=, BENCH_WEIGHTS=)
-	$(BIN)/python -m bench.cluster
+	$(BIN)/python -m bench.speed.cluster
 
 bench-tune: setup ## Compare a tuned tail with frozen features (BENCH_IMAGES=, BENCH_WEIGHTS=, BENCH_WHOLE=, BENCH_ROWS=)
-	$(BIN)/python -m bench.tuning
+	$(BIN)/python -m bench.quality.tuning
 
 readme: setup ## Run README's commands and redraw its picture of a report (needs chromium)
 	$(BIN)/python -m bench.readme

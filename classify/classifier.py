@@ -13,6 +13,7 @@ from headstart.classify.artifact.classifier import ClassifierFile, read_classifi
 from headstart.classify.scoring.predictions import Prediction
 from headstart.classify.scoring.result import Predictions, likeliest, prediction_of
 from headstart.extract.engines.images import AnyImage, ImageEngine, counted, require_all
+from headstart.extract.metadata import Metadata
 from headstart.extract.notes import NoteCounter
 from headstart.extract.options import EngineOptions, SourceOptions
 from headstart.extract.sources.find import find_images, is_one_image
@@ -104,6 +105,7 @@ class Classifier:
         *,
         source_options: SourceOptions | None = None,
         progress: ProgressCallback | None = None,
+        metadata: bool = False,
     ) -> Predictions:
         """Return one record per image: classes with their probabilities, or the reason why there are none.
 
@@ -115,6 +117,9 @@ class Classifier:
             Columns and root of a list, and whether links in a folder are followed.
         progress
             Called after every image.
+        metadata
+            Whether to read time, camera and position of photos in files into `Prediction.metadata`. Those that a store
+            holds are always there.
 
         Raises
         ------
@@ -124,8 +129,8 @@ class Classifier:
         if top < 1:
             raise OptionError(f"the number of classes to name must be at least 1, found {top}")
         if isinstance(images, Store) or (isinstance(images, str | os.PathLike) and is_store(images)):
-            return self._of_store(images if isinstance(images, Store) else open_store(images), top)
-        return self._of_outcomes(self._outcomes(images, source_options, progress), top)
+            return self._of_store(images if isinstance(images, Store) else open_store(images), top, metadata)
+        return self._of_outcomes(self._outcomes(images, source_options, progress, metadata), top)
 
     def close(self) -> None:
         """End the threads and processes; the next call would open them again."""
@@ -154,16 +159,17 @@ class Classifier:
         return html_facts(Path(self.file.model.source).name, facts)
 
     def _outcomes(
-        self, images: Any, source_options: SourceOptions | None, progress: ProgressCallback | None
+        self, images: Any, source_options: SourceOptions | None, progress: ProgressCallback | None, metadata: bool
     ) -> Sequence[Outcome]:
         with self._opening:
             if self._engine is None:
                 self._engine = ImageEngine(self.file.model, self.file.prediction, self._options)
             engine = self._engine
         if isinstance(images, str | os.PathLike) and not is_one_image(images):
-            return engine.source_outcomes(find_images(images, source_options), progress=progress)
+            source = find_images(images, source_options)
+            return engine.source_outcomes(source, progress=progress, reads_metadata=metadata)
         listed = _listed(images)
-        return list(counted(engine.outcomes(listed), len(listed), progress))
+        return list(counted(engine.outcomes(listed, reads_metadata=metadata), len(listed), progress))
 
     def _of_outcomes(self, outcomes: Sequence[Outcome], top: int) -> Predictions:
         width, notes = self.file.model.outputs[self.file.prediction][0], NoteCounter()
@@ -172,26 +178,34 @@ class Classifier:
             notes.add(outcome.notes, outcome.item.path)
             if outcome.vector is not None:
                 row[:] = outcome.vector
-        paths = [os.fsdecode(outcome.item.path) for outcome in outcomes]
-        return self._predictions(paths, values, [outcome.reason for outcome in outcomes], top, notes)
+        images = [(os.fsdecode(outcome.item.path), outcome.reason, outcome.metadata) for outcome in outcomes]
+        return self._predictions(images, values, top, notes)
 
-    def _of_store(self, store: Store, top: int) -> Predictions:
+    def _of_store(self, store: Store, top: int, metadata: bool) -> Predictions:
         self.file.require_store_of_same_backbone(store)
+        if metadata:
+            store.require_metadata()
         width = self.file.model.outputs[self.file.prediction][0]
         values = np.full((len(store), width), np.nan, np.float32)
         for rows, embeddings in store.batches(np.flatnonzero(store.is_embedded)):
             values[rows] = self.file.predictions(embeddings)
-        paths, failures = store.paths, store.failures
-        return self._predictions(paths, values, [failures.get(path, "") for path in paths], top, NoteCounter())
+        failures = store.failures
+        images = [(path, failures.get(path, ""), store.rows.metadata_of(row)) for row, path in enumerate(store.paths)]
+        return self._predictions(images, values, top, NoteCounter())
 
     def _predictions(
-        self, paths: Sequence[str], values: NDArray[np.float32], reasons: Sequence[str], top: int, notes: NoteCounter
+        self,
+        images: Sequence[tuple[str, str, Metadata | None]],
+        values: NDArray[np.float32],
+        top: int,
+        notes: NoteCounter,
     ) -> Predictions:
+        """Make the records of images, each with its path, why it failed, and its metadata."""
         names, probabilities = self.file.classes, values[:, : len(self.classes_)]
         best = likeliest(probabilities, top)
         records = (
-            Prediction(path, [], reason) if reason else prediction_of(path, names, row, order)
-            for path, reason, row, order in zip(paths, reasons, values, best, strict=True)
+            Prediction(path, [], reason) if reason else prediction_of(path, names, row, order, metadata)
+            for (path, reason, metadata), row, order in zip(images, values, best, strict=True)
         )
         return Predictions(tuple(records), tuple(names), probabilities, tuple(notes.notes()))
 

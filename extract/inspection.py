@@ -9,6 +9,7 @@ import numpy as np
 from headstart.extract.inference.model import read_model
 from headstart.extract.sources.items import SPLITS
 from headstart.extract.store.store import open_store
+from headstart.extract.store.tables import metadata_counts
 from headstart.files.errors import FormatError
 from headstart.files.kinds import kind_of
 from headstart.files.urls import is_url
@@ -69,6 +70,7 @@ def _store(file: str) -> dict[str, Any]:
         "classes": dict(zip(store.classes, counts, strict=True)),
         "unlabelled": unlabelled,
         "splits": {name: count for name, count in sorted(zip(SPLITS, splits, strict=True)) if name and count},
+        "metadata": metadata_counts(store),
         "images": header.root,
         "providers": list(header.providers),
         "model_sha256": header.model_sha256,

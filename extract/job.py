@@ -82,6 +82,8 @@ class Job:
         Whether the rows are deleted once they have been used.
     source_options
         How images are found.
+    metadata
+        Whether the photos' metadata are read and stored; a store that has them keeps them in any case.
     """
 
     images: Images | Store
@@ -94,3 +96,4 @@ class Job:
     stage: str = "embedding"
     is_temporary: bool = False
     source_options: SourceOptions | None = None
+    metadata: bool = False

@@ -43,6 +43,7 @@ def embed(
     source_options: SourceOptions | None = None,
     progress: ProgressCallback | None = None,
     grey_bits: int | None = None,
+    metadata: bool = False,
     views: int | None = None,
 ) -> tuple[Store, RunSummary]:
     """Embed every image of a folder or manifest into a store.
@@ -73,6 +74,11 @@ def embed(
         Bits per sample, 8-16, that carry the picture in 16-bit grey which states no depth, such as 12 of many cameras.
         The store's backbone keeps the number, so that whatever is made with the store scales such images alike. By
         default that of the backbone.
+    metadata
+        Whether to read when, with which camera and where each photo was taken (see
+        `headstart.extract.metadata.Metadata`) into `Store.metadata`. A store that has these columns keeps them up to
+        date without the option. Photos embedded without it are read again, but not computed again. Those that a store
+        of tensors holds are passed on in any case.
     views
         No longer an option: the backbone makes the views.
 
@@ -97,13 +103,14 @@ def embed(
     with working_copy(output) as path:
         if path.suffix == PARTS or not (is_folder_store(path) or path.suffix in (".h5", ".hdf5")):
             raise OutputError(f"{path}: expected a name that ends in .h5 (one file) or .emb (a folder of shards)")
-        job = Job(*_plan(images, model, grey_bits), dtype, share, options, progress, source_options=source_options)
+        plan = _plan(images, model, grey_bits, metadata)
+        job = Job(*plan, dtype, share, options, progress, source_options=source_options, metadata=metadata)
         with run(job, path) as finished:
             return finished
 
 
 def _plan(
-    images: Images | Store, model: str | os.PathLike[str] | Model, grey_bits: int | None
+    images: Images | Store, model: str | os.PathLike[str] | Model, grey_bits: int | None, metadata: bool
 ) -> tuple[Images | Store, Model, str]:
     """Return the images or tensors, the backbone, and which of its outputs is to be stored."""
     if not isinstance(model, Model):
@@ -113,6 +120,8 @@ def _plan(
     if isinstance(images, Store) or is_store(images):
         tensors = images if isinstance(images, Store) else open_store(images)
         require_trunk(tensors, model)
+        if metadata:
+            tensors.require_metadata()
         return tensors, uncut(model), "embedding"
     if "probabilities" in model.outputs:
         raise ModelError(
@@ -149,6 +158,7 @@ def run(job: Job, path: Path) -> Iterator[tuple[Store, RunSummary]]:
         root=source.location,
         providers=runner.providers,
         decoder=job.images.header.decoder if isinstance(job.images, Store) else DECODER,
+        has_metadata=bool(job.images.metadata) if isinstance(job.images, Store) else job.metadata,
     )
     with StoreWriter(path, header, job.model) as writer:
         writer.reusable.require_same_images(listing.items)

@@ -23,6 +23,14 @@ GreyBits = Annotated[
         show_default="as the backbone or classifier states, usually 16",
     ),
 ]
+Metadata = Annotated[
+    bool,
+    typer.Option(
+        "--metadata",
+        help="Keep the time, camera and position that each photo states; positions may show where people live.",
+        rich_help_panel=PHOTOS,
+    ),
+]
 Shard = Annotated[
     str | None,
     typer.Option(

@@ -135,7 +135,7 @@ def _quality(stores: dict[str, Any], seconds: dict[str, float], console: Any) ->
         console.print(lines[-1])
     count = int(os.environ.get("BENCH_FINETUNE", "0"))
     if count:
-        from bench.finetune import fine_tune
+        from bench.quality.finetune import fine_tune
 
         first = next(iter(stores.values()))
         accuracy, loss, spent = fine_tune(first, list(_split(first))[:count], os.environ.get("BENCH_WEIGHTS") or None)

@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from headstart.classify.errors import PredictionError
+from headstart.extract.metadata import Metadata
 from headstart.files.atomic import atomic_file, check_output
 from headstart.files.parquet import load_parquet
 from headstart.files.urls import without_scheme
@@ -19,6 +21,9 @@ from headstart.files.urls import without_scheme
 Row = dict[str, Any]
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 """First characters of text that spreadsheets calculate; and the apostrophe, so that removing one restores any text."""
+
+NUMBERS = ("probability", "distance", "p(", "latitude", "longitude")
+"""How columns of numbers begin; all others are text."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Prediction:
     unknown, distance
         Whether the image is flagged as none of the classes, and its distance from the training images; None if not
         known.
+    metadata
+        What the photo says about itself; None if nobody looked.
     """
 
     path: str
@@ -43,11 +50,15 @@ class Prediction:
     reason: str = ""
     unknown: bool | None = None
     distance: float | None = None
+    metadata: Metadata | None = None
 
-    def to_row(self, top: int, with_unknown: bool = False, classes: Sequence[str] = ()) -> Row:
+    def to_row(
+        self, top: int, with_unknown: bool = False, classes: Sequence[str] = (), *, with_metadata: bool = False
+    ) -> Row:
         """Return the columns: path, status, label, probability, label_2, ..., unknown and distance if known, reason.
 
-        Each of `classes`, which `top` then has to name, gets a column ``p(class)`` besides.
+        Each of `classes`, which `top` then has to name, gets a column ``p(class)`` besides; `with_metadata` adds taken,
+        camera, latitude and longitude.
         """
         row: Row = {"path": printable(self.path), "status": "failed" if self.reason else "ok"}
         for rank in range(top):
@@ -62,6 +73,12 @@ class Prediction:
         of_class = dict(self.top) if classes else {}
         for name in classes:
             row[f"p({printable(name)})"] = round(of_class[name], 7) if name in of_class else None
+        if with_metadata:
+            metadata = self.metadata or Metadata()
+            row |= {"taken": metadata.taken or None, "camera": metadata.camera or None}
+            for name in ("latitude", "longitude"):
+                degrees = getattr(metadata, name)
+                row[name] = None if math.isnan(degrees) else round(degrees, 7)
         return row
 
 
@@ -107,6 +124,7 @@ def write_predictions(
     with_unknown: bool = False,
     bom: bool = False,
     classes: Sequence[str] = (),
+    with_metadata: bool = False,
 ) -> None:
     """Write predictions, all of them or nothing, with few of them in memory at a time.
 
@@ -121,6 +139,8 @@ def write_predictions(
         part of the first column's name.
     classes
         Classes that have a column of their own (see `Prediction.to_row`).
+    with_metadata
+        Whether the columns ``taken``, ``camera``, ``latitude`` and ``longitude`` are written.
 
     Raises
     ------
@@ -130,8 +150,11 @@ def write_predictions(
         If the file cannot be written.
     """
     check_format(output, bom)
-    rows = (prediction.to_row(top, with_unknown, classes) for prediction in predictions)
-    names = list(Prediction("", []).to_row(top, with_unknown, classes))
+
+    def to_row(prediction: Prediction) -> Row:
+        return prediction.to_row(top, with_unknown, classes, with_metadata=with_metadata)
+
+    rows, names = map(to_row, predictions), list(to_row(Prediction("", [])))
     with atomic_file(output) as file:
         buffered = io.BufferedWriter(file)
         buffered.write(codecs.BOM_UTF8 if bom else b"")
@@ -171,9 +194,7 @@ def _parquet(file: BinaryIO, rows: Iterator[Row], names: list[str]) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    kinds = [
-        pyarrow.float64() if name.startswith(("probability", "distance", "p(")) else pyarrow.string() for name in names
-    ]
+    kinds = [pyarrow.float64() if name.startswith(NUMBERS) else pyarrow.string() for name in names]
     schema = pyarrow.schema(list(zip(names, kinds, strict=True)))
     with pyarrow.parquet.ParquetWriter(file, schema) as writer:
         while batch := list(islice(rows, 10_000)):

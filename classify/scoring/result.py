@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.scoring.predictions import Prediction
+from headstart.extract.metadata import Metadata
 from headstart.extract.notes import Note
+from headstart.extract.store.tables import metadata_columns
 from headstart.files.notebook import html_table, import_pandas
 
 SHOWN_ROWS = 20
@@ -61,6 +63,8 @@ class Predictions(Sequence[Prediction]):
     def to_pandas(self) -> Any:
         """Return a `pandas.DataFrame`: path, label, probability, label_2, ..., unknown, distance, reason.
 
+        Where photos have `Prediction.metadata`, also taken, camera, latitude and longitude.
+
         Raises
         ------
         MissingExtraError
@@ -77,6 +81,7 @@ class Predictions(Sequence[Prediction]):
         columns["unknown"] = pandas.array([prediction.unknown for prediction in self], dtype="boolean")
         columns["distance"] = [np.nan if one.distance is None else one.distance for one in self]
         columns["reason"] = [prediction.reason for prediction in self]
+        columns |= metadata_columns(prediction.metadata for prediction in self)
         return pandas.DataFrame(columns)
 
     def _repr_html_(self) -> str:
@@ -86,7 +91,13 @@ class Predictions(Sequence[Prediction]):
         return html_table(title, ("image", "prediction", "probability", "note"), rows)
 
 
-def prediction_of(path: str, names: Sequence[str], values: NDArray[np.float32], best: NDArray[np.int64]) -> Prediction:
+def prediction_of(
+    path: str,
+    names: Sequence[str],
+    values: NDArray[np.float32],
+    best: NDArray[np.int64],
+    metadata: Metadata | None = None,
+) -> Prediction:
     """Make the record of one image.
 
     Parameters
@@ -98,8 +109,8 @@ def prediction_of(path: str, names: Sequence[str], values: NDArray[np.float32], 
     """
     top = [(names[number], float(values[number])) for number in best]
     if len(values) == len(names):
-        return Prediction(path, top)
-    return Prediction(path, top, unknown=bool(values[-1]), distance=float(values[-2]))
+        return Prediction(path, top, metadata=metadata)
+    return Prediction(path, top, unknown=bool(values[-1]), distance=float(values[-2]), metadata=metadata)
 
 
 def likeliest(probabilities: NDArray[np.float32], top: int) -> NDArray[np.int64]:

@@ -101,6 +101,7 @@ def score(
     progress: ProgressCallback | None = None,
     bom: bool = False,
     grey_bits: int | None = None,
+    metadata: bool = False,
 ) -> ScoreSummary:
     """Score every image of a folder, manifest or store, or image files.
 
@@ -125,6 +126,9 @@ def score(
         Whether a CSV file begins with a byte order mark, by which Excel knows UTF-8.
     grey_bits
         As in `headstart.extract.embed`; by default those of the photos that the classifier was trained on.
+    metadata
+        Whether to read time, camera and position of the photos, and to write them too. Those that a store holds are
+        always written.
 
     Raises
     ------
@@ -145,10 +149,13 @@ def score(
         model = read_classifier(classifier)
         tally = _Tally(model, min(top, len(model.classes)))
         graph = model.model if grey_bits is None else with_grey_bits(model.model, grey_bits)
-        job = Job(images, graph, model.prediction, "float32", share, options, progress, "scoring", True, source_options)
-        with _scored_store(model, images, share) if is_store(images) else _scored(job, path) as (batches, finished):
+        kind = graph, model.prediction, "float32", share, options, progress, "scoring", True, source_options, metadata
+        job = Job(images, *kind)
+        scored = _scored_store(model, images, job) if is_store(images) else _scored(job, path)
+        with scored as (batches, finished, has_metadata):
             predictions = (prediction for batch in batches for prediction in tally.predictions(batch))
-            write_predictions(path, predictions, tally.top, with_unknown=tally.knows_unknown, bom=bom)
+            knows = tally.knows_unknown
+            write_predictions(path, predictions, tally.top, with_unknown=knows, bom=bom, with_metadata=has_metadata)
     return tally.summary(os.fspath(output) if is_url(output) else path, finished, time.monotonic() - started)
 
 
@@ -161,25 +168,30 @@ class _Batch:
     predictions: NDArray[np.float32]
 
 
+_Scored = tuple[Iterator[_Batch], RunSummary | None, bool]
+"""Batches, what the run over images did, and whether the photos' metadata are written."""
+
+
 @contextmanager
-def _scored(job: Job, path: Path) -> Iterator[tuple[Iterator[_Batch], RunSummary | None]]:
+def _scored(job: Job, path: Path) -> Iterator[_Scored]:
     """Score images, and hold the lock of the rows until the block has written them to `path`."""
     with run(job, path.with_name(path.name + PARTS)) as (store, finished):
         remove_unfinished_of(path)
         # The run of another share may have been interrupted here, and left rows.
         chosen = store.batches(None if job.share is None else job.share.of_store(store))
-        yield (_Batch(store, rows, predictions) for rows, predictions in chosen), finished
+        yield (_Batch(store, rows, predictions) for rows, predictions in chosen), finished, job.metadata
 
 
 @contextmanager
-def _scored_store(
-    classifier: ClassifierFile, images: str | os.PathLike[str], share: Share | None
-) -> Iterator[tuple[Iterator[_Batch], RunSummary | None]]:
+def _scored_store(classifier: ClassifierFile, images: str | os.PathLike[str], job: Job) -> Iterator[_Scored]:
     """Score stored embeddings."""
     store = open_store(images)
     classifier.require_store_of_same_backbone(store)
-    chosen = store.batches(None if share is None else share.of_store(store))
-    yield (_Batch(store, rows, classifier.predictions(embeddings)) for rows, embeddings in chosen), None
+    if job.metadata:
+        store.require_metadata()
+    chosen = store.batches(None if job.share is None else job.share.of_store(store))
+    batches = (_Batch(store, rows, classifier.predictions(embeddings)) for rows, embeddings in chosen)
+    yield batches, None, bool(store.metadata)
 
 
 class _Tally:
@@ -202,7 +214,7 @@ class _Tally:
                 self._reasons[reason := store.rows.reason[row].decode("utf-8", "replace")] += 1
                 yield Prediction(path, [], reason)
                 continue
-            prediction = prediction_of(path, names, values, best)
+            prediction = prediction_of(path, names, values, best, store.rows.metadata_of(row))
             code = code_of[store.labels[row]] if store.labels[row] >= 0 else -1
             self._counts[names[best[0]]] += 1
             self._labelled += code >= 0

@@ -82,7 +82,6 @@ def _decode(data: bytes, rule: ResizeRule, notes: list[str]) -> bytes:
     try:
         if data.startswith(jpeg.SIGNATURE):
             return decode_jpeg(data, lambda image, notes: _fit(image, rule, notes).tobytes(), notes)
-        check_size(*_webp_size(data))  # its decoder takes memory for all pixels when it opens the file
         with open_image(data) as image:
             return _fit(image, rule, notes).tobytes()
     except DecodeError:
@@ -112,6 +111,7 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
         return open_heif(data)
     if is_tiff(data):
         return open_tiff(data)
+    check_size(*_webp_size(data))  # its decoder takes memory for all pixels when it opens the file
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:

@@ -21,8 +21,10 @@ from typing import IO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.extract.decoding.worker import FAILED, KINDS, NO_MEMORY, REPLY, REQUEST, TRY_AGAIN
+from headstart.extract.decoding.exif import UNREADABLE
+from headstart.extract.decoding.worker import DECODE, DESCRIBE, FAILED, KINDS, NO_MEMORY, REPLY, REQUEST, TRY_AGAIN
 from headstart.extract.errors import DecodeError, IsolationError, OutOfMemoryError, TryAgainError
+from headstart.extract.metadata import Metadata
 from headstart.files.resize import ResizeRule
 
 START_SECONDS = 60.0
@@ -95,16 +97,26 @@ class IsolatedDecoder:
         IsolationError
             If no process can be started.
         """
-        notes = [] if notes is None else notes
+        kind, text = self._answer(DECODE, data)
+        if kind == NO_MEMORY:
+            raise OutOfMemoryError(f"{text} ({self._limits.memory >> 20:,} MB were allowed)")
+        if kind in (FAILED, TRY_AGAIN):
+            raise (DecodeError if kind == FAILED else TryAgainError)(text)
+        if notes is not None:
+            notes += text.splitlines()
+        return self._pixels
+
+    def metadata(self, data: bytes, notes: list[str]) -> Metadata:
+        """Read the metadata of one image (see `read_metadata`), none if the process dies of them."""
         try:
-            return self._decode_once(data, notes)
-        except _WorkerDied as death:
-            if death.is_certain:
-                raise death.fault from None
-        try:  # the kernel may have killed it for the memory of others
-            return self._decode_once(data, notes)
-        except _WorkerDied as death:
-            raise death.fault from None
+            _, text = self._answer(DESCRIBE, data)
+            line, *more = text.split("\n")
+            metadata = Metadata.from_line(line)
+        except (DecodeError, ValueError):
+            notes.append(UNREADABLE)
+            return Metadata()
+        notes += more
+        return metadata
 
     def close(self) -> None:
         """End the process."""
@@ -113,7 +125,18 @@ class IsolatedDecoder:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _decode_once(self, data: bytes, notes: list[str]) -> NDArray[np.uint8]:
+    def _answer(self, task: int, data: bytes) -> tuple[int, str]:
+        try:
+            return self._answer_once(task, data)
+        except _WorkerDied as death:
+            if death.is_certain:
+                raise death.fault from None
+        try:  # the kernel may have killed it for the memory of others
+            return self._answer_once(task, data)
+        except _WorkerDied as death:
+            raise death.fault from None
+
+    def _answer_once(self, task: int, data: bytes) -> tuple[int, str]:
         if not self._process:
             if self._descriptor < 0:  # a thread that outlives its run starts nothing
                 raise IsolationError("the decoder is closed")
@@ -122,16 +145,10 @@ class IsolatedDecoder:
             except _KilledError:  # the kernel may have killed it for the memory of others
                 self._process = self._started()
         try:
-            kind, text = self._process.decode(data)
+            return self._process.answer(task, data)
         except _WorkerDied:
             self._end()
             raise
-        if kind == NO_MEMORY:
-            raise OutOfMemoryError(f"{text} ({self._limits.memory >> 20:,} MB were allowed)")
-        if kind in (FAILED, TRY_AGAIN):
-            raise (DecodeError if kind == FAILED else TryAgainError)(text)
-        notes += text.splitlines()
-        return self._pixels
 
     def _started(self) -> "_Process":
         arguments = self._descriptor, self._rule, self._limits
@@ -183,12 +200,12 @@ class _Process:
                 kind = _KilledError if -code == signal.SIGKILL else IsolationError
                 raise kind(f"the process that decodes does not start: {why[:300]}; {_ADVICE}") from None
 
-    def decode(self, data: bytes) -> tuple[int, str]:
-        """Have one image decoded; give the kind of the reply, and a reason or notes."""
+    def answer(self, task: int, data: bytes) -> tuple[int, str]:
+        """Have one image decoded or described; give the kind of the reply, and its text."""
         patience = max(self._limits.patience, self._limits.seconds + len(data) / 1e6)  # see `Limits.seconds`
         self._connection.settimeout(patience)
         try:
-            _send(self._connection, REQUEST.pack(len(data)), data)
+            _send(self._connection, REQUEST.pack(task, len(data)), data)
             return _read_reply(self._connection)
         except TimeoutError:
             raise _WorkerDied(TryAgainError(f"no answer from the decoder for {patience:g} s")) from None

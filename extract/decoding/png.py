@@ -37,13 +37,18 @@ def check_png(image: Image.Image, data: bytes) -> None:
 
 def _significant_bits(data: bytes) -> int:
     """Return what the sBIT chunk of a grey image states; 16 if there is none."""
+    return next(iter(find_chunk(data, b"sBIT", last=b"IDAT")), FULL)
+
+
+def find_chunk(data: bytes, wanted: bytes, last: bytes = b"IEND") -> bytes:
+    """Return the content of the first chunk of a kind before the chunk `last`; empty if there is none."""
     at, kind = len(SIGNATURE), b""
-    while at + 9 < len(data) and kind != b"IDAT":
+    while at + 9 < len(data) and kind != last:
         size, kind = struct.unpack_from(">I4s", data, at)
-        if kind == b"sBIT":
-            return data[at + 8]
+        if kind == wanted:
+            return data[at + 8 : at + 8 + size]
         at += 12 + size
-    return FULL
+    return b""
 
 
 def without_metadata(data: bytes, notes: list[str]) -> bytes:

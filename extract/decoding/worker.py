@@ -1,8 +1,9 @@
 """The worker process of `isolated`, started as ``python -m headstart.extract.decoding.worker``.
 
-On standard input, a socket, it receives a length and the bytes of an image file; it replies with a kind, a length and
-UTF-8 text: the reason of a failure, or notes, one per line. The pixels are written to shared memory. It opens no files
-but those of decoders that it imports when it needs them, and its resources are limited.
+On standard input, a socket, it receives a task, a length and the bytes of an image file; it replies with a kind, a
+length and UTF-8 text: the reason of a failure, or lines: the metadata, if they were the task, and notes. The pixels are
+written to shared memory. It opens no files but those of decoders that it imports when it needs them, and its resources
+are limited.
 """
 
 import math
@@ -16,12 +17,14 @@ import time
 from contextlib import suppress
 
 from headstart.extract.decoding.decode import decode_bytes
+from headstart.extract.decoding.exif import read_metadata
 from headstart.extract.errors import DecodeError, OutOfMemoryError, TryAgainError
 from headstart.files.resize import ResizeRule
 
-REQUEST = struct.Struct("<Q")
+REQUEST = struct.Struct("<BQ")
+TASKS = DECODE, DESCRIBE = range(66, 68)
 REPLY = struct.Struct("<BH")
-KINDS = READY, PIXELS, FAILED, TRY_AGAIN, NO_MEMORY = range(82, 87)
+KINDS = READY, DONE, FAILED, TRY_AGAIN, NO_MEMORY = range(82, 87)
 LONGEST_TEXT = 2000
 OPEN_FILES = 16
 _DIES_WITH_PARENT = 1
@@ -38,16 +41,22 @@ def main() -> None:
         _reply(READY)
         _be_silent()
         while head := sys.stdin.buffer.read(REQUEST.size):
-            (size,) = REQUEST.unpack(head)
+            task, size = REQUEST.unpack(head)
             _allow(float(seconds) + size / 1e6)
             try:
                 data = sys.stdin.buffer.read(size)
             except MemoryError:
                 sys.exit(NO_MEMORY)  # the rest of the data would be taken for the next request
-            _reply(*_answer(data, rule, block))
+            _reply(*(_describe(data) if task == DESCRIBE else _decode(data, rule, block)))
 
 
-def _answer(data: bytes, rule: ResizeRule, block: mmap.mmap) -> tuple[int, str]:
+def _describe(data: bytes) -> tuple[int, str]:
+    notes: list[str] = []
+    metadata = read_metadata(data, notes)
+    return DONE, "\n".join([metadata.to_line(), *notes])
+
+
+def _decode(data: bytes, rule: ResizeRule, block: mmap.mmap) -> tuple[int, str]:
     notes: list[str] = []
     try:
         block[:] = decode_bytes(data, rule, notes)
@@ -57,7 +66,7 @@ def _answer(data: bytes, rule: ResizeRule, block: mmap.mmap) -> tuple[int, str]:
         return TRY_AGAIN, str(error)
     except DecodeError as error:
         return FAILED, str(error)
-    return PIXELS, "\n".join(notes)
+    return DONE, "\n".join(notes)
 
 
 def _reply(kind: int, text: str = "") -> None:

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.extract.decoding.decode import decode
+from headstart.extract.decoding.exif import read_metadata
 from headstart.extract.errors import IsolationError
+from headstart.extract.metadata import Metadata
 from headstart.files.resize import ResizeRule
 
 if TYPE_CHECKING:
@@ -25,6 +27,10 @@ class InProcessDecoder:
     def decode(self, data: bytes, notes: list[str] | None = None) -> NDArray[np.uint8]:
         """Decode one image, or raise `DecodeError`; `notes` receives what is odd about it."""
         return decode(data, self.rule, notes)
+
+    def metadata(self, data: bytes, notes: list[str]) -> Metadata:
+        """Read the metadata of one image (see `read_metadata`)."""
+        return read_metadata(data, notes)
 
     def close(self) -> None:
         """Do nothing: there is no process to release."""

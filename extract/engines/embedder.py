@@ -105,6 +105,8 @@ class Embedder:
         images: Iterable[tuple[Item, Read]],
         count: int,
         reuse: Reuse | None = None,
+        *,
+        reads_metadata: bool = False,
         stop: Callable[[], object] = lambda: None,
     ) -> Generator[Outcome]:
         """Embed `count` images, in their order, taking them only as far ahead as the threads need.
@@ -113,6 +115,8 @@ class Embedder:
         ----------
         reuse
             Looks up the outcome of content that is stored already. Without it no digest is computed.
+        reads_metadata
+            Whether the metadata of image files are read too.
         stop
             Called at the end, also after an error; it must release reads that wait.
         """
@@ -120,7 +124,7 @@ class Embedder:
         images = iter(images)
         if count <= size:  # another thread would only add the time to wake it
             try:
-                yield from self._embed(list(images), reuse)
+                yield from self._embed(list(images), reuse, reads_metadata)
             finally:
                 stop()
             return
@@ -128,13 +132,13 @@ class Embedder:
         ahead = self._workers + max(self._workers, AHEAD // size)
 
         def embed(batch: list[tuple[Item, Read]]) -> list[Outcome]:
-            return self._embed(batch, reuse)
+            return self._embed(batch, reuse, reads_metadata)
 
         with closing(in_order_on(self._pool, embed, batches, ahead, stop)) as results:
             for outcomes in results:
                 yield from outcomes
 
-    def _embed(self, batch: list[tuple[Item, Read]], reuse: Reuse | None) -> list[Outcome]:
+    def _embed(self, batch: list[tuple[Item, Read]], reuse: Reuse | None, reads_metadata: bool) -> list[Outcome]:
         with self._bench() as bench:
             pixels = bench.pixels(len(batch))
             outcomes: list[Outcome] = []
@@ -144,7 +148,7 @@ class Embedder:
                 if outcome.vector is None and not outcome.reason:
                     outcome, is_loaded = self._decode(outcome, picture, bench, pixels[len(loaded)])
                     loaded += [len(outcomes)] if is_loaded else []
-                outcomes.append(outcome)
+                outcomes.append(self._described(outcome, picture, bench) if reads_metadata else outcome)
             if loaded:
                 with self._turn, self._clock.stage("infer"):
                     vectors = self._session.run(pixels[: len(loaded)])
@@ -170,7 +174,7 @@ class Embedder:
             self._free.append(bench)
 
     def _read(self, item: Item, read: Read, reuse: Reuse | None) -> tuple[Outcome, Any]:
-        """Return what is known of an item, and its picture if that has to be decoded."""
+        """Return what is known of an item, and its picture if it could be read."""
         failure = Outcome(item, NO_DIGEST, item.size, item.mtime_ns, None)
         if item.reason:
             return replace(failure, reason=item.reason), None
@@ -183,9 +187,7 @@ class Embedder:
             digest = NO_CONTENT if isinstance(error, NoImageError) else NO_DIGEST
             return replace(failure, sha256=digest, reason=str(error)), None
         reused = reuse(picture, digest, item, size, mtime_ns) if reuse is not None and is_file else None
-        if reused is not None:
-            return reused, None
-        return Outcome(item, digest, size, mtime_ns, None), picture
+        return reused or Outcome(item, digest, size, mtime_ns, None), picture
 
     def _decode(self, outcome: Outcome, picture: Any, bench: _Bench, pixels: NDArray[np.uint8]) -> tuple[Outcome, bool]:
         """Fill `pixels`, (H, W, 3), with a picture. Return its outcome, and whether they were filled."""
@@ -198,6 +200,15 @@ class Embedder:
             digest = NO_DIGEST if isinstance(error, TryAgainError) else outcome.sha256
             return replace(outcome, sha256=digest, reason=str(error)), False
         return replace(outcome, notes=tuple(notes)) if notes else outcome, True
+
+    def _described(self, outcome: Outcome, picture: Any, bench: _Bench) -> Outcome:
+        """Add the metadata of a file that has not failed, unless a stored row has brought them."""
+        if outcome.reason or outcome.metadata or not isinstance(picture, bytes):
+            return outcome
+        notes = [*outcome.notes]
+        with self._clock.stage("decode"):
+            metadata = bench.decoder.metadata(picture, notes)
+        return replace(outcome, metadata=metadata, notes=tuple(notes))
 
 
 def _release(pools: tuple[ThreadPoolExecutor, ...], benches: list[_Bench]) -> None:

@@ -66,7 +66,9 @@ class ImageEngine:
         self.provider, self.passed_over = session.provider, session.passed_over
         self._embedder = Embedder(model.rule, session, options)
 
-    def outcomes(self, images: Iterable[AnyImage], reuse: Reuse | None = None) -> Iterator[Outcome]:
+    def outcomes(
+        self, images: Iterable[AnyImage], reuse: Reuse | None = None, *, reads_metadata: bool = False
+    ) -> Iterator[Outcome]:
         """Compute one outcome per image, in their order.
 
         Parameters
@@ -76,6 +78,8 @@ class ImageEngine:
             RGB or (H, W) grey, 0-255.
         reuse
             Looks up the outcome of content that is stored already (see `ReusableRows.by_content`).
+        reads_metadata
+            Whether the metadata of image files are read too.
 
         Returns
         -------
@@ -84,15 +88,20 @@ class ImageEngine:
         """
         listed = list(images)
         reads = (_input(number, image) for number, image in enumerate(listed))
-        return self._embedder.outcomes(reads, len(listed), reuse)
+        return self._embedder.outcomes(reads, len(listed), reuse, reads_metadata=reads_metadata)
 
     def source_outcomes(
-        self, source: Source, reuse: Reuse | None = None, progress: ProgressCallback | None = None
+        self,
+        source: Source,
+        reuse: Reuse | None = None,
+        progress: ProgressCallback | None = None,
+        *,
+        reads_metadata: bool = False,
     ) -> list[Outcome]:
         """Compute one outcome per item of a folder, list, archive, table or URL, in their order."""
         items = sorted(source.items, key=lambda item: (item.container, item.start))  # as they lie in their archives
-        outcomes = counted(items_through(self._embedder, source.root, items, reuse), len(items), progress)
-        found = {outcome.item.path: outcome for outcome in outcomes}
+        outcomes = items_through(self._embedder, source.root, items, reuse, reads_metadata=reads_metadata)
+        found = {outcome.item.path: outcome for outcome in counted(outcomes, len(items), progress)}
         return [found[item.path] for item in source.items]
 
     def close(self) -> None:

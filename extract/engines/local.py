@@ -36,6 +36,8 @@ class Engine:
         Of these `workers`, `batch_size` and `isolate`.
     clock
         Measures each stage.
+    reads_metadata
+        Whether the metadata of each image are read too.
     """
 
     root: Path | str
@@ -44,19 +46,21 @@ class Engine:
     reuse: Reuse
     options: EngineOptions = field(default_factory=EngineOptions)
     clock: StageClock = field(default_factory=StageClock)
+    reads_metadata: bool = False
 
     def outcomes(self, items: Sequence[Item]) -> Iterator[Outcome]:
         """Embed the items, reading ahead only as far as the threads need."""
         with closing(Embedder(self.rule, self.session, self.options, self.clock)) as embedder:
-            yield from items_through(embedder, self.root, items, self.reuse)
+            yield from items_through(embedder, self.root, items, self.reuse, reads_metadata=self.reads_metadata)
 
 
 def items_through(
-    embedder: Embedder, root: Path | str, items: Sequence[Item], reuse: Reuse | None = None
+    embedder: Embedder, root: Path | str, items: Sequence[Item], reuse: Reuse | None = None, *, reads_metadata: bool
 ) -> Iterator[Outcome]:
     """Embed items below a folder or URL."""
     reader = open_reader(root)
     # The reader closes before the threads are waited for, because they wait for it.
     images = zip(items, reader.fetch(items), strict=True)
-    with closing(embedder.outcomes(images, len(items), reuse, stop=reader.close)) as outcomes:
+    found = embedder.outcomes(images, len(items), reuse, reads_metadata=reads_metadata, stop=reader.close)
+    with closing(found) as outcomes:
         yield from outcomes

@@ -155,7 +155,9 @@ class EmbeddingActor:
         self._folder = Path(folder)
         # An actor has one core, so it is one of the local engine's threads.
         one = replace(options, workers=1)
-        self._engine = Engine(root, model.rule, self._session, lambda *_content: None, one)
+        self._engine = Engine(
+            root, model.rule, self._session, lambda *_content: None, one, reads_metadata=header.has_metadata
+        )
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Embed one block, write its shard, and return a receipt."""

@@ -75,5 +75,6 @@ class LocalRunner(OutcomeRunner):
 
     def outcomes(self, root: Path | str, items: Sequence[Item], reusable: ReusableRows) -> Iterator[Outcome]:
         """Compute an outcome for each item, or take that of stored content."""
-        engine = Engine(root, self._rule, self._session, reusable.by_content, self._options, self.clock)
+        of_run = self._options, self.clock, reusable.reads_metadata
+        engine = Engine(root, self._rule, self._session, reusable.by_content, *of_run)
         return engine.outcomes(items)

@@ -90,9 +90,10 @@ class TailRunner(OutcomeRunner):
                 embeddings = self._session.run(tensors[is_embedded])
             for number, vector in zip(np.flatnonzero(is_embedded), embeddings, strict=True):
                 vectors[number] = vector
+        digests, metadata = self._tensors.rows.sha256[rows], map(self._tensors.rows.metadata_of, rows)
         return [
-            Outcome(item, digest.tobytes(), item.size, item.mtime_ns, vector, item.reason)
-            for item, digest, vector in zip(items, self._tensors.rows.sha256[rows], vectors, strict=True)
+            Outcome(item, digest.tobytes(), item.size, item.mtime_ns, vector, item.reason, metadata=found)
+            for item, digest, vector, found in zip(items, digests, vectors, metadata, strict=True)
         ]
 
 

@@ -32,11 +32,14 @@ UNKNOWN = "not an image of a known format"
 class ReusableRows:
     """The rows of the store so far, if there is one, by path and by content; `header` is that of this run.
 
-    Rows of an earlier decoder are reused only if this one would make the same of their images.
+    Rows of an earlier decoder are reused only if this one would make the same of their images. Where this run reads
+    metadata, rows without them are reused by content alone: the file is read again, but not embedded.
     """
 
     def __init__(self, store: Store | None, header: Header) -> None:
         self._store, self._root, self._decoder = store, header.root, header.decoder
+        self.reads_metadata = header.has_metadata
+        self._lacks_metadata = store.lacks_metadata if store is not None else np.zeros(0, bool)
         self._by_path: dict[bytes, int] = {}
         self._by_content: dict[bytes, int] = {}
         if store is not None:
@@ -58,7 +61,8 @@ class ReusableRows:
         rows = self._stored.rows
         is_same_file = rows.size[row] == item.size and rows.mtime_ns[row] == item.mtime_ns
         was_read = rows.sha256[row].any() or (item.reason and self._reason(row) == item.reason)
-        return row if is_same_file and was_read and not self._may_differ(row, item) else None
+        is_complete = not (self.reads_metadata and self._lacks_metadata[row])
+        return row if is_same_file and was_read and is_complete and not self._may_differ(row, item) else None
 
     def find_content(self, sha256: bytes) -> int | None:
         """Return a row of the same content, embedded or failed, or None."""
@@ -77,7 +81,9 @@ class ReusableRows:
     def copied(self, row: int, item: Item, size: int, mtime_ns: int) -> Outcome:
         """Make an outcome for an item from a row of the same content."""
         vector = None if self.has_failed(row) else self._stored.embeddings(np.array([row]))[0]
-        return Outcome(item, self._stored.rows.sha256[row].tobytes(), size, mtime_ns, vector, self._reason(row), False)
+        digest = self._stored.rows.sha256[row].tobytes()
+        metadata = None if self._lacks_metadata[row] else self._stored.rows.metadata_of(row)
+        return Outcome(item, digest, size, mtime_ns, vector, self._reason(row), False, metadata=metadata)
 
     def by_content(self, data: bytes, sha256: bytes, item: Item, size: int, mtime_ns: int) -> Outcome | None:
         """Make an outcome for an item from a row of this content, or return None if there is none to reuse."""

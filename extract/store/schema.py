@@ -4,8 +4,9 @@ import json
 import math
 import os
 import platform
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.extract.errors import StoreError
+from headstart.extract.metadata import Metadata
 from headstart.extract.sources.items import SPLITS
 
 FORMAT, SCHEMA = "headstart-store", 1
@@ -46,6 +48,9 @@ class Rows:
         int8: `EMBEDDED`, `FAILED` or `REMOVED`.
     reason
         UTF-8 bytes: why it failed; empty otherwise.
+    metadata
+        The columns of `METADATA_DTYPES`, or none of them: those of `headstart.extract.metadata.Metadata`, text as UTF-8
+        bytes.
     """
 
     path: NDArray[np.bytes_]
@@ -56,19 +61,43 @@ class Rows:
     split: NDArray[np.int8]
     status: NDArray[np.int8]
     reason: NDArray[np.bytes_]
+    metadata: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.path)
 
+    @classmethod
+    def of(cls, columns: Mapping[str, NDArray[Any]]) -> "Rows":
+        """Make rows of columns by name."""
+        own = {name: column for name, column in columns.items() if name in ROW_DTYPES}
+        return cls(**own, metadata={name: columns[name] for name in METADATA_DTYPES if name in columns})
+
+    def columns(self, *, with_metadata: bool = False) -> dict[str, NDArray[Any]]:
+        """Return the columns by name; `with_metadata` also where these rows have none: empty, or NaN."""
+        own = {name: getattr(self, name) for name in ROW_DTYPES} | self.metadata
+        if with_metadata and not self.metadata:
+            own |= {name: np.full(len(self), value) for name, value in NOT_STATED.items()}
+        return own
+
+    def metadata_of(self, row: int) -> Metadata | None:
+        """Return the metadata of one row; None if these rows have none."""
+        if not self.metadata:
+            return None
+        taken, camera = (self.metadata[name][row].decode("utf-8", "replace") for name in ("taken", "camera"))
+        return Metadata(taken, camera, float(self.metadata["latitude"][row]), float(self.metadata["longitude"][row]))
+
     def take(self, which: NDArray[Any]) -> "Rows":
         """Return the chosen rows, in the order asked for."""
-        return Rows(*(getattr(self, field.name)[which] for field in fields(self)))
+        return Rows.of({name: column[which] for name, column in self.columns().items()})
 
 
 ROW_DTYPES: dict[str, Any] = {
     "path": "S", "sha256": "u1", "size": "<i8", "mtime_ns": "<i8",
     "label": "<i4", "split": "i1", "status": "i1", "reason": "S",
 }  # fmt: skip
+METADATA_DTYPES: dict[str, Any] = {"taken": "S19", "camera": "S", "latitude": "<f8", "longitude": "<f8"}
+COLUMN_DTYPES = ROW_DTYPES | METADATA_DTYPES
+NOT_STATED: dict[str, Any] = {"taken": b"", "camera": b"", "latitude": math.nan, "longitude": math.nan}
 
 
 @dataclass(frozen=True)
@@ -94,6 +123,9 @@ class Header:
         onnxruntime's names of the execution providers that ran.
     decoder
         `DECODER` of the release that read the images; of several releases, the earliest.
+    has_metadata
+        Whether the metadata of every embedded image were read. Rows may have the columns without that, where stores
+        with and without them were merged.
     """
 
     model: dict[str, Any]
@@ -105,6 +137,7 @@ class Header:
     root: str
     providers: tuple[str, ...]
     decoder: int = DECODER
+    has_metadata: bool = False
 
     @property
     def dim(self) -> int:
@@ -126,6 +159,7 @@ class Header:
             "root": np.bytes_(os.fsencode(self.root)),
             "providers": " ".join(self.providers),
             "decoder": self.decoder,
+            **({"has_metadata": 1} if self.has_metadata else {}),
             "versions": json.dumps(_versions(), sort_keys=True),
         }
 
@@ -149,6 +183,7 @@ class Header:
             root=os.fsdecode(bytes(attributes["root"])),
             providers=tuple(str(attributes["providers"]).split()),
             decoder=int(attributes.get("decoder", 1)),
+            has_metadata=bool(attributes.get("has_metadata", 0)),
         )
 
     def require_same_origin(self, other: "Header", location: object) -> None:
@@ -177,6 +212,7 @@ class Header:
             classes=tuple(sorted({*self.classes, *other.classes})),
             providers=tuple(sorted({*self.providers, *other.providers})),
             decoder=min(self.decoder, other.decoder),
+            has_metadata=self.has_metadata and other.has_metadata,
         )
 
 

@@ -18,7 +18,16 @@ from numpy.typing import NDArray
 from headstart.extract.errors import StoreError
 from headstart.extract.sources.items import SPLITS
 from headstart.extract.store.hdf5 import USER_BLOCK, own_dataset, verified
-from headstart.extract.store.schema import DTYPES, EMBEDDED, REMOVED, ROW_DTYPES, Header, Rows
+from headstart.extract.store.schema import (
+    COLUMN_DTYPES,
+    DTYPES,
+    EMBEDDED,
+    METADATA_DTYPES,
+    REMOVED,
+    ROW_DTYPES,
+    Header,
+    Rows,
+)
 from headstart.extract.store.shards import SHARD
 from headstart.files.errors import one_line
 
@@ -91,10 +100,8 @@ class ShardReader:
                 raise StoreError(f"{path}: its name does not match its digest; delete it and embed again")
             try:
                 layout = self._layout(file) if name else _parse(file)
-                columns = {
-                    name: span.read(file).astype(ROW_DTYPES[name], copy=False) for name, span in layout.columns.items()
-                }
-                rows = Rows(**columns)
+                columns = {name: span.read(file) for name, span in layout.columns.items()}
+                rows = Rows.of({n: column.astype(COLUMN_DTYPES[n], copy=False) for n, column in columns.items()})
                 _require_codes(layout.header, rows)
             except StoreError as error:
                 raise StoreError(f"{path}: {error}; embed again with this version") from None
@@ -128,7 +135,9 @@ def _parse(file: BinaryIO) -> _Layout:
     """Ask HDF5 where everything lies, and refuse anything but the schema."""
     with h5py.File(file, "r") as opened:
         header = Header.from_attributes(opened.attrs)
-        columns = {name: _span(opened, name, np.dtype(kind).kind) for name, kind in ROW_DTYPES.items()}
+        has_metadata = any(opened.id.links.exists(name.encode()) for name in METADATA_DTYPES)
+        expected = COLUMN_DTYPES if has_metadata else ROW_DTYPES
+        columns = {name: _span(opened, name, np.dtype(kind).kind) for name, kind in expected.items()}
         vectors = _span(opened, header.output, "f")
     if vectors.shape[1:] != header.shape or vectors.dtype != DTYPES.get(header.dtype):
         raise StoreError(f"its {header.output} does not fit its header")

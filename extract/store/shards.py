@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.extract.errors import StoreError
-from headstart.extract.store.schema import REMOVED, ROW_DTYPES, Header, Rows
+from headstart.extract.store.schema import REMOVED, Header, Rows
 from headstart.files.urls import is_url, without_scheme
 
 SHARD = re.compile(r"part-(?P<number>\d{8,})-(?P<digest>[0-9a-f]{16})\.h5")
@@ -95,7 +95,7 @@ def joined(parts: Sequence[tuple[Header, Rows]], location: object) -> tuple[Head
     if len(parts) == 1:
         return parts[0]
     header, columns = _under_one_header(parts, location)
-    return header, Rows(**{name: np.concatenate(columns[name]) for name in ROW_DTYPES})
+    return header, Rows.of({name: np.concatenate(pieces) for name, pieces in columns.items()})
 
 
 def in_order(
@@ -112,7 +112,7 @@ def in_order(
     positions = latest_rows(np.concatenate(columns["path"]), np.concatenate(columns["status"]), store_of)
     rank = np.full(sum(map(len, columns["path"])), -1)
     rank[positions] = np.arange(len(positions))
-    rows = Rows(**{name: _by_rank(columns.pop(name), rank, len(positions)) for name in ROW_DTYPES})
+    rows = Rows.of({name: _by_rank(columns.pop(name), rank, len(positions)) for name in list(columns)})
     return *only_used_classes(header, rows), positions
 
 
@@ -122,7 +122,9 @@ def _under_one_header(
     header = reduce(Header.merged, [own for own, _ in parts])
     for own, _ in parts:
         header.require_same_origin(own, location)
-    columns = {name: [getattr(rows, name) for _, rows in parts] for name in ROW_DTYPES}
+    with_metadata = any(rows.metadata for _, rows in parts)
+    of_parts = [rows.columns(with_metadata=with_metadata) for _, rows in parts]
+    columns = {name: [own[name] for own in of_parts] for name in of_parts[0]}
     columns["label"] = [relabelled(rows.label, own.classes, header.classes) for own, rows in parts]
     return header, columns
 

@@ -42,8 +42,9 @@ class Store:
         What holds for every row.
     rows
         The columns, `Rows`, of length n.
-    files, roots, decoders
-        The files of the store, and of each file the folder of images and the version of the decoder.
+    files, roots, decoders, are_described
+        The files of the store, and of each file the folder of images, the version of the decoder, and whether the
+        metadata of its images were read.
     """
 
     location: Path
@@ -54,6 +55,7 @@ class Store:
     _vectors: tuple[Span, ...] = field(repr=False)
     roots: tuple[str, ...] = field(repr=False)
     decoders: tuple[int, ...] = field(repr=False)
+    are_described: tuple[bool, ...] = field(repr=False)
     _file: NDArray[np.int32] = field(repr=False)
     _position: NDArray[np.int32] = field(repr=False)
 
@@ -85,6 +87,29 @@ class Store:
         """bool, (n,): False if the image failed."""
         embedded: NDArray[np.bool_] = self.rows.status == EMBEDDED
         return embedded
+
+    @property
+    def metadata(self) -> dict[str, NDArray[Any]]:
+        """Columns of length n: when, with what and where a photo was taken; none unless embedded with `metadata`.
+
+        ``taken``: bytes S19, such as ``2024-05-01T12:30:00``; ``camera``: UTF-8 bytes; ``latitude`` and ``longitude``:
+        float64, degrees. Empty or NaN if a photo does not state it.
+        """
+        return self.rows.metadata
+
+    def require_metadata(self) -> None:
+        """Refuse a store without the columns of `metadata`, by a `StoreError` that says how to add them."""
+        if not self.metadata:
+            raise StoreError(
+                f"{self.location}: holds no time, camera or position of its photos; run the embed command that made it "
+                "again with --metadata, which computes no embedding again"
+            )
+
+    @property
+    def lacks_metadata(self) -> NDArray[np.bool_]:
+        """bool, (n,): True if the image is embedded, but nobody looked for its metadata."""
+        lacks: NDArray[np.bool_] = self.is_embedded & ~np.array(self.are_described)[self._file]
+        return lacks
 
     @property
     def failures(self) -> dict[str, str]:
@@ -154,7 +179,8 @@ class Store:
     def to_pandas(self) -> Any:
         """Return a `pandas.DataFrame` with a row per image, in the order of `embeddings`, which it does not contain.
 
-        Its columns are path, label, split, status, reason, bytes, modified and sha256.
+        Its columns are path, label, split, status, reason, bytes, modified and sha256; and taken, camera, latitude and
+        longitude, if the store has `metadata`.
 
         Raises
         ------
@@ -246,15 +272,14 @@ def open_files(location: Path, files: Sequence[Path], store_of: Sequence[int] = 
     StoreError
         As `open_store`; also if the files were not made by one model.
     """
-    digests, vectors, roots, decoders, counts, parts = [], [], [], [], [], []
+    digests, vectors, headers, counts, parts = [], [], [], [], []
     reader = ShardReader()
     for start in range(0, len(files), FILES_AT_ONCE):
         shards = [reader.read(file) for file in files[start : start + FILES_AT_ONCE]]
         for shard in shards:
             digests.append(shard.digest)
             vectors.append(shard.vectors)
-            roots.append(shard.header.root)
-            decoders.append(shard.header.decoder)
+            headers.append((shard.header.root, shard.header.decoder, shard.header.has_metadata))
             counts.append(len(shard.rows))
         parts.append(joined([(shard.header, shard.rows) for shard in shards], location))
         del shards, shard
@@ -262,7 +287,8 @@ def open_files(location: Path, files: Sequence[Path], store_of: Sequence[int] = 
     header, rows, row_of = in_order(parts, location, stores)
     file_of = np.repeat(np.arange(len(files), dtype=np.int32), counts)[row_of]
     positions = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])[row_of]
-    of_files = tuple(files), tuple(digests), tuple(vectors), tuple(roots), tuple(decoders)
+    roots, decoders, are_described = zip(*headers, strict=True)
+    of_files = tuple(files), tuple(digests), tuple(vectors), roots, decoders, are_described
     return Store(location, header, rows, *of_files, file_of, positions)
 
 

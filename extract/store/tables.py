@@ -1,11 +1,13 @@
 """A store for other tools: arrays for scikit-learn, a table of pandas, and what a notebook shows."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.extract.errors import StoreError
+from headstart.extract.metadata import Metadata
 from headstart.extract.sources.items import SPLITS
 from headstart.extract.store.schema import EMBEDDED
 from headstart.files.errors import OptionError
@@ -30,6 +32,29 @@ def xy_of(store: "Store", split: str | None) -> tuple[NDArray[np.float32], NDArr
     return store.embeddings(which), np.array(store.classes, np.str_)[store.labels[which]]
 
 
+def metadata_counts(store: "Store") -> dict[str, int]:
+    """Count the photos that state when, with which camera and where they were taken; empty without such columns."""
+    if not store.metadata:
+        return {}
+    given = {name: int((store.metadata[name] != b"").sum()) for name in ("taken", "camera")}
+    return given | {"position": int((~np.isnan(store.metadata["latitude"])).sum())}
+
+
+def metadata_columns(metadata: Iterable[Metadata | None]) -> dict[str, Any]:
+    """Return columns for pandas: ``taken`` as local time, ``camera``, ``latitude`` and ``longitude``; none for None."""
+    found = list(metadata)
+    if not any(found):
+        return {}
+    known = [one or Metadata() for one in found]
+    taken = [one.taken for one in known]
+    return {
+        "taken": import_pandas().to_datetime(taken, format="ISO8601", errors="coerce"),
+        "camera": [one.camera for one in known],
+        "latitude": [one.latitude for one in known],
+        "longitude": [one.longitude for one in known],
+    }
+
+
 def to_pandas(store: "Store") -> Any:
     """Return all columns but the vectors (see `Store.to_pandas`)."""
     pandas, rows = import_pandas(), store.rows
@@ -44,7 +69,7 @@ def to_pandas(store: "Store") -> Any:
         "modified": pandas.to_datetime(rows.mtime_ns, unit="ns", utc=True),
         "sha256": [digest.tobytes().hex() for digest in rows.sha256],
     }
-    return pandas.DataFrame(columns)
+    return pandas.DataFrame(columns | metadata_columns(map(rows.metadata_of, range(len(rows)))))
 
 
 def html_of(store: "Store") -> str:
@@ -60,6 +85,7 @@ def html_of(store: "Store") -> str:
         "classes": ", ".join(classes[:SHOWN_CLASSES] + more),
         "without a label": int(counts[0]) or None,
         "splits": ", ".join(f"{name} {count}" for name, count in splits.items() if count),
+        "metadata": ", ".join(f"{name} {count}" for name, count in metadata_counts(store).items()),
         "backbone": store.header.model.get("backbone"),
         "folder of the images": store.header.root,
     }

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from headstart.extract.store.hdf5 import Column, write_hdf5
 from headstart.extract.store.lock import locked
 from headstart.extract.store.reuse import ReusableRows
 from headstart.extract.store.rows import Outcome, columns_of, removed_rows, to_rows, to_vectors, write_shard
-from headstart.extract.store.schema import DTYPES, Header, Rows
+from headstart.extract.store.schema import COLUMN_DTYPES, DTYPES, Header, Rows
 from headstart.extract.store.shards import MODEL_FILE, PARTS, next_number, only_used_classes, shards_of
 from headstart.extract.store.store import Store, open_files
 from headstart.files.atomic import (
@@ -39,6 +40,8 @@ class StoreWriter:
 
     Attributes
     ----------
+    header
+        The header of the rows; once entered, rows have metadata if those of the store have them.
     output
         A single file, or a folder of shards (`is_folder`).
     reusable
@@ -69,6 +72,7 @@ class StoreWriter:
                     location = self.output if self.output.exists() else self.folder  # an interrupted run's shards
                     store = open_files(location, files)
                     self.header.require_same_origin(store.header, location)
+                    self.header = replace(self.header, has_metadata=self.header.has_metadata or bool(store.metadata))
                     self.reusable = ReusableRows(store, self.header)
                 self.folder.mkdir(exist_ok=True)
                 if not self.is_folder and self.output.exists():  # who may not read the store may not read its shards
@@ -168,7 +172,7 @@ def fitting(outcome: Outcome, header: Header) -> Outcome:
         return outcome
     advice = "; use --dtype float32" if header.dtype == "float16" and np.isfinite(outcome.vector).all() else ""
     reason = f"its {header.output} does not fit {header.dtype} (infinite, or too large){advice}"
-    return replace(outcome, vector=None, reason=reason)
+    return replace(outcome, vector=None, reason=reason, metadata=None)
 
 
 def compact(output: Path, store: Store, model: Model, *, gone: Collection[bytes] = ()) -> None:
@@ -178,7 +182,8 @@ def compact(output: Path, store: Store, model: Model, *, gone: Collection[bytes]
         keep = np.array([i for i, path in enumerate(rows.path.tolist()) if path not in gone], np.int64)
         rows = rows.take(keep)
     header, rows = only_used_classes(store.header, rows)
-    rows = replace(rows, path=_narrowed(rows.path), reason=_narrowed(rows.reason))
+    header = replace(header, has_metadata=bool(rows.metadata) and not store.lacks_metadata[keep].any())
+    rows = Rows.of({name: _narrowed(name, column) for name, column in rows.columns().items()})
     dtype, shape = DTYPES[header.dtype], (len(keep), *header.shape)
     columns = {
         **columns_of(rows),
@@ -188,9 +193,11 @@ def compact(output: Path, store: Store, model: Model, *, gone: Collection[bytes]
     write_hdf5(output, header.to_attributes(), columns)
 
 
-def _narrowed(texts: NDArray[np.bytes_]) -> NDArray[np.bytes_]:
-    """Give a column the width of its longest text: a row that is gone may have been longer."""
-    return texts.astype(f"S{max(1, int(np.char.str_len(texts).max(initial=0)))}", copy=False)
+def _narrowed(name: str, column: NDArray[Any]) -> NDArray[Any]:
+    """Give a column of text the width of its longest: a row that is gone may have been longer."""
+    if COLUMN_DTYPES[name] != "S":
+        return column
+    return column.astype(f"S{max(1, int(np.char.str_len(column).max(initial=0)))}", copy=False)
 
 
 def lock_of(output: Path) -> Path:

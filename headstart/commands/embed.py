@@ -51,6 +51,7 @@ def run(
     label_column: options.LabelColumn = None,
     root: options.Root = None,
     follow_links: options.FollowLinks = False,
+    metadata: options.Metadata = False,
     shard: options.Shard = None,
     provider: options.Provider = "auto",
     workers: options.Workers = None,
@@ -65,6 +66,7 @@ def run(
 ) -> None:
     """Compute an embedding per image and store it. Images that have not changed are not computed again."""
     from headstart.extract import EngineOptions, Share, SourceOptions, embed
+    from headstart.extract.store.tables import metadata_counts
 
     with progress("embedding") as callback:
         store, summary = embed(
@@ -73,6 +75,7 @@ def run(
             output,
             dtype=dtype,
             grey_bits=grey_bits,
+            metadata=metadata,
             views=views,
             share=Share.parse(shard) if shard else None,
             options=EngineOptions(provider, workers, batch_size, isolate, engine, address, gpus_per_worker),
@@ -80,7 +83,8 @@ def run(
             progress=callback,
         )
     if json:
-        print_json({**asdict(summary), "output": output, "failures": store.failures, "classes": store.classes})
+        of_store = {"failures": store.failures, "classes": store.classes, "metadata": metadata_counts(store)}
+        print_json({**asdict(summary), "output": output, **of_store})
     else:
         show(store, summary, output)
         if summary.embedded:
@@ -93,6 +97,8 @@ def run(
 
 def show(store: "Store", summary: "RunSummary", output: Path | str) -> None:
     """Print the summary of a run."""
+    from headstart.extract.store.tables import metadata_counts
+
     warn_of_skipped(summary.passed_over)
     rate = f" ({summary.computed / summary.seconds:,.0f} images/s)" if summary.computed else ""
     say(
@@ -109,6 +115,8 @@ def show(store: "Store", summary: "RunSummary", output: Path | str) -> None:
         say(f"  failed: {short_path(path)}: {reason}")
     if summary.failed > SHOWN_FAILURES:
         say(f"  ... and {summary.failed - SHOWN_FAILURES} more: headstart inspect {output} --json")
+    if counts := metadata_counts(store):
+        say(f"metadata: {', '.join(f'{name} {count}' for name, count in counts.items())} of {len(store)} images")
     if store.classes:
         say(f"classes: {', '.join(short_path(name) for name in store.classes)}")
 

@@ -86,13 +86,13 @@ def run(
         found = _predictions(model, given, SourceOptions("", root, follow_links))
         warn_of_skipped(model.passed_over)
         names, knows_unknown = model.classes_.tolist(), model.file.prediction != "probabilities"
-    columns = names if all_probabilities else []
+    columns, with_metadata = names if all_probabilities else [], any(one.metadata for one in found)
     if file is not None:
         ranks = min(top or 3, len(names))
-        write_predictions(file, found, ranks, with_unknown=knows_unknown, classes=columns)
+        write_predictions(file, found, ranks, with_unknown=knows_unknown, classes=columns, with_metadata=with_metadata)
     if json:
         ranks = min(top or BARS, len(names))
-        rows = [one.to_row(ranks, knows_unknown, columns) for one in found]
+        rows = [one.to_row(ranks, knows_unknown, columns, with_metadata=with_metadata) for one in found]
         print_json({"classifier": classifier, "classes": names, "predictions": rows})
     elif len(found) == 1 and not found[0].reason:
         _show_bars(found[0], top or BARS)

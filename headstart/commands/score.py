@@ -39,6 +39,7 @@ def run(
     label_column: options.LabelColumn = None,
     root: options.Root = None,
     follow_links: options.FollowLinks = False,
+    metadata: options.Metadata = False,
     shard: options.Shard = None,
     provider: options.Provider = "auto",
     workers: options.Workers = None,
@@ -66,6 +67,7 @@ def run(
             progress=callback,
             bom=bom,
             grey_bits=grey_bits,
+            metadata=metadata,
         )
     if json:
         print_json(summary)

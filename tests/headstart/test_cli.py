@@ -1,3 +1,4 @@
+import csv
 import io
 import json
 import os
@@ -130,6 +131,29 @@ def test_photos_that_are_odd_are_counted_in_one_line(cli, tmp_path):
     note = {"text": "JPEG without its end marker, embedded as it is", "count": 2, "example": "0.jpg"}
     assert strict(cli("embed odd --model {backbone} -o other.h5 --json").stdout)["notes"] == [note]
     assert strict(cli("score odd --classifier {classifier} -o p.csv --json").stdout)["notes"] == [note]
+
+
+def test_metadata_are_kept_only_when_asked_for(cli, tmp_path):
+    exif = Image.Exif()
+    exif[0x110], exif.get_ifd(0x8769)[0x9003] = "EOS", "2024:05:01 12:30:00"
+    (tmp_path / "own").mkdir()
+    for name, given in (("a", exif.tobytes()), ("b", b"")):
+        Image.new("RGB", (30, 30), "red").save(tmp_path / "own" / f"{name}.jpg", exif=given)
+    assert "metadata" not in cli("embed own --model {backbone} -o x.h5").stdout
+    assert "metadata:         -" in cli("inspect x.h5").stdout
+    said = cli("embed own --model {backbone} -o x.h5 --metadata").stdout
+    assert "0 computed, 2 reused" in said
+    assert "metadata: taken 1, camera 1, position 0 of 2 images" in said
+    assert "metadata:         taken 1, camera 1, position 0" in cli("inspect x.h5").stdout
+    assert json.loads(cli("embed own --model {backbone} -o x.h5 --json").stdout)["metadata"]["camera"] == 1
+    for line in ("score x.h5 --classifier {classifier}", "predict {classifier} x.h5 -o predictions.csv"):
+        assert cli(line).exit_code == 0
+        with open(tmp_path / "predictions.csv", encoding="utf-8") as file:
+            assert [row["taken"] for row in csv.DictReader(file)] == ["2024-05-01T12:30:00", ""]
+    cli("score own --classifier {classifier}")
+    assert "taken" not in (tmp_path / "predictions.csv").read_text(encoding="utf-8")
+    cli("score own --classifier {classifier} --metadata")
+    assert "taken" in (tmp_path / "predictions.csv").read_text(encoding="utf-8")
 
 
 def test_a_second_run_reuses_every_row(cli):

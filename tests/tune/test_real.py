@@ -5,7 +5,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from bench.tuning import keras_trunk
+from bench.quality.tuning import keras_trunk
 from headstart.classify import score, train
 from headstart.classify.artifact.classifier import read_classifier
 from headstart.classify.heads.registry import logits_of

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.domain import FAR_KINDS, draw
+from bench.quality.domain import FAR_KINDS, draw
 from headstart.classify import train
 from headstart.classify.evaluation.domain import FAR, domain_of
 from headstart.demo.pictures import draw_pictures

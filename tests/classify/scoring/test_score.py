@@ -12,11 +12,12 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
+from headstart.classify.classifier import load
 from headstart.classify.errors import ClassifierError, PredictionError
 from headstart.classify.scoring.predictions import SINKS
 from headstart.classify.scoring.score import score
 from headstart.classify.training import train
-from headstart.extract import Share
+from headstart.extract import Share, embed
 from headstart.extract.errors import ExtractError, SourceError, StoreError
 from headstart.extract.pipeline import EngineOptions
 from headstart.extract.store.store import open_store
@@ -363,3 +364,71 @@ def test_progress_of_scoring_says_so(tiny_photos, tiny_classifier, tmp_path):
     score(tiny_photos, tiny_classifier, tmp_path / "p.csv", progress=seen.append)
     assert {state.stage for state in seen} == {"scoring"}
     assert (seen[-1].done, seen[-1].total, seen[-1].failed) == (61, 61, 1)
+
+
+@pytest.fixture
+def dated(tiny_photos, tmp_path) -> Path:
+    """Give 4 photos of which one states its time, camera and position, and one that fails."""
+    exif = Image.Exif()
+    exif[0x110] = "=EOS"
+    exif.get_ifd(0x8769)[0x9003] = "2024:05:01 12:30:00"
+    exif.get_ifd(0x8825).update({1: "S", 2: (33.0, 30.0, 0.0), 3: "E", 4: (18.0, 0.0, 0.0)})
+    (tmp_path / "dated").mkdir()
+    for name, given in (("a", exif.tobytes()), ("b", b""), ("c", b"")):
+        Image.open(tiny_photos / "ash" / "001.png").save(tmp_path / "dated" / f"{name}.jpg", exif=given)
+    (tmp_path / "dated" / "d.jpg").write_bytes(b"no image")
+    return tmp_path / "dated"
+
+
+METADATA = ["taken", "camera", "latitude", "longitude"]
+STATED = {"taken": "2024-05-01T12:30:00", "camera": "=EOS", "latitude": -33.5, "longitude": 18.0}
+
+
+@pytest.mark.parametrize("suffix", SINKS)
+def test_metadata_are_passed_on(dated, tiny_backbone, tiny_classifier, tmp_path, suffix):
+    store, output = tmp_path / "dated.h5", tmp_path / f"predictions{suffix}"
+    embed(dated, tiny_backbone, store, metadata=True)
+    for images, asked in ((store, False), (store, True), (dated, True)):
+        score(images, tiny_classifier, output, metadata=asked)
+        first, *others = table(output)
+        assert list(first)[-4:] == METADATA
+        stated = STATED | {"camera": "'=EOS"} if suffix == ".csv" else STATED
+        assert {name: first[name] for name in METADATA} == {
+            name: str(value) if suffix == ".csv" else value for name, value in stated.items()
+        }
+        assert [{row[name] for name in METADATA} for row in others] == [{"" if suffix == ".csv" else None}] * 3
+    score(dated, tiny_classifier, output)
+    assert not set(METADATA) & set(table(output)[0])
+
+
+def test_photos_show_no_metadata_that_an_interrupted_run_has_read(dated, tiny_classifier, tmp_path):
+    def stop(progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score(dated, tiny_classifier, tmp_path / "predictions.csv", metadata=True, progress=stop)
+    score(dated, tiny_classifier, tmp_path / "predictions.csv")
+    assert not set(METADATA) & set(rows(tmp_path / "predictions.csv")[0])
+
+
+def test_a_store_without_metadata_cannot_pass_them_on(tiny_store, tiny_classifier, tmp_path):
+    with pytest.raises(StoreError, match="again with --metadata"):
+        score(tiny_store, tiny_classifier, tmp_path / "predictions.csv", metadata=True)
+    assert not (tmp_path / "predictions.csv").exists()
+
+
+def test_predictions_in_python_carry_metadata(dated, tiny_backbone, tiny_classifier, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    store, _ = embed(dated, tiny_backbone, tmp_path / "dated.h5", metadata=True)
+    with load(tiny_classifier) as classifier:
+        for images in (store, dated, [dated / "a.jpg", dated / "b.jpg"]):
+            found = classifier.predictions(images, metadata=True)
+            assert (found[0].metadata.taken, found[0].metadata.latitude) == (STATED["taken"], -33.5)
+            frame = found.to_pandas()
+            assert frame["taken"].tolist()[:2] == [pandas.Timestamp(STATED["taken"]), pandas.NaT]
+            assert frame["longitude"][0] == 18.0
+        assert classifier.predictions(dated)[0].metadata is None
+        assert "taken" not in classifier.predictions(dated).to_pandas()
+        without, _ = embed(dated, tiny_backbone, tmp_path / "without.h5")
+        with pytest.raises(StoreError, match="again with --metadata"):
+            classifier.predictions(without, metadata=True)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from headstart.extract import EngineOptions, embed, find_images, open_store, read_model
 from headstart.extract.decoding.isolated import IsolatedDecoder, _send
-from headstart.extract.decoding.worker import REQUEST
+from headstart.extract.decoding.worker import DECODE, REQUEST
 from headstart.extract.engines.images import ImageEngine
 from headstart.extract.store.reuse import ReusableRows
 from headstart.files.errors import OptionError
@@ -234,7 +234,7 @@ def test_after_an_interrupt_no_image_gets_the_answer_of_another(engine, picture,
     decode = IsolatedDecoder.decode
 
     def interrupted(decoder, data, notes=None):
-        decoder._process and _send(decoder._process._connection, REQUEST.pack(len(data)), data)
+        decoder._process and _send(decoder._process._connection, REQUEST.pack(DECODE, len(data)), data)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

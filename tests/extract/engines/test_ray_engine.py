@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from headstart.extract import EngineOptions, Share, embed, merge, open_store
 from headstart.extract.decoding.jpeg import NO_END
@@ -64,6 +65,18 @@ def test_rows_are_those_of_the_local_engine(folder, backbone, whole, cluster, tm
     assert summary.stages["infer"] > 0 < summary.stages["decode"]
     _, again = embed(folder, backbone, tmp_path / f"a{suffix}", options=options)
     assert (again.computed, again.reused) == (0, 151)
+
+
+def test_workers_read_metadata(backbone, picture, cluster, tmp_path):
+    exif = Image.Exif()
+    exif[0x110] = "EOS"
+    (tmp_path / "photos").mkdir()
+    for number in range(40):
+        (tmp_path / "photos" / f"{number:02}.jpg").write_bytes(picture(number, "JPEG", exif=exif.tobytes()))
+    options = EngineOptions(engine="ray", isolate=False)
+    store, _ = embed(tmp_path / "photos", backbone, tmp_path / "a.h5", options=options, metadata=True)
+    assert store.metadata["camera"].tolist() == [b"EOS"] * 40
+    assert not store.lacks_metadata.any()
 
 
 def test_notes_come_back_from_the_workers(backbone, picture, cluster, tmp_path):

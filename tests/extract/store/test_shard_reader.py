@@ -10,10 +10,11 @@ import pytest
 
 from headstart.extract.errors import StoreError
 from headstart.extract.inference.model import parse_model
+from headstart.extract.metadata import Metadata
 from headstart.extract.sources.items import Item
 from headstart.extract.store import shard_reader
 from headstart.extract.store.rows import Outcome, to_rows, to_vectors, write_shard
-from headstart.extract.store.schema import Header, Rows
+from headstart.extract.store.schema import Header
 from headstart.extract.store.shard_reader import ShardReader
 
 DIM = 16
@@ -30,11 +31,12 @@ def shard(tmp_path, header):
     """Write a shard of drawn rows."""
 
     def write(number: int, rows: int = 20, header: Header = header, folder: str = "") -> Path:
-        rng = np.random.default_rng(number)
+        rng, taken = np.random.default_rng(number), Metadata("2024-05-01T12:30:00", "Cam 1", 1.5, -2.5)
         outcomes = [
             Outcome(
                 Item(f"{folder}{number:03}/{row:04}.jpg".encode(), row, row, header.classes[rng.integers(2)]),
                 rng.bytes(32), int(rng.integers(1 << 40)), row, rng.normal(size=DIM).astype(np.float32),
+                metadata=taken if header.has_metadata and row % 2 else None,
             )
             for row in range(rows)
         ]  # fmt: skip
@@ -61,7 +63,7 @@ def through_hdf5(path: Path) -> dict[str, np.ndarray]:
 def assert_is_read(reader: ShardReader, path: Path, header: Header) -> None:
     """Compare with what HDF5 itself reads from the file."""
     shard, expected = reader.read(path), through_hdf5(path)
-    columns = {name: getattr(shard.rows, name) for name in Rows.__dataclass_fields__}
+    columns = shard.rows.columns()
     with open(path, "rb") as file:
         columns["embedding"] = shard.vectors.read(file)
     assert columns.keys() == expected.keys()
@@ -81,7 +83,8 @@ def test_files_that_differ_only_in_values_are_parsed_once(shard, header, parsed)
 
 def test_files_of_other_lengths_paths_and_headers_are_parsed_each(shard, header, parsed):
     reader = ShardReader()
-    others = replace(header, classes=("cat", "eel")), replace(header, root="/others"), replace(header, dtype="float32")
+    changes = {"classes": ("cat", "eel")}, {"root": "/others"}, {"dtype": "float32"}, {"has_metadata": True}
+    others = [replace(header, **change) for change in changes]
     paths = [
         (shard(1), header),
         (shard(2, rows=21), header),

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from bench.serve import BOUNDARY, form_of, scored, serving, storm, wrong
+from bench.speed.serve import BOUNDARY, form_of, scored, serving, storm, wrong
 from headstart.classify import load
 from headstart.classify.classifier import Classifier
 from headstart.serve.app import make_app
@@ -253,7 +253,7 @@ serve(load(sys.argv[1]), ServeOptions(port=0, read_seconds=0.5), started=lambda 
     with subprocess.Popen(
         [sys.executable, "-c", program, str(tiny_classifier)], stdout=subprocess.PIPE, text=True
     ) as run:
-        from bench.serve import Server
+        from bench.speed.serve import Server
 
         server = Server(run, run.stdout.readline().split(" at ")[-1].strip())
         assert raw(server, b"") == b""

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.contenders import CONTENDERS, Task
+from bench.speed.contenders import CONTENDERS, Task
 from headstart.files.cores import cores
 
 BASELINE = "keras"
@@ -22,7 +22,7 @@ class Result:
     Attributes
     ----------
     name
-        A key of `bench.contenders.CONTENDERS`.
+        A key of `bench.speed.contenders.CONTENDERS`.
     rates
         Images per second in each round; empty if the contender could not run.
     cpu_seconds
@@ -54,7 +54,7 @@ def race(task: Task, rounds: int, console: Console, names: list[str] | None = No
             if name in notes:
                 continue
             done = subprocess.run(
-                [sys.executable, "-m", "bench.contenders", name, json.dumps(asdict(task))],
+                [sys.executable, "-m", "bench.speed.contenders", name, json.dumps(asdict(task))],
                 capture_output=True,
                 text=True,
                 check=False,

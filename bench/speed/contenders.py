@@ -1,7 +1,8 @@
 """The contenders of `make bench`: ways to turn a folder of photos into embeddings, one function each.
 
-Each runs in its own process, ``python -m bench.contenders NAME ARGUMENTS``, and prints one JSON object: seconds and CPU
-seconds of the work alone (imports, models and one warm-up batch are not timed), images, and the process's peak memory.
+Each runs in its own process, ``python -m bench.speed.contenders NAME ARGUMENTS``, and prints one JSON object: seconds
+and CPU seconds of the work alone (imports, models and one warm-up batch are not timed), images, and the process's peak
+memory.
 """
 
 import json

@@ -7,8 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bench.contenders import Task
-from bench.race import BASELINE, Result, ratio
+from bench.speed.contenders import Task
+from bench.speed.race import BASELINE, Result, ratio
 from headstart.files.cores import cores
 
 LABELS = {

@@ -165,7 +165,7 @@ def main() -> None:
     """Train, serve and send; print a Markdown table."""
     from rich.console import Console
 
-    from bench.__main__ import make_task
+    from bench.speed.__main__ import make_task
     from headstart.classify import train
     from headstart.extract import embed
     from torture.pictures.bombs import bombs

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.contenders import Task
-from bench.race import race, shares
-from bench.table import to_json, to_markdown
+from bench.speed.contenders import Task
+from bench.speed.race import race, shares
+from bench.speed.table import to_json, to_markdown
 from headstart.demo.pictures import draw_pictures
 from headstart.export import export_backbone
 from headstart.extract.sample import decode_sample

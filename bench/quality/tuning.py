@@ -216,7 +216,7 @@ def _table(found: dict[str, list[Result]]) -> list[str]:
 
 def _memory(folder: Path, rows: int) -> str:
     """Tune for one epoch on a drawn store of many rows in its own process, and return its peak memory as text."""
-    command = [sys.executable, "-m", "bench.tuning", "memory", str(folder), str(rows)]
+    command = [sys.executable, "-m", "bench.quality.tuning", "memory", str(folder), str(rows)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return f"One epoch on {rows} cached tensors: at most {done.stdout.strip()} MB of memory"
 

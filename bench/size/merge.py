@@ -26,7 +26,7 @@ def main() -> None:
         draw_shards(store, shards)
         for what in ("open", "merge") * 2:
             merged.unlink(missing_ok=True)
-            command = [sys.executable, "-m", "bench.merge", what, str(store), str(merged)]
+            command = [sys.executable, "-m", "bench.size.merge", what, str(store), str(merged)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             rows, seconds, peak = json.loads(done.stdout)
             lines.append(f"| {what} {shards:,} shards | {rows:,} | {seconds:.0f} | {peak:.0f} |")
@@ -66,7 +66,7 @@ def draw_shards(folder: Path, count: int) -> None:
 
 def measure(what: str, store: str, merged: str) -> tuple[int, float, float]:
     """Open or merge in this process; print the rows, the seconds and the peak memory in MB."""
-    from bench.contenders import peak_mb
+    from bench.speed.contenders import peak_mb
     from headstart.extract import merge
     from headstart.extract.store.store import open_store
 

@@ -25,7 +25,7 @@ def main() -> None:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     from rich.console import Console
 
-    from bench.__main__ import make_task
+    from bench.speed.__main__ import make_task
     from headstart.classify import load, train
     from headstart.extract import embed
 

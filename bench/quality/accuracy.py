@@ -19,7 +19,7 @@ def main() -> None:
     """Export three backbones, embed with each, and print a Markdown table."""
     from rich.console import Console
 
-    from bench.__main__ import make_task
+    from bench.speed.__main__ import make_task
     from headstart.export import export_backbone
     from headstart.extract import embed
 

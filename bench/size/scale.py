@@ -24,7 +24,7 @@ def main() -> None:
     """Run the benchmark, and print a Markdown table."""
     from rich.console import Console
 
-    from bench.__main__ import make_task
+    from bench.speed.__main__ import make_task
     from torture.scene import Scene, link_photos
 
     console = Console(stderr=True)
@@ -51,7 +51,7 @@ def main() -> None:
 
 def embed_once(images: str, model: str, store: str) -> dict[str, Any]:
     """Embed in this process, and return the cost."""
-    from bench.contenders import peak_mb
+    from bench.speed.contenders import peak_mb
     from headstart.extract import embed, find_images
 
     started = time.perf_counter()
@@ -78,7 +78,7 @@ def _link(pictures: list[Path], folder: Path, count: int) -> Path:
 
 
 def _measure(images: Path, model: str, store: Path) -> dict[str, Any]:
-    command = [sys.executable, "-m", "bench.scale", str(images), model, str(store)]
+    command = [sys.executable, "-m", "bench.size.scale", str(images), model, str(store)]
     found: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     return found
 
