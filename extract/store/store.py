@@ -44,6 +44,11 @@ class Store:
         The columns, `Rows`, of length n.
     files, roots, decoders
         The files of the store, and of each file the folder of images and the version of the decoder.
+    groups
+        int64, (n,): the first row of each row's group, such as the photos of one patient, if labels were joined that
+        state groups; else None. No file has them.
+    split_origin
+        How the splits were made, in words, if they are not those of the images.
     """
 
     location: Path
@@ -56,6 +61,8 @@ class Store:
     decoders: tuple[int, ...] = field(repr=False)
     _file: NDArray[np.int32] = field(repr=False)
     _position: NDArray[np.int32] = field(repr=False)
+    groups: NDArray[np.int64] | None = field(default=None, repr=False)
+    split_origin: str = field(default="", repr=False)
 
     def __len__(self) -> int:
         return len(self.rows)
