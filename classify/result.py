@@ -13,6 +13,7 @@ from headstart.classify.evaluation.label_issues import LabelIssue
 from headstart.classify.evaluation.learning_curve import LearningCurve
 from headstart.classify.evaluation.metrics import Evaluation
 from headstart.classify.heads.kinds import AnyHead, Search
+from headstart.classify.labels.match import LabelMatch
 from headstart.classify.split.duplicates import Duplicates
 from headstart.classify.split.holdout import Split
 from headstart.files.notebook import html_facts
@@ -52,6 +53,8 @@ class TrainResult:
         This head, those on other stores in the order given, the untrained one, and the majority class.
     trained_images
         How many images the head was fitted on.
+    labels
+        What was joined to the store from a list of labels or from its metadata; None if nothing was.
     seconds
         Wall time, without that of the report.
     """
@@ -71,6 +74,7 @@ class TrainResult:
     warnings: list[str]
     baselines: list[Baseline] = field(repr=False)
     trained_images: int
+    labels: LabelMatch | None = None
     seconds: float = 0.0
 
     def _repr_html_(self) -> str:

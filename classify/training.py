@@ -24,10 +24,13 @@ from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.registry import AUTO, DEFAULT_HEAD, find_kind
 from headstart.classify.heads.threads import blas_threads
 from headstart.classify.heads.tuned import without_tuned
+from headstart.classify.labels.join import join_labels
+from headstart.classify.labels.options import LabelOptions
 from headstart.classify.provenance import provenance_of
 from headstart.classify.result import TrainResult
 from headstart.classify.split.classes import left_out_classes, require_min_photos, with_trainable_classes
 from headstart.classify.split.duplicates import Duplicates, find_duplicates
+from headstart.classify.split.groups import units_of
 from headstart.classify.split.holdout import Split, draws_of, split_rows
 from headstart.classify.stores import opened_embeddings, opened_untrained
 from headstart.extract.store.store import Store
@@ -47,8 +50,8 @@ EQUAL_CLASSES = (
 
 
 @dataclass(frozen=True)
-class TrainOptions:
-    """The settings of a training.
+class TrainOptions(LabelOptions):
+    """The settings of a training, with those of `LabelOptions` by keyword.
 
     Attributes
     ----------
@@ -104,7 +107,7 @@ class TrainOptions:
         ClassifyError
             `LabelError` for a share out of range, `HeadError` for the head.
         OptionError, MissingExtraError, OutputError
-            If the report cannot be written.
+            If the report cannot be written; also if an option about labels does nothing.
         """
         if not isinstance(self.head, str) and self.options.c is not None:
             raise HeadError("C belongs to the heads of Headstart's own; set it in your classifier")
@@ -116,6 +119,7 @@ class TrainOptions:
         if not 0 <= self.false_alarms < 1:
             raise LabelError(f"the share of false alarms must be at least 0 and below 1, found {self.false_alarms}")
         require_min_photos(self.min_photos)
+        self.check_labels()
         if self.report is not None:
             from headstart.classify.report import check_report_output
 
@@ -140,14 +144,14 @@ def train(
     progress
         Called as each stage begins (see `headstart.files.progress`).
     **settings
-        The fields of `TrainOptions`: ``head="mlp"``, ``report="flowers.html"``, ...
+        The fields of `TrainOptions`: ``head="mlp"``, ``labels="species.csv"``, ``report="flowers.html"``, ...
 
     Raises
     ------
     ClassifyError
         `LabelError`, `HeadError` or `ClassifierError`.
     ExtractError
-        If the store cannot be read.
+        If the store or the list of labels cannot be read.
     OutputError
         If the classifier or the report cannot be written.
     """
@@ -174,6 +178,7 @@ def _train(
 ) -> tuple[Store, TrainResult]:
     """Train on the first store, and compare with heads on the others; also return it with the trained classes."""
     whole, *others = stores
+    whole, labels = join_labels(whole, options, options.holdout)
     announce("looking for duplicates")
     store, duplicates, split, draws = _split(whole, options)
     aligned = [align_store(store, other, split, draws) for other in others]
@@ -195,19 +200,21 @@ def _train(
     announce("writing")
     left_out = sorted(set(whole.classes) - set(store.classes))
     provenance = provenance_of(store, left_out, fitted, head, evaluation, duplicates, options.holdout)
+    provenance["trained_on"] |= {"labels": labels.recorded} if labels else {}
     classifier = write_classifier(
         output, fitted.head, store, temperature=head.temperature, unknown=head.unknown, provenance=provenance,
         trained=fitted.split.train,
     )  # fmt: skip
     is_trained = classifier.model.is_trained
-    warnings = find_warnings(store, fitted.split, evaluation, duplicates, fitted.options, is_trained)
+    warnings = labels.warnings() if labels else []
+    warnings += find_warnings(store, fitted.split, evaluation, duplicates, fitted.options, is_trained)
     domain = domain_of(store)
     warnings += [domain.describe()] if domain and domain.is_far else []
     warnings += [*_doubts(head, fitted), *fitted.warnings, *left_out_classes(whole, store)]
     return store, TrainResult(
         classifier=classifier, path=output, fitted_head=fitted.head, evaluation=evaluation, search=fitted.search,
         calibration=head.calibration, unknown=head.unknown, learning_curve=curve, duplicates=duplicates,
-        label_issues=issues, domain=domain, split=fitted.split, warnings=warnings,
+        label_issues=issues, labels=labels, domain=domain, split=fitted.split, warnings=warnings,
         baselines=[*baselines, majority_baseline(store, evaluation)], trained_images=fitted.trained_images,
     )  # fmt: skip
 
@@ -228,7 +235,7 @@ def _evaluate(
     split = fitted.split
     head = CalibratedHead.of(fitted.search, fitted.head, split, false_alarms, fitted.options.seed)
     probabilities, head = head.measured_on(test)
-    groups = duplicates.group_of_rows(len(store))[split.test]
+    groups = units_of(store, duplicates.group_of_rows(len(store)))[split.test]
     evaluation = evaluate_rows(store, probabilities, split.test, store.classes, groups)
     return head, replace(evaluation, judged_on=split.origin)
 
