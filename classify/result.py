@@ -13,6 +13,7 @@ from headstart.classify.evaluation.label_issues import LabelIssue
 from headstart.classify.evaluation.learning_curve import LearningCurve
 from headstart.classify.evaluation.metrics import Evaluation
 from headstart.classify.heads.kinds import AnyHead, Search
+from headstart.classify.labels.match import LabelMatch
 from headstart.classify.split.duplicates import Duplicates
 from headstart.classify.split.holdout import Split
 from headstart.files.notebook import html_facts
@@ -55,6 +56,8 @@ class TrainResult:
     measured_images
         How many images the head, or the first of the heads, that was evaluated was fitted on: fewer than
         `trained_images` if the head was fitted on all images afterwards.
+    labels
+        What was joined to the store from a list of labels or from its metadata; None if nothing was.
     seconds
         Wall time, without that of the report.
     """
@@ -75,6 +78,7 @@ class TrainResult:
     baselines: list[Baseline] = field(repr=False)
     trained_images: int
     measured_images: int
+    labels: LabelMatch | None = None
     seconds: float = 0.0
 
     def _repr_html_(self) -> str:

@@ -9,6 +9,7 @@ from headstart.classify.heads.fitting import FitPlan
 from headstart.classify.heads.tuned import cross_validated, without_tuned
 from headstart.classify.split.classes import with_trainable_classes
 from headstart.classify.split.duplicates import Duplicates, find_duplicates
+from headstart.classify.split.groups import units_of
 from headstart.classify.split.holdout import Split, draws_of, split_rows, whole_split
 from headstart.extract.store.store import Store
 
@@ -24,9 +25,9 @@ class Task:
     duplicates
         Its duplicate photos; none of them are on both sides of a split.
     groups
-        int64, (n,): the same number for duplicates.
+        int64, (n,): the same number for duplicates, and within the user's groups.
     draws
-        float64, (n,): a random number per image, the same for duplicates.
+        float64, (n,): a random number per image, the same for duplicates and within the user's groups.
     splits
         One, or one per fold: what heads are fitted on and evaluated on.
     whole
@@ -52,11 +53,11 @@ def task_of(
         If there are too few classes or images.
     """
     duplicates = find_duplicates(store, near=4 * store.header.dim * len(store) <= plan.memory)
-    groups, seed = duplicates.group_of_rows(len(store)), plan.options.seed
-    store = with_trainable_classes(store, groups, min_photos)
-    draws = draws_of(store, seed, groups)
-    whole = cross_validated(store, whole_split(store, seed, groups), folds or 2) if folds or refit else None
+    images, seed = duplicates.group_of_rows(len(store)), plan.options.seed
+    store = with_trainable_classes(store, images, min_photos)
+    draws, groups = draws_of(store, seed, images), units_of(store, images)
+    whole = cross_validated(store, whole_split(store, seed, images), folds or 2) if folds or refit else None
     if whole and folds:
         return Task(store, duplicates, groups, draws, whole[1], whole[0])
-    split = without_tuned(store, split_rows(store, holdout, seed, groups), draws)
+    split = without_tuned(store, split_rows(store, holdout, seed, images), draws)
     return Task(store, duplicates, groups, draws, [split], whole and whole[0])

@@ -20,6 +20,8 @@ from headstart.classify.heads.fitting import FitPlan, Fitted, fit
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.registry import AUTO, DEFAULT_HEAD, find_kind
 from headstart.classify.heads.threads import blas_threads
+from headstart.classify.labels.join import join_labels
+from headstart.classify.labels.options import LabelOptions
 from headstart.classify.provenance import provenance_of
 from headstart.classify.result import TrainResult
 from headstart.classify.split.classes import left_out_classes, require_min_photos
@@ -42,8 +44,8 @@ EQUAL_CLASSES = (
 
 
 @dataclass(frozen=True)
-class TrainOptions:
-    """The settings of a training.
+class TrainOptions(LabelOptions):
+    """The settings of a training, with those of `LabelOptions` by keyword.
 
     Attributes
     ----------
@@ -108,7 +110,7 @@ class TrainOptions:
         ClassifyError
             `LabelError` for a share out of range, `HeadError` for the head.
         OptionError, MissingExtraError, OutputError
-            If the report cannot be written.
+            If the report cannot be written; also if an option about labels does nothing.
         """
         if isinstance(self.head, str) and self.head == AUTO:
             self.options.check()
@@ -122,9 +124,12 @@ class TrainOptions:
             raise LabelError("cross-validation already fits the head on all labelled images; leave refit out")
         if self.folds is not None and self.holdout != TrainOptions.holdout:
             raise LabelError("cross-validation evaluates on every image, without a hold-out; leave one of the two out")
+        if self.folds is not None and self.split_by_time:
+            raise LabelError("cross-validation evaluates on every image, not on the latest; leave one of the two out")
         if not 0 <= self.false_alarms < 1:
             raise LabelError(f"the share of false alarms must be at least 0 and below 1, found {self.false_alarms}")
         require_min_photos(self.min_photos)
+        self.check_labels()
         if self.report is not None:
             from headstart.classify.report import check_report_output
 
@@ -149,14 +154,14 @@ def train(
     progress
         Called as each stage begins (see `headstart.files.progress`).
     **settings
-        The fields of `TrainOptions`: ``head="mlp"``, ``report="flowers.html"``, ...
+        The fields of `TrainOptions`: ``head="mlp"``, ``labels="species.csv"``, ``report="flowers.html"``, ...
 
     Raises
     ------
     ClassifyError
         `LabelError`, `HeadError` or `ClassifierError`.
     ExtractError
-        If the store cannot be read.
+        If the store or the list of labels cannot be read.
     OutputError
         If the classifier or the report cannot be written.
     """
@@ -182,8 +187,9 @@ def _train(
     stores: Sequence[Store], output: Path, options: TrainOptions, announce: Callable[[str], None]
 ) -> tuple[Store, TrainResult]:
     """Train on the first store, and compare with heads on the others; also return it with the trained classes."""
+    whole, labels = join_labels(stores[0], options, options.holdout)
     announce("looking for duplicates")
-    task = task_of(stores[0], options.plan, options.holdout, options.folds, options.refit, options.min_photos)
+    task = task_of(whole, options.plan, options.holdout, options.folds, options.refit, options.min_photos)
     store, groups = task.store, task.groups
     aligned = [align_store(store, other, task.splits, task.draws) for other in stores[1:]]
     curves: list[LearningCurve] = []
@@ -204,17 +210,20 @@ def _train(
         issues = label_issues_of(store, measured)
     fitted, head = _final(task, measured, options, announce)
     announce("writing")
+    provenance = provenance_of(store, whole.classes, fitted, head, measured, task.duplicates, options.holdout)
+    provenance["trained_on"] |= {"labels": labels.recorded} if labels else {}
     classifier = write_classifier(
-        output, fitted.head, store, temperature=head.temperature, unknown=head.unknown, trained=fitted.split.train,
-        provenance=provenance_of(store, stores[0].classes, fitted, head, measured, task.duplicates, options.holdout),
+        output, fitted.head, store, temperature=head.temperature, unknown=head.unknown, provenance=provenance,
+        trained=fitted.split.train,
     )  # fmt: skip
     domain = domain_of(store)
+    warnings = _warnings(whole, task, measured, fitted, head, classifier.model.is_trained, domain)
     return store, TrainResult(
         classifier=classifier, path=output, fitted_head=fitted.head, evaluation=measured.evaluation,
         search=fitted.search if options.folds else measured.fitted.search,
         calibration=head.calibration, unknown=head.unknown, learning_curve=curve, duplicates=task.duplicates,
-        label_issues=issues, domain=domain, split=fitted.split, measured_images=measured.fitted.trained_images,
-        warnings=_warnings(stores[0], task, measured, fitted, head, classifier.model.is_trained, domain),
+        label_issues=issues, labels=labels, domain=domain, split=fitted.split,
+        measured_images=measured.fitted.trained_images, warnings=[*(labels.warnings() if labels else []), *warnings],
         baselines=[*baselines, majority_baseline(store, measured.evaluation)], trained_images=fitted.trained_images,
     )  # fmt: skip
 

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-PHOTOS, MACHINE = "Photos", "Machine"
-"""The panels of `--help` for options about where photos come from, and about what computes."""
+PHOTOS, MACHINE, LABELS = "Photos", "Machine", "Labels next to the store"
+"""The panels of `--help` for options about where photos come from, what computes, and what is known besides a store."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 MaxFailures = Annotated[
@@ -96,5 +96,38 @@ Root = Annotated[
     str | None,
     typer.Option(
         help="Look for the files of a list in this folder.", show_default="the list's folder", rich_help_panel=PHOTOS
+    ),
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        help="Take the labels from this list (.csv, .tsv, .jsonl, .parquet), which names photos by path, file name or "
+        "sha256.",
+        show_default="those of the store",
+        rich_help_panel=LABELS,
+    ),
+]
+Group = Annotated[
+    str | None,
+    typer.Option(
+        help="Keep photos with the same value in this column, for example a patient, on one side of every split.",
+        rich_help_panel=LABELS,
+    ),
+]
+SplitByTime = Annotated[
+    bool, typer.Option("--split-by-time", help="Evaluate on the latest photos.", rich_help_panel=LABELS)
+]
+Time = Annotated[
+    str | None,
+    typer.Option(
+        help="Take times from this column (needs --split-by-time).", show_default="taken", rich_help_panel=LABELS
+    ),
+]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        help="Use only photos for which this holds, for example 'site != 3'.",
+        show_default="all",
+        rich_help_panel=LABELS,
     ),
 ]

@@ -10,6 +10,7 @@ from headstart.console import out, say, short_path
 
 if TYPE_CHECKING:
     from headstart.classify import Evaluation
+    from headstart.classify.labels.match import LabelMatch
 
 SHOWN_MISTAKES = 10
 SHOWN_CONFUSIONS = 10
@@ -17,6 +18,12 @@ LONGEST_NAME = 24
 """Columns of the terminal that a class name takes at most beside the confusion matrix."""
 SHORTEST_NAME = 4
 """A name is shortened to this many columns at least; if the matrix is still too wide, it is not printed."""
+
+
+def show_labels(labels: "LabelMatch | None") -> None:
+    """Print what was joined to the store, if anything was."""
+    for line in labels.lines() if labels else []:
+        say(f"  {line}")
 
 
 def show_evaluation(evaluation: "Evaluation") -> None:

@@ -2,12 +2,15 @@
 
 import os
 from dataclasses import replace
+from typing import Any
 
 from headstart.classify.artifact.classifier import read_classifier
 from headstart.classify.errors import ClassifierError, LabelError
 from headstart.classify.evaluation.comparison import Comparison, compare
 from headstart.classify.evaluation.metrics import Evaluation, codes_of, evaluate_rows
+from headstart.classify.evaluation.task import join_as_trained, other_labels
 from headstart.classify.evaluation.unseen import choose_rows, is_seen_or_copied
+from headstart.classify.labels.options import LabelOptions
 from headstart.classify.split.classes import left_out_classes
 from headstart.classify.stores import opened_store
 from headstart.extract.sources.items import SPLITS
@@ -16,7 +19,11 @@ from headstart.extract.store.store import Store
 
 
 def evaluate(
-    store: str | os.PathLike[str] | Store, classifier: str | os.PathLike[str], *, split: str | None = None
+    store: str | os.PathLike[str] | Store,
+    classifier: str | os.PathLike[str],
+    *,
+    split: str | None = None,
+    **labelling: Any,
 ) -> Evaluation:
     """Evaluate a classifier file on a store's labelled embeddings.
 
@@ -26,14 +33,20 @@ def evaluate(
         Only the rows of this split (train, val or test). By default, the rows that `train` evaluated on if this is the
         store as it was then; every labelled row of any other store. Images that the classifier was trained on, that its
         backbone was tuned on, and their duplicates are left out, except from the split ``train``.
+    **labelling
+        The fields of `headstart.classify.labels.options.LabelOptions`: ``labels="species.csv"``, ... Those that are not
+        given are as they were in training, if the list of labels has the same name.
 
     Raises
     ------
     ClassifyError
         If there are no such labelled rows, or the classes or the backbone are not the classifier's.
+    ExtractError
+        If the store or the list of labels cannot be read.
     """
-    whole = opened_store(store)
-    evaluated = read_classifier(classifier)
+    own, evaluated, options = opened_store(store), read_classifier(classifier), LabelOptions(**labelling)
+    whole, labels = join_as_trained(own, evaluated, options)
+    other = other_labels(evaluated, options)
     opened = evaluated.without_left_out(whole)
     evaluated.require_store_of_same_backbone(opened)
     if split is not None and split not in SPLITS[1:]:
@@ -43,11 +56,13 @@ def evaluate(
     if len(foreign):
         raise ClassifierError(
             f"{opened.location}: has the class {opened.classes[foreign.min()]!r}, which {classifier} does not know "
-            f"(it knows {', '.join(evaluated.classes)}); train it again, or evaluate it on images of its own classes"
+            f"(it knows {', '.join(evaluated.classes)}); "
+            + "".join(other or ["train it again, or evaluate it on images of its own classes"])
         )
     probabilities = evaluated.probabilities(opened.embeddings(chosen.rows))
     found = evaluate_rows(opened, probabilities, chosen.rows, evaluated.classes, chosen.groups)
-    return replace(found, judged_on=chosen.origin, warnings=[*left_out_classes(whole, opened), *chosen.warnings])
+    doubts = [*(labels.warnings() if labels else []), *other, *left_out_classes(whole, opened)]
+    return replace(found, judged_on=chosen.origin, labels=labels, store=whole, warnings=[*doubts, *chosen.warnings])
 
 
 def compare_classifiers(
@@ -61,7 +76,7 @@ def compare_classifiers(
     Parameters
     ----------
     store
-        The store of the evaluation.
+        The store of the evaluation, whose labels are taken from there.
     evaluation
         What `evaluate` returned for `classifier`.
     against
@@ -77,7 +92,7 @@ def compare_classifiers(
     Images that the other was trained on are left out. A classifier of release 0.1 does not say which these are: the
     comparison may favour it.
     """
-    opened = opened_store(store)
+    opened = evaluation.store or opened_store(store)
     new, old = read_classifier(classifier), read_classifier(against)
     old.require_store_of_same_backbone(opened)
     order = codes_among(new.classes, old.classes)

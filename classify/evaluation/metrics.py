@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from headstart.classify.confidence.calibration import Reliability, reliability
 from headstart.classify.evaluation.intervals import share_interval
 from headstart.classify.heads.loss import log_loss
+from headstart.classify.labels.match import LabelMatch
 from headstart.extract.sources.labels import codes_among
 from headstart.extract.store.store import Store
 
-PER_ROW = ("reliability", "rows", "probabilities", "groups")
+NOT_JSON = ("reliability", "rows", "probabilities", "groups", "store")
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,10 @@ class Evaluation:
         Reasons to doubt that the classifier has seen none of them.
     untrained
         Accuracy on the same images of a head on an untrained backbone's embeddings; None if there is none.
+    labels
+        What `evaluate` joined to the store from a list of labels or from its metadata; None if nothing was.
+    store
+        The store as `evaluate` labelled it.
     """
 
     images: int
@@ -89,12 +94,15 @@ class Evaluation:
     judged_on: str = ""
     warnings: list[str] = field(default_factory=list)
     untrained: float | None = None
+    labels: LabelMatch | None = field(default=None, repr=False)
+    store: Store | None = field(default=None, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, with None for NaN; without what exists per row."""
-        plain = {name: value for name, value in vars(self).items() if name not in PER_ROW}
+        plain = {name: value for name, value in vars(self).items() if name not in NOT_JSON}
         return {
             **plain,
+            "labels": self.labels and self.labels.to_json(),
             "classes": [
                 {name: None if value != value else value for name, value in vars(one).items()} for one in self.classes
             ],

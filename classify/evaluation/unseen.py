@@ -9,6 +9,7 @@ from headstart.classify.artifact.classifier import ClassifierFile
 from headstart.classify.errors import LabelError
 from headstart.classify.heads.tuned import is_seen_by_tail, is_tuned_without_epoch, without_tuned
 from headstart.classify.split.duplicates import find_duplicates, group_numbers
+from headstart.classify.split.groups import belong_to, units_of
 from headstart.classify.split.holdout import digest_of_rows, draws_of, have_two_labels, split_rows
 from headstart.extract.store.store import Store
 from headstart.files.cores import machine_memory
@@ -23,7 +24,7 @@ class ChosenRows:
     rows
         int64, (m,): row numbers.
     groups
-        int64, (m,): the same number for duplicates of one image.
+        int64, (m,): the same number for duplicates of one image, and within the user's groups.
     origin
         Which images these are, in words.
     warnings
@@ -54,13 +55,14 @@ def choose_rows(store: Store, classifier: ClassifierFile, split: str | None = No
         origin += f", {count:,} of which it was trained on" if count else ""
     else:
         offered &= ~seen
-        origin += f", less {count:,} that it was trained on, or duplicates of these" if count else ""
+        related = "duplicates of these" if store.groups is None else "duplicates or in one group with these"
+        origin += f", less {count:,} that it was trained on, or {related}" if count else ""
     if not offered.any():
         of = f" of the split {split!r}" if split else ""
         unseen = f" that {classifier.model.source} was not trained on{_before_refit(classifier)}" if count else ""
         raise LabelError(f"{store.location}: found no labelled images{of} to evaluate on{unseen}")
     rows = np.flatnonzero(offered)
-    return ChosenRows(rows, groups[rows], origin, _warnings(store, classifier))
+    return ChosenRows(rows, units_of(store, groups)[rows], origin, _warnings(store, classifier))
 
 
 def is_seen_or_copied(
@@ -68,12 +70,13 @@ def is_seen_or_copied(
 ) -> NDArray[np.bool_]:
     """Tell which rows, bool (n,), a classifier was trained on, its tail was tuned on, or that are duplicates of these.
 
+    If the store has groups of the user's, all images in a group with such an image count too.
     `groups` are each row's group of duplicates, int (n,), if they are known.
     """
     if groups is None:
         groups = _groups(store, classifier)
     seen, trained = is_seen_by_tail(store), classifier.has_seen(store)
-    return np.isin(groups, groups[seen if trained is None else seen | trained])
+    return belong_to(store, groups, seen if trained is None else seen | trained)
 
 
 def _offered(store: Store, classifier: ClassifierFile, split: str | None) -> tuple[NDArray[np.bool_], str]:

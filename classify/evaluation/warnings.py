@@ -7,6 +7,7 @@ import numpy as np
 from headstart.classify.evaluation.metrics import Evaluation
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.split.duplicates import LEAST, Duplicates
+from headstart.classify.split.groups import classes_of_one_group
 from headstart.classify.split.holdout import Split
 from headstart.extract.store.store import Store
 
@@ -30,6 +31,7 @@ def find_warnings(
         *_baselines(evaluation),
         *_small_classes(evaluation),
         *_imbalance(store, split, options),
+        *_groups(store, split),
         *_duplicates(store, duplicates, split),
     ]
 
@@ -70,6 +72,16 @@ def _imbalance(store: Store, split: Split, options: HeadOptions) -> Iterator[str
         )
 
 
+def _groups(store: Store, split: Split) -> Iterator[str]:
+    names = classes_of_one_group(store, np.concatenate([split.train, split.test]))
+    if names:
+        named = ", ".join(map(repr, names[:5])) + f" and {len(names) - 5} more" * (len(names) > 5)
+        yield (
+            f"all photos of {len(names)} of {len(store.classes)} classes come from one group each: {named}; no unseen "
+            "group tells how well they are recognised, so add photos of other groups"
+        )
+
+
 def _duplicates(store: Store, duplicates: Duplicates, split: Split) -> Iterator[str]:
     contradictory = sum(group.crosses_labels for group in duplicates.groups)
     crossing = sum(group.crosses_splits for group in duplicates.groups)
@@ -77,13 +89,18 @@ def _duplicates(store: Store, duplicates: Duplicates, split: Split) -> Iterator[
         yield f"{contradictory} images have duplicates with another label; check them, and remove one of each"
     if split.contradictory:
         yield (
-            f"{split.contradictory} images of the split were left out of the evaluation, because identical files have "
-            "another label; check which label is right"
+            f"{split.contradictory} images of the split were left out of the evaluation, because identical files"
+            f"{' or near duplicates' * split.is_grouped} have another label; check which label is right"
+        )
+    if split.strays:
+        yield (
+            f"{split.strays} images were left out of training and evaluation, because they have duplicates in another "
+            "group; if these are one group, give them one name"
         )
     if split.left_out:
         yield (
-            f"{split.left_out} training images were left out, because val or test has duplicates of them "
-            f"({crossing} images are in more than one split)"
+            f"{split.left_out} training images were left out, because val or test has duplicates of them"
+            f"{' or images of their groups' * split.is_grouped} ({crossing} images are in more than one split)"
         )
     elif crossing:
         yield f"{crossing} images are in more than one split: figures on val and test are not independent"

@@ -15,7 +15,6 @@ from headstart.classify.errors import LabelError
 from headstart.classify.heads.kinds import HeadKind
 from headstart.classify.heads.layers import FittedHead
 from headstart.classify.heads.options import HeadOptions
-from headstart.classify.split.folds import ALWAYS_TRAINED, draw_folds
 from headstart.classify.split.holdout import Split, crossed_splits
 from headstart.classify.split.seen import CHOSE_EPOCH, TUNED_ON, digests_of, entry_of, is_named
 from headstart.extract.errors import StoreError
@@ -142,9 +141,7 @@ def cross_validated(store: Store, whole: Split, count: int) -> tuple[Split, list
         np.isin(whole.draws, whole.draws[which[rows]]) for which in (is_tuned_on(store), is_seen_by_tail(store))
     )
     whole = replace(whole, fresh=~is_tuned if is_tuned.any() else None)
-    folds = np.full(len(rows), ALWAYS_TRAINED)
-    folds[~is_seen] = draw_folds(labels[~is_seen], whole.draws[~is_seen], count)
-    splits = crossed_splits(whole, folds)
+    splits = crossed_splits(whole, whole.deal(labels, ~is_seen, count))
     if not splits:
         of = " that its backbone was not tuned on" if is_seen.any() else ""
         raise LabelError(f"{store.location}: expected two different images of a class{of} to cross-validate on")

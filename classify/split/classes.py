@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.errors import LabelError
+from headstart.classify.split.groups import belong_to
 from headstart.extract.store.store import Store
 
 SHOWN_CLASSES = 20
@@ -72,7 +73,7 @@ def offered_rows(store: Store, draws: NDArray[Any]) -> tuple[str, NDArray[np.int
     name = next((name for name in UNSEEN if (usable & (splits == name)).any()), "")
     is_unseen = np.isin(splits, UNSEEN)
     offered = np.flatnonzero(usable & ~is_unseen)
-    rows = offered[~np.isin(draws[offered], draws[usable & is_unseen])]
+    rows = offered[~belong_to(store, draws, usable & is_unseen)[offered]]
     return name, rows, len(offered) - len(rows)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from headstart.classify.errors import LabelError
 from headstart.classify.split.classes import least_per_class, offered_rows, require_classes, usable_rows
 from headstart.classify.split.folds import ALWAYS_TRAINED, draw_folds, is_contradictory
+from headstart.classify.split.groups import deal_units, hold_out_units, strays_of, units_of
 from headstart.extract.store.store import Store
 
 
@@ -19,17 +21,23 @@ class Split:
     Attributes
     ----------
     train, test
-        int64: no image of one has a duplicate in the other.
+        int64: no image of one has a duplicate in the other, or is in one of the user's groups with an image of it.
     draws
-        float64, one per row of `train`: its random number, the same for duplicates.
+        float64, one per row of `train`: its random number, the same for duplicates and within the user's groups.
     origin
         Where the split came from, in words.
     left_out
-        How many training images were left out because the user's own split has a duplicate on the other side.
+        How many training images were left out because the user's own split has a duplicate, or an image of the same
+        group, on the other side.
     contradictory
-        How many images of the user's own split are not evaluated on because the same bytes have another label too.
+        How many images are not evaluated on because the same bytes have another label too; with groups of the user's,
+        they are not trained on either, and near duplicates count.
+    strays
+        How many images are left out because they have a duplicate in another group of the user's.
     fresh
         bool, one per row of `train`: False if the backbone was tuned on it; None if it was tuned on none.
+    is_grouped
+        Whether equal draws may mean a group of the user's, which may have several classes, and not one image.
     """
 
     train: NDArray[np.int64]
@@ -38,18 +46,27 @@ class Split:
     origin: str
     left_out: int = 0
     contradictory: int = 0
+    strays: int = 0
     fresh: NDArray[np.bool_] | None = None
+    is_grouped: bool = False
 
-    def take(self, which: NDArray[np.int64]) -> "Split":
-        """Keep only some of the rows of `train`, given by their positions in it."""
+    def take(self, which: NDArray[Any]) -> "Split":
+        """Keep only some of the rows of `train`, given by their positions in it or by a mask."""
         fresh = None if self.fresh is None else self.fresh[which]
         return replace(self, train=self.train[which], draws=self.draws[which], fresh=fresh)
+
+    def deal(self, labels: NDArray[np.int32], which: NDArray[np.bool_], most: int = 5) -> NDArray[np.int64]:
+        """Deal some rows of `train` into at most so many folds, and the others into none; labels are those of all."""
+        folds = np.full(len(labels), ALWAYS_TRAINED, np.int64)
+        folds[which] = (deal_units if self.is_grouped else draw_folds)(labels[which], self.draws[which], most)
+        return folds
 
     def folds(self, labels: NDArray[np.int32]) -> NDArray[np.int64]:
         """Deal the rows of `train`, with these labels, into folds; rows that the backbone was tuned on into none."""
         if self.fresh is None:
-            return draw_folds(labels, self.draws)
-        return np.where(self.fresh & ~is_contradictory(labels, self.draws), 0, ALWAYS_TRAINED)
+            return self.deal(labels, np.ones(len(labels), bool))
+        eligible = True if self.is_grouped else ~is_contradictory(labels, self.draws)
+        return np.where(self.fresh & eligible, 0, ALWAYS_TRAINED)
 
 
 def split_rows(store: Store, fraction: float = 0.2, seed: int = 0, groups: NDArray[np.int64] | None = None) -> Split:
@@ -64,6 +81,9 @@ def split_rows(store: Store, fraction: float = 0.2, seed: int = 0, groups: NDArr
     hold-out, near duplicates count too; in the user's own split only equal bytes do, as two photos that look alike may
     well be of two classes.
 
+    If the store has groups of the user's, whole groups are held out (see `groups`). Images to train on or to hold out
+    are then left out if a duplicate has another label, or is at home in another group.
+
     Parameters
     ----------
     groups
@@ -75,37 +95,44 @@ def split_rows(store: Store, fraction: float = 0.2, seed: int = 0, groups: NDArr
     LabelError
         If there are too few classes, or too few images of one.
     """
-    draws = draws_of(store, seed, groups)
-    name, rows, left_out = offered_rows(store, draws)
-    require_classes(store, rows, draws, least_per_class(name))
+    images, draws = _draws_of_images(store, seed, groups), draws_of(store, seed, groups)
+    name, rows, left_out = offered_rows(store, images)
+    split = _without_strays(store, rows, images, draws, least_per_class(name))
+    split, rows, is_grouped = replace(split, left_out=left_out), split.train, split.is_grouped
     if name:
         usable = usable_rows(store)
         own = np.flatnonzero(usable & (store.splits == name))
         test = own[~have_two_labels(store, usable)[own]]
         _require_some(store, test)
-        return Split(rows, test, draws[rows], f"the {name} split of the images", left_out, len(own) - len(test))
-    held_out = _hold_out(store.labels[rows], draws[rows], fraction)
-    train, test = rows[~held_out], rows[held_out]
+        origin = store.split_origin or f"the {name} split of the images"
+        return replace(split, test=test, origin=origin, contradictory=split.contradictory + len(own) - len(test))
+    held_out = (hold_out_units if is_grouped else _hold_out)(store.labels[rows], draws[rows], fraction)
+    test, origin = rows[held_out], f"a hold-out of {fraction:.0%} by content{', in whole groups' * is_grouped}"
     _require_some(store, test)
-    return Split(train, test, draws[train], f"a hold-out of {fraction:.0%} by content")
+    return replace(split.take(~held_out), test=test, origin=origin)
 
 
 def whole_split(store: Store, seed: int = 0, groups: NDArray[np.int64] | None = None) -> Split:
     """Return a split that trains on every labelled, embedded row, whatever split the user gave it, and tests on none.
 
-    Parameters
-    ----------
-    groups
-        As `split_rows` takes them.
-
-    Raises
-    ------
-    LabelError
-        If there are too few classes, or too few images of one.
+    Parameters and errors are those of `split_rows`, and images are left out for the same reasons.
     """
-    draws, rows = draws_of(store, seed, groups), np.flatnonzero(usable_rows(store))
-    require_classes(store, rows, draws, least_per_class(""))
-    return Split(rows, rows[:0], draws[rows], "every labelled image")
+    images, draws, rows = _draws_of_images(store, seed, groups), draws_of(store, seed, groups), usable_rows(store)
+    split = _without_strays(store, np.flatnonzero(rows), images, draws, least_per_class(""))
+    return replace(split, origin="every labelled image")
+
+
+def _without_strays(
+    store: Store, rows: NDArray[np.int64], images: NDArray[np.float64], draws: NDArray[np.float64], least: int
+) -> Split:
+    """Return a split that trains on rows, but for those that fit in no group, or in one with two labels."""
+    is_grouped = store.groups is not None
+    contradictory = is_grouped & is_contradictory(store.labels[rows], images[rows])
+    strays = strays_of(store, images)[rows] & ~contradictory
+    rows = rows[~contradictory & ~strays]
+    require_classes(store, rows, images, least)
+    split = Split(rows, rows[:0], draws[rows], "", 0, int(contradictory.sum()), int(strays.sum()))
+    return replace(split, is_grouped=is_grouped)
 
 
 def crossed_splits(whole: Split, folds: NDArray[np.int64]) -> list[Split]:
@@ -135,6 +162,11 @@ def have_two_labels(store: Store, usable: NDArray[np.bool_]) -> NDArray[np.bool_
 
 
 def _require_some(store: Store, test: NDArray[np.int64]) -> None:
+    if not len(test) and store.groups is not None:
+        raise LabelError(
+            f"{store.location}: expected classes with photos of at least 2 groups each, so that whole groups can be "
+            "held out, but none can be spared; group by another column, or train without groups"
+        )
     if not len(test):
         raise LabelError(
             f"{store.location}: expected images to evaluate on, but each has a duplicate under another label; "
@@ -156,7 +188,18 @@ def _hold_out(labels: NDArray[np.int32], draws: NDArray[np.float64], fraction: f
 
 
 def draws_of(store: Store, seed: int, groups: NDArray[np.int64] | None) -> NDArray[np.float64]:
-    """Give each row a number in [0, 1) from its content and the seed; all rows of a group have the least of theirs."""
+    """Give each row a number in [0, 1) from its content and the seed; all rows of a group have the least of theirs.
+
+    Groups of the user's, if the store has any, count as those given do, and are joined with them.
+    """
+    if store.groups is None:
+        return _draws_of_images(store, seed, groups)
+    if groups is None:
+        groups = np.unique(store.rows.sha256.view("V32").ravel(), return_inverse=True)[1]
+    return _draws_of_images(store, seed, units_of(store, groups))
+
+
+def _draws_of_images(store: Store, seed: int, groups: NDArray[np.int64] | None) -> NDArray[np.float64]:
     salt = seed.to_bytes(8, "little")
     digests = [hashlib.sha256(content.tobytes() + salt).digest() for content in store.rows.sha256]
     draws = np.array([int.from_bytes(digest[:8], "little") / 2**64 for digest in digests])
@@ -168,7 +211,7 @@ def draws_of(store: Store, seed: int, groups: NDArray[np.int64] | None) -> NDArr
 
 
 def digest_of_rows(store: Store) -> str:
-    """Digest path, content, label and split of each row, which decide a split; the same for all forms of a store."""
+    """Digest path, content, label, split, group of each row: what decides a split, in any form of the store."""
     digest = hashlib.sha256()
     rows, names = store.rows, store.classes
     for number, path in enumerate(rows.path.tolist()):
@@ -176,4 +219,6 @@ def digest_of_rows(store: Store) -> str:
         digest.update(
             repr((path, rows.sha256[number].tobytes(), label, int(rows.split[number]))).encode("utf-8", "surrogatepass")
         )
+    if store.groups is not None:
+        digest.update(repr(store.groups.tolist()).encode())
     return digest.hexdigest()

@@ -49,8 +49,8 @@ def read_manifest(manifest: Path, options: SourceOptions | None = None) -> Sourc
         if columns.path is None:
             raise SourceError(f"{manifest}: expected a column 'path', found the columns {table.columns_text()}")
         rows: dict[bytes, Item] = {}
-        for where, path, label, split in table.labelled_rows(columns):
-            name = _name_in(path, f"{where}, column {table.names[columns.path]!r}")
+        for where, path, label, split, _ in table.labelled_rows(columns):
+            name = name_in(path, f"{where}, column {table.names[columns.path]!r}")
             own = listed_path(root, name)
             if own in rows:
                 raise SourceError(f"{where} names {os.fsdecode(own)[:200]!r} again; keep one row per file")
@@ -63,10 +63,10 @@ def read_manifest(manifest: Path, options: SourceOptions | None = None) -> Sourc
         raise SourceError(f"{manifest}: expected a {manifest.suffix} table, but it cannot be read: {message}") from None
     if not items:
         raise SourceError(f"{manifest}: expected a list with a row per image, found no rows")
-    return Source(root, sorted(items.values(), key=lambda item: item.path), _notes_on_no_labels(table.no_labels))
+    return Source(root, sorted(items.values(), key=lambda item: item.path), notes_on_no_labels(table.no_labels))
 
 
-def _notes_on_no_labels(texts: Mapping[str, tuple[str, int]]) -> list[str]:
+def notes_on_no_labels(texts: Mapping[str, tuple[str, int]]) -> list[str]:
     """Tell how many texts that may be names of classes were taken for missing labels."""
     if not texts:
         return []
@@ -106,7 +106,7 @@ def _checked_file(path: Path) -> CheckedFile:
     return CheckedFile(partial(LocalReader(path.parent).part, os.fsencode(path.name)), os.path.getsize(path))
 
 
-def _name_in(value: Any, where: str) -> str:
+def name_in(value: Any, where: str) -> str:
     """Return the name of a file as it stands in a list; a number is a name too."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)

@@ -70,7 +70,7 @@ def _labels_and_splits(
     label = label_in(folders.get(label_column or "label"), name) if columns.label is None else None
     split = split_in(folders.get("split"), name) if columns.split is None else ""
     found = table.labelled_rows(replace(columns, path=None))
-    return [(row_label or label, row_split or split) for _, _, row_label, row_split in found]
+    return [(row_label or label, row_split or split) for _, _, row_label, row_split, _ in found]
 
 
 def open_table(file: CheckedFile, name: str = "a table") -> Any:

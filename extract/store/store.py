@@ -45,6 +45,11 @@ class Store:
     files, roots, decoders, are_described
         The files of the store, and of each file the folder of images, the version of the decoder, and whether the
         metadata of its images were read.
+    groups
+        int64, (n,): the first row of each row's group, such as the photos of one patient, if labels were joined that
+        state groups; else None. No file has them.
+    split_origin
+        How the splits were made, in words, if they are not those of the images.
     """
 
     location: Path
@@ -58,6 +63,8 @@ class Store:
     are_described: tuple[bool, ...] = field(repr=False)
     _file: NDArray[np.int32] = field(repr=False)
     _position: NDArray[np.int32] = field(repr=False)
+    groups: NDArray[np.int64] | None = field(default=None, repr=False)
+    split_origin: str = field(default="", repr=False)
 
     def __len__(self) -> int:
         return len(self.rows)

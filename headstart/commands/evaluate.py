@@ -7,7 +7,7 @@ import typer
 
 from headstart import options
 from headstart.console import command, fail, print_json, say, warn
-from headstart.results import show_evaluation
+from headstart.results import show_evaluation, show_labels
 
 if TYPE_CHECKING:
     from headstart.classify.evaluation.comparison import Comparison
@@ -24,17 +24,27 @@ def run(
     require_accuracy: Annotated[
         float | None, typer.Option(min=0, max=1, help="Exit with code 1 if accuracy is lower.")
     ] = None,
+    labels: options.Labels = None,
+    label_column: options.LabelColumn = None,
+    group: options.Group = None,
+    time: options.Time = None,
+    split_by_time: options.SplitByTime = False,
+    where: options.Where = None,
     json: options.Json = False,
 ) -> None:
     """Measure a classifier on the labelled images of a store."""
     from headstart.classify import compare_classifiers, evaluate
 
-    evaluation = evaluate(store, classifier, split=split)
+    evaluation = evaluate(
+        store, classifier, split=split, labels=labels, label_column=label_column, group=group, time=time,
+        split_by_time=split_by_time, where=where,
+    )  # fmt: skip
     comparison = compare_classifiers(store, evaluation, classifier, against) if against else None
     if json:
         print_json(evaluation.to_json() | ({"comparison": vars(comparison)} if comparison else {}))
     else:
         say(f"{classifier} on {evaluation.images} images of {store} ({evaluation.judged_on}):")
+        show_labels(evaluation.labels)
         show_evaluation(evaluation)
         if comparison:
             show_comparison(comparison, against)

@@ -23,7 +23,7 @@ from headstart.console import (
     warn,
     working,
 )
-from headstart.results import SHOWN_MISTAKES, show_evaluation
+from headstart.results import SHOWN_MISTAKES, show_evaluation, show_labels
 
 if TYPE_CHECKING:
     from headstart.classify import TrainResult
@@ -104,7 +104,12 @@ def run(
             rich_help_panel=options.PHOTOS,
         ),
     ] = None,
+    labels: options.Labels = None,
     label_column: options.LabelColumn = None,
+    group: options.Group = None,
+    time: options.Time = None,
+    split_by_time: options.SplitByTime = False,
+    where: options.Where = None,
     root: options.Root = None,
     follow_links: options.FollowLinks = False,
     provider: options.Provider = "auto",
@@ -133,18 +138,25 @@ def run(
         suspects=suspects,
         report=report,
         memory=None if memory_gb is None else memory_gb * 1e9,
+        labels=labels,
+        label_column=None if labels is None else label_column,
+        group=group,
+        time=time,
+        split_by_time=split_by_time,
+        where=where,
     )
+    listed = label_column if labels is None else None
     store: str | Store = source
     if is_embedded(source):
         given = {
-            "--backbone": backbone, "--label-column": label_column, "--root": root, "--follow-links": follow_links,
+            "--backbone": backbone, "--label-column": listed, "--root": root, "--follow-links": follow_links,
             "--provider": provider != "auto", "--workers": workers, "--max-failures": max_failures,
         }  # fmt: skip
         require_no_options(source, [name for name, value in given.items() if value not in (None, False)])
     else:
-        engine, where = EngineOptions(provider, workers), SourceOptions(label_column, root, follow_links)
+        engine, photos = EngineOptions(provider, workers), SourceOptions(listed, root, follow_links)
         with progress("embedding") as callback:
-            store, summary = embed_for(output, source, backbone, engine, where, callback, training)
+            store, summary = embed_for(output, source, backbone, engine, photos, callback, training)
         if not json:
             show_run(store, summary, store.location)
         check_failures(summary.failed, max_failures)
@@ -169,6 +181,7 @@ def show_training(result: "TrainResult") -> None:
         f"{result.path}: {result.search.chosen.head} on {result.trained_images} images, "
         f"{len(result.classifier.classes)} classes, {result.seconds:.1f} s"
     )
+    show_labels(result.labels)
     say(f"  {result.search.reason}")
     if result.calibration:
         before, after = result.calibration.before.error, result.calibration.after.error
@@ -236,6 +249,7 @@ def _summary(result: "TrainResult") -> dict[str, object]:
     return {
         "output": result.path,
         "classes": result.classifier.classes,
+        "labels": result.labels and result.labels.to_json(),
         "trained_images": result.trained_images,
         "measured_images": result.measured_images,
         "is_refitted": result.is_refitted,

@@ -11,6 +11,8 @@ from headstart.classify.evaluation.evaluate import compare_classifiers, evaluate
 from headstart.classify.heads import fitting, tuned
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.registry import HEADS
+from headstart.classify.labels.join import join_labels
+from headstart.classify.labels.options import LabelOptions
 from headstart.classify.split.holdout import whole_split
 from headstart.classify.training import train
 from headstart.extract.store.store import open_store
@@ -97,6 +99,21 @@ def test_other_stores_are_cross_validated_on_the_same_images(clustered, make_sto
     assert result.baselines[1].accuracy < 0.7 < result.baselines[0].accuracy
 
 
+def test_groups_of_the_users_are_in_one_fold_each(clustered, tmp_path):
+    store = clustered(90)
+    lines = ["path,camera", *(f"{path},camera {row % 7}" for row, path in enumerate(store.paths))]
+    (tmp_path / "cameras.csv").write_text("\n".join(lines))
+    joined, _ = join_labels(store, LabelOptions(labels=tmp_path / "cameras.csv", label_column="", group="camera"))
+    whole, splits = tuned.cross_validated(joined, whole_split(joined), 3)
+    assert sum(len(split.test) for split in splits) == len(whole.train) == 90
+    for split in splits:
+        assert not set((split.train % 7).tolist()) & set((split.test % 7).tolist())
+    result = train(
+        store, tmp_path / "c.onnx", folds=3, labels=tmp_path / "cameras.csv", label_column="", group="camera"
+    )
+    assert len(set(result.evaluation.groups.tolist())) == 7
+
+
 def test_images_that_a_tail_was_tuned_on_are_in_no_fold(clustered, monkeypatch):
     store = clustered(60)
     is_tuned = np.arange(60) < 20
@@ -116,7 +133,8 @@ def test_images_that_a_tail_was_tuned_on_are_in_no_fold(clustered, monkeypatch):
     [
         ({"folds": 1}, "at least 2 folds, found 1"),
         ({"folds": 5, "refit": True}, "leave refit out"),
-        ({"folds": 5, "holdout": 0.3}, "leave one of the two out"),
+        ({"folds": 5, "holdout": 0.3}, "without a hold-out; leave one of the two out"),
+        ({"folds": 5, "split_by_time": True}, "not on the latest; leave one of the two out"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(clustered, tmp_path, settings, message):

@@ -25,11 +25,18 @@ EXTRACT = {
 }
 CLASSIFY = {
     "classify.split": set(),
+    "classify.labels": set(),
     "classify.heads": {"classify.split"},
     "classify.confidence": {"classify.split", "classify.heads"},
     "classify.artifact": {"classify.split", "classify.heads", "classify.confidence"},
     "classify.scoring": {"classify.artifact"},
-    "classify.evaluation": {"classify.split", "classify.heads", "classify.confidence", "classify.artifact"},
+    "classify.evaluation": {
+        "classify.labels",
+        "classify.split",
+        "classify.heads",
+        "classify.confidence",
+        "classify.artifact",
+    },
     "classify.report": {"classify.heads", "classify.confidence", "classify.evaluation"},
 }
 ALLOWED = {

@@ -74,7 +74,8 @@ def _is_text(field: Any, where: str) -> bool:
     import pyarrow.types as types
 
     kind = field.type.value_type if types.is_dictionary(field.type) else field.type
-    if types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind) or types.is_null(kind):
+    numbers = (types.is_boolean, types.is_integer, types.is_floating, types.is_temporal, types.is_null)
+    if any(test(kind) for test in numbers):
         return False
     tests = [types.is_string, types.is_large_string, types.is_binary, types.is_large_binary]
     tests += [types.is_string_view, types.is_binary_view, types.is_fixed_size_binary]

@@ -33,14 +33,19 @@ class Table:
     class_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     no_labels: dict[str, tuple[str, int]] = field(default_factory=dict)
 
-    def labelled_rows(self, columns: Columns) -> Iterator[tuple[str, Any, str | None, str]]:
-        """Yield where each row stands, its path as it is (None without such a column), its label and its split."""
+    def labelled_rows(
+        self, columns: Columns, others: Sequence[int] = ()
+    ) -> Iterator[tuple[str, Any, str | None, str, Sequence[Any]]]:
+        """Yield where each row stands, its path as it is (None without such a column), its label and its split.
+
+        The values in the columns `others`, given by their positions, follow as they are.
+        """
         chosen = (columns.path, columns.label, columns.split)
         positions = [at for at in chosen if at is not None]
         slots = [None if at is None else positions.index(at) for at in chosen]
         label_name = "" if columns.label is None else self.names[columns.label]
         classes = self.class_names.get(label_name, ())
-        for where, values in self.rows(positions):
+        for where, values in self.rows([*positions, *others]):
             path, label, split = (None if slot is None else values[slot] for slot in slots)
             if classes and isinstance(label, int):  # a declared name, such as "None", is no missing value
                 name = _class_of(label, classes, where)
@@ -50,7 +55,7 @@ class Table:
                 if label is None and isinstance(value, str | bytes) and (text := os.fsdecode(value).strip()):
                     first, count = self.no_labels.get(text, (where, 0))
                     self.no_labels[text] = first, count + 1
-            yield where, path, label, split_in(split, where)
+            yield where, path, label, split_in(split, where), values[len(positions) :]
 
     def columns_text(self) -> str:
         """Return the names of all columns for a message."""

@@ -1,0 +1,1 @@
+"""Labels, groups, times and conditions from outside of a store: joined to its rows, without writing to it."""

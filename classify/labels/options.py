@@ -1,0 +1,105 @@
+"""The options that name labels, groups, times and conditions next to a store."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from headstart.classify.errors import LabelError
+from headstart.classify.labels.where import parse_condition
+from headstart.extract.sources.manifests import MANIFESTS
+from headstart.files.errors import OptionError
+from headstart.files.urls import local_path
+
+TAKEN = "taken"
+"""The column of times by default: that of `headstart embed --metadata`."""
+RECORDED = ("label_column", "group", "time", "split_by_time", "where")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelOptions:
+    """Where labels, groups and times of a store's photos come from, besides the store.
+
+    Nothing is written to the store, and no photo is embedded again.
+
+    Attributes
+    ----------
+    labels
+        A list of photos (.csv, .tsv, .jsonl or .parquet) whose labels replace those of the store. A column names each
+        photo by its path, its file name with or without suffix, or by its content (``sha256``). A column ``split``
+        replaces the store's splits. Without this file, the store's own labels and its columns of metadata are used.
+    label_column
+        Its column of labels; by default one with a usual name, or the only one that nothing else uses. ``""``: keep the
+        labels of the store.
+    group
+        A column of the file, or of the store's metadata. Photos with the same value, such as those of one patient,
+        camera or burst, are never on both sides of a split or of a fold.
+    time
+        A column with the time of each photo, for `split_by_time`; by default ``taken``.
+    split_by_time
+        Evaluate on the latest photos, the share `holdout` of them, instead of a random hold-out or the store's splits.
+    where
+        Use only the photos for which this condition on columns holds, such as ``site != 3`` (see
+        `headstart.classify.labels.where`).
+    """
+
+    labels: str | os.PathLike[str] | None = None
+    label_column: str | None = None
+    group: str | None = None
+    time: str | None = None
+    split_by_time: bool = False
+    where: str | None = None
+
+    @property
+    def joins(self) -> bool:
+        """Whether anything besides the store is asked for."""
+        return self.labels is not None or bool(self.group or self.split_by_time or self.where)
+
+    @property
+    def path(self) -> Path | None:
+        """The labels file."""
+        return None if self.labels is None else local_path(self.labels)
+
+    @property
+    def time_column(self) -> str:
+        """The column of times to split by; empty for none."""
+        return (self.time or TAKEN) if self.split_by_time else ""
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that are needed besides names, labels and splits."""
+        tested = parse_condition(self.where).columns if self.where else ()
+        return [*dict.fromkeys(name for name in (self.group, self.time_column, *tested) if name)]
+
+    def check_labels(self) -> None:
+        """Reject options that do not fit, and a labels file that is missing or of another kind.
+
+        Raises
+        ------
+        OptionError
+            If an option would do nothing.
+        LabelError
+            If there is no such file, or the condition cannot be parsed.
+        """
+        if self.time and not self.split_by_time:
+            raise OptionError(f"--time {self.time!r} does nothing by itself; add --split-by-time")
+        if self.label_column is not None and self.labels is None:
+            raise OptionError(f"--label-column {self.label_column!r} names a column of the file given with --labels")
+        if self.where:
+            parse_condition(self.where)
+        path = self.path
+        if path is not None and path.suffix.lower() not in MANIFESTS:
+            raise LabelError(f"{path}: expected a list of labels ({', '.join(MANIFESTS)})")
+        if path is not None and not path.is_file():
+            raise LabelError(f"{path}: expected a list of labels, found no such file")
+
+    def recorded(self) -> dict[str, Any]:
+        """Return what a classifier says about its labels: the name of the file, without its folder, and the rest."""
+        return {"file": self.path.name if self.path else None, **{name: getattr(self, name) for name in RECORDED}}
+
+    def like(self, recorded: dict[str, Any]) -> "LabelOptions":
+        """Complete options by those that a classifier was trained with, if they name the same file, or none as it."""
+        if not recorded or self.recorded()["file"] != recorded.get("file"):
+            return self
+        missing: dict[str, Any] = {name: recorded[name] for name in RECORDED if recorded.get(name)}
+        return replace(self, **{name: value for name, value in missing.items() if getattr(self, name) in (None, False)})
