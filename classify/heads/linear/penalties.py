@@ -18,7 +18,7 @@ from headstart.classify.heads.rows import TrainingRows
 DEFAULT_C = 0.01
 """Where a walk begins."""
 GRID = (*(float(f"{digit}e{power}") for power in range(-6, 6) for digit in (1, 3)), MAX_C)
-SEARCH_TOLERANCE = 0.05
+SEARCH_TOLERANCE = 0.1
 """Penalties are compared on solutions of this tolerance, which changes a log loss by less than 1 %; those of the chosen
 penalty are then refined."""
 
