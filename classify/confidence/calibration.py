@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.heads.loss import log_loss, softmax
+from headstart.classify.confidence.root import find_root
+from headstart.classify.heads.loss import softmax
 
 BINS = 15
 TEMPERATURES = (0.05, 20.0)
@@ -105,10 +106,12 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -
 
 
 def _likeliest(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
-    from scipy.optimize import minimize_scalar
+    centred = logits - logits[np.arange(len(labels)), labels][:, None]
 
-    def loss(log_t: float) -> float:
-        spread = (log_t / SPREAD) ** 2 / (2 * max(len(labels), 1))
-        return log_loss(softmax(logits / np.exp(log_t)), labels) + spread
+    def slope(log_t: float) -> float:
+        """Return the derivative, by ln(temperature), of what is minimised."""
+        scaled = centred / np.exp(log_t)
+        return log_t / SPREAD**2 - float((softmax(scaled) * scaled).sum())
 
-    return float(np.exp(minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded").x))
+    low, high = np.log(TEMPERATURES)
+    return float(np.exp(find_root(slope, low, high, precision=1e-4)))

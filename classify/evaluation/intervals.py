@@ -8,6 +8,8 @@ bench-coverage` simulates how often each interval holds the truth.
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.classify.confidence.root import find_root
+
 Z = 1.959964
 PRIOR_GROUPS = 1
 """So many groups count as wholly alike inside, beside those that were seen to differ from the mean."""
@@ -37,8 +39,6 @@ def paired_interval(
     Tango 1998, "Equivalence test and confidence interval for the difference in proportions for the paired-sample
     design". It inverts a test, so it holds 0 if the test finds no difference, even with a single different image.
     """
-    from scipy.optimize import brentq
-
     n = _like_normal(effective_size(new.astype(np.float64) - old, groups), groups)
     wins, losses = n * float((new & ~old).mean()), n * float((old & ~new).mean())
 
@@ -51,8 +51,8 @@ def paired_interval(
         return float((wins - losses - n * difference) ** 2 - Z**2 * variance)
 
     found, step = (wins - losses) / n, 1e-9  # at `found` itself, an image that never differs gives a score of 0
-    low = -1.0 if found - step <= -1 else brentq(score, -1.0, found - step)
-    high = 1.0 if found + step >= 1 else brentq(score, found + step, 1.0)
+    low = -1.0 if found - step <= -1 else find_root(score, -1.0, found - step)
+    high = 1.0 if found + step >= 1 else find_root(score, found + step, 1.0)
     return low, high
 
 

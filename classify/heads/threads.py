@@ -1,14 +1,17 @@
 """The number of threads for linear algebra, and jobs that run side by side with one thread each."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from threading import current_thread
 from typing import Any
 
 from headstart.files.cores import cores
 
 SMALL_ROWS = 10_000
+_POOL = "headstart-parallel"
 
 
 @contextmanager
@@ -29,15 +32,25 @@ def blas_threads(rows: int) -> Iterator[None]:
 
 
 def in_parallel(jobs: Sequence[Callable[[], Any]]) -> Iterator[Any]:
-    """Return the results of jobs in their order, one thread per core; NumPy does its work without the interpreter."""
-    workers = min(_cores(), len(jobs))
-    if workers < 2:
+    """Return the results of jobs in their order, one thread per core; NumPy does its work without the interpreter.
+
+    Jobs of a job are done one after the other: its thread would wait for one that may be waiting too.
+    """
+    if min(_cores(), len(jobs)) < 2 or current_thread().name.startswith(_POOL):
         yield from (job() for job in jobs)
         return
-    with ThreadPoolExecutor(workers) as pool:
-        yield from pool.map(lambda job: job(), jobs)
+    yield from _pool().map(lambda job: job(), jobs)
+
+
+@cache  # to start threads takes longer than a part of 2,500 rows
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_cores(), _POOL)
 
 
 @cache
 def _cores() -> int:
     return cores()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,9 @@ from headstart.classify.heads.rows import TrainingRows
 DEFAULT_C = 0.01
 """Where a walk begins."""
 GRID = (*(float(f"{digit}e{power}") for power in range(-6, 6) for digit in (1, 3)), MAX_C)
-SEARCH_TOLERANCE = 0.05
-"""Penalties are compared on solutions of this tolerance, which changes a log loss by less than 1 %; those of the chosen
-penalty are then refined."""
+SEARCH_TOLERANCE, PRECISION = 0.1, 0.01
+"""Penalties are compared on solutions of this tolerance, which changes a log loss by less than this share; those of the
+chosen penalty are then refined."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,8 @@ def search_penalties(kind: HeadKind, rows: TrainingRows, options: HeadOptions, r
     scalings = SCALINGS if options.c is None else (STANDARDISED,)
     paths: list[_Path] = []
     for scaling in (options.scaling,) if options.scaling else scalings:
-        path = _Path(kind, rows, options, scaling, ratio)
-        path.walk(paths[-1] if paths else None)
-        paths.append(path)
+        paths.append(_Path(kind, rows, options, scaling, ratio, paths[-1] if paths else None))
+        paths[-1].walk()
     refined: list[Candidate] = []
     while (path := min(paths, key=lambda path: path.best.chosen.log_loss)).best.chosen not in refined:
         refined.append(path.refine())
@@ -50,7 +50,7 @@ def search_penalties(kind: HeadKind, rows: TrainingRows, options: HeadOptions, r
 
 
 class _Path:
-    """The penalties that were tried with one scaling.
+    """The penalties that were tried with one scaling, perhaps after another path with another scaling.
 
     Attributes
     ----------
@@ -58,8 +58,17 @@ class _Path:
         How each C did, in the order tried. All folds are solved at once, which leaves a `Solution`.
     """
 
-    def __init__(self, kind: HeadKind, rows: TrainingRows, options: HeadOptions, scaling: str, ratio: float):
+    def __init__(
+        self,
+        kind: HeadKind,
+        rows: TrainingRows,
+        options: HeadOptions,
+        scaling: str,
+        ratio: float,
+        before: "_Path | None" = None,
+    ):
         self.kind, self.rows, self.options, self.scaling, self.ratio = kind, rows, options, scaling, ratio
+        self.before = before
         self.axes = Axes.of(rows.embeddings, scaling)
         self.projected = self.axes.project(rows.embeddings)
         sets = fold_sets(rows, options)
@@ -77,29 +86,30 @@ class _Path:
         """Whether the log loss is below 1 / n: so few images cannot show that it is less."""
         return self.best.chosen.log_loss * int((self.rows.folds >= 0).sum()) < 1
 
-    def walk(self, before: "_Path | None") -> None:
-        """Try a penalty, weaker ones while they are better, and stronger ones while they are."""
+    def walk(self) -> None:
+        """Try a penalty, weaker ones while they are clearly better, and stronger ones while they are."""
         if self.options.c is not None:
-            self.attempt(self.options.c, None)
+            self.attempt(self.options.c)
             return
-        c, start = DEFAULT_C, None
-        if before:
-            c, solution = before.best.chosen.settings["c"], before.best.solution
-            start = solution.fits.translated(solution.axes, self.axes)
-        self.attempt(c, start)
-        for direction in (1, -1):
-            at = GRID.index(c)
-            while self.best is self.searches[GRID[at]] and 0 <= at + direction < len(GRID):
-                if direction > 0 and self.is_perfect:
+        c = self.before.best.chosen.settings["c"] if self.before else DEFAULT_C
+        self.attempt(c)
+        weaker, stronger = GRID[GRID.index(c) :], GRID[GRID.index(c) :: -1]
+        for path in (weaker, stronger):
+            for last, c in pairwise(path):
+                if self.best is not self.searches[last] or (path is weaker and self.is_perfect):
                     break
-                fits, at = self.best.solution.fits, at + direction
                 try:
-                    self.attempt(GRID[at], fits)
+                    self.attempt(c, self.best.solution.fits)
                 except HeadError:  # so weak a penalty has no optimum within reach
                     break
+                if self.searches[c].chosen.log_loss > (1 - PRECISION) * self.searches[last].chosen.log_loss:
+                    break
 
-    def attempt(self, c: float, start: Fits | None) -> None:
-        """Judge a penalty."""
+    def attempt(self, c: float, start: Fits | None = None) -> None:
+        """Judge a penalty, starting from the solution with the other scaling if there is one."""
+        if self.before and c in self.before.searches:
+            known = self.before.searches[c].solution
+            start = known.fits.translated(known.axes, self.axes)
         self.searches[c] = self._judged(c, next(self._solved(self.folds, c, start, SEARCH_TOLERANCE)))
 
     def refine(self) -> Candidate:

@@ -99,8 +99,9 @@ class _Sets:
         self.penalty = np.zeros((len(point), len(which), 1), point.dtype)
         self.penalty[:-1] = strength[:, None]
         self.loss, self.gradient = problem.loss(point, self.penalty, which)
-        self.history: list[tuple[Points, Points, Points]] = []
+        self.history: list[tuple[Points, Points, Points, Points]] = []
         self.inverse: Product = lambda point: point
+        self.turned = self.gradient
 
     def are_going(self, tolerance: float) -> NDArray[np.bool_]:
         """Tell which sets are not finished, bool (a,)."""
@@ -113,12 +114,15 @@ class _Sets:
             return
         self.which, self.loss, self.penalty = self.which[going], self.loss[going], self.penalty[:, going]
         self.point, self.gradient = self.point[:, going], self.gradient[:, going]
-        self.history = [(s[:, going], y[:, going], rho[going]) for s, y, rho in self.history]
+        self.turned = self.turned[:, going]
+        self.history = [(s[:, going], y[:, going], z[:, going], rho[going]) for s, y, z, rho in self.history]
 
     def approximate(self, *, anew: bool) -> None:
         """Approximate the Hessian: roughly, which does at first, or anew at the point."""
         hessian, bias = self.problem.curvature(self.point, self.which, roughly=not anew)
         self.inverse = _inverse(hessian, bias, float(self.penalty[:-1].mean()))
+        self.turned = self.inverse(self.gradient)
+        self.history = [(s, y, self.inverse(y), rho) for s, y, _, rho in self.history]
 
     def step(self) -> None:
         """Step along the directions, half as far in the sets whose loss does not fall enough (Armijo)."""
@@ -135,22 +139,26 @@ class _Sets:
         s, y = point - self.point, gradient - self.gradient
         curved = dot(s, y)
         rho = np.where(curved > 0, 1 / np.where(curved > 0, curved, 1), 0).astype(dtype)
-        self.history = [*self.history[-(MEMORY - 1) :], (s, y, rho)]
-        self.point, self.loss, self.gradient = point, loss, gradient
+        turned = self.inverse(gradient)
+        self.history = [*self.history[-(MEMORY - 1) :], (s, y, turned - self.turned, rho)]
+        self.point, self.loss, self.gradient, self.turned = point, loss, gradient, turned
 
     def _direction(self) -> Points:
-        """Return minus the inverse Hessian times the gradient for every set: the two loops of L-BFGS."""
-        direction, factors, dtype = -self.gradient, [], self.point.dtype
-        for s, y, rho in reversed(self.history):
-            factor = (rho * dot(s, direction)).astype(dtype)
-            direction = direction - factor[:, None] * y
+        """Return minus the inverse Hessian times the gradient for every set: the two loops of L-BFGS.
+
+        The preconditioner is linear, so it is multiplied with each new gradient alone, and the rest follows.
+        """
+        left, direction, factors, dtype = -self.gradient, -self.turned, [], self.point.dtype
+        for s, y, z, rho in reversed(self.history):
+            factor = (rho * dot(s, left)).astype(dtype)
+            left = left - factor[:, None] * y
+            direction = direction - factor[:, None] * z
             factors.append(factor)
-        direction = self.inverse(direction)
         if self.history:
-            s, y, rho = self.history[-1]
-            scale = np.where(rho > 0, 1 / np.where(rho > 0, rho * dot(y, self.inverse(y)), 1), 1)
+            _, y, z, rho = self.history[-1]
+            scale = np.where(rho > 0, 1 / np.where(rho > 0, rho * dot(y, z), 1), 1)
             direction = direction * scale.astype(dtype)[:, None]
-        for (s, y, rho), factor in zip(self.history, reversed(factors), strict=True):
+        for (s, y, _, rho), factor in zip(self.history, reversed(factors), strict=True):
             direction = direction + (factor - rho * dot(y, direction)).astype(dtype)[:, None] * s
         return direction
 

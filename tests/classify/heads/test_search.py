@@ -62,13 +62,14 @@ def test_the_setting_with_the_least_loss_out_of_fold_is_the_one_scikit_learn_fin
 
 
 @pytest.mark.parametrize("spread", [1.5, 6, 20])
-def test_the_walk_goes_on_until_both_neighbours_of_the_best_penalty_are_worse(clusters, spread):
+def test_the_walk_goes_on_while_the_loss_clearly_falls(clusters, spread):
     found = search_head("logreg", rows_of(*clusters(300, 3, spread=spread)), HeadOptions())
     for scaling in SCALERS:
         losses = {one.c: one.log_loss for one in found.candidates if one.settings["scaling"] == scaling}
         tried = [GRID.index(c) for c in sorted(losses)]
         assert tried == list(range(tried[0], tried[-1] + 1)), "no penalty between two others is left out"
-        assert losses[GRID[tried[0]]] > min(losses.values()) < losses[GRID[tried[-1]]]
+        for end, inner in ((0, 1), (-1, -2)):
+            assert losses[GRID[tried[end]]] > 0.98 * losses[GRID[tried[inner]]], "no end is clearly better"
         assert len(tried) <= 3 + abs(GRID.index(min(losses, key=losses.__getitem__)) - GRID.index(DEFAULT_C))
 
 
@@ -144,7 +145,7 @@ def test_the_fitted_head_is_that_of_scikit_learn(overlapping, monkeypatch, k, sa
     assert head[0].scale_ == pytest.approx(scaler.scale_, rel=1e-3)
     assert head[-1].coef_.shape == expected.coef_.shape
     found = head.predict_proba(rows.embeddings)
-    precision = 2e-3 if sampled == 300 else 5e-3  # a fit to more rows than were searched may end sooner
+    precision = 3e-3 if sampled == 300 else 5e-3  # a fit to more rows than were searched may end sooner
     assert found == pytest.approx(expected.predict_proba(scaler.transform(points)), abs=precision)
 
 

@@ -17,3 +17,9 @@ def test_the_error_of_a_job_reaches_the_caller(monkeypatch, cores):
     monkeypatch.setattr(threads, "_cores", lambda: cores)
     with pytest.raises(ZeroDivisionError):
         list(in_parallel([lambda: 1, lambda: 1 // 0]))
+
+
+def test_jobs_may_have_jobs_of_their_own(monkeypatch):
+    monkeypatch.setattr(threads, "_cores", lambda: 2)
+    squares = lambda: sum(in_parallel([lambda number=number: number**2 for number in range(4)]))  # noqa: E731
+    assert list(in_parallel([squares] * 8)) == [14] * 8
