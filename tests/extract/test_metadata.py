@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.extract import EngineOptions, Share, embed, inspect, merge, open_store
+from headstart.extract import EngineOptions, Share, embed, inspect, merge, open_store, read_model
 from headstart.extract.decoding.exif import UNREADABLE
 from headstart.extract.engines.embedder import Embedder
 from headstart.extract.errors import StoreError
+from headstart.extract.inference.subgraph import uncut
 from headstart.extract.store.schema import METADATA_DTYPES
 
 QUICK = EngineOptions(isolate=False, batch_size=1)
@@ -177,6 +178,18 @@ def test_tensors_pass_them_on(photos, cut_backbone, tmp_path):
     embed(photos, cut_backbone, tmp_path / "without.h5", options=QUICK)
     with pytest.raises(StoreError, match="again with --metadata"):
         embed(tmp_path / "without.h5", cut_backbone, tmp_path / "b.h5", metadata=True)
+
+
+def test_tensors_without_them_leave_new_rows_of_a_store_to_be_filled(photos, cut_backbone, tmp_path, picture):
+    tuned = uncut(read_model(cut_backbone))
+    embed(photos, tuned, tmp_path / "a.h5", options=QUICK, metadata=True)
+    added = add(photos, 6, picture)
+    embed(photos, cut_backbone, tmp_path / "cut.h5", options=QUICK)
+    store, _ = embed(tmp_path / "cut.h5", cut_backbone, tmp_path / "a.h5")
+    assert store.lacks_metadata[store.paths.index(f"fir/{added.name}")]
+    store, summary = embed(photos, tuned, tmp_path / "a.h5", options=QUICK)
+    assert summary.computed == 0
+    assert_whole(store)
 
 
 def test_a_damaged_block_costs_no_photo_and_is_noted(photos, backbone, tmp_path, picture):
