@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.heads.linear.axes import Axes, Floats
-from headstart.classify.heads.linear.losses import SOFTMAX, Loss, Points
+from headstart.classify.heads.linear.objective import SOFTMAX, Loss, Points
 from headstart.classify.heads.threads import in_parallel
 
 PART_ROWS = 1024

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.errors import HeadError
-from headstart.classify.heads.linear.losses import Points
+from headstart.classify.heads.linear.objective import Points
 from headstart.classify.heads.linear.problem import Fits, Problem, dot
 from headstart.classify.heads.threads import blas_threads
 

@@ -3,7 +3,7 @@ import pytest
 from scipy.special import log_softmax, softmax
 
 from headstart.classify.heads.linear import problem as module
-from headstart.classify.heads.linear.losses import SQUARED_HINGE
+from headstart.classify.heads.linear.objective import SQUARED_HINGE
 from headstart.classify.heads.linear.problem import Problem
 
 

@@ -1,11 +1,14 @@
-"""The losses that linear heads minimise: softmax of logistic regression, squared hinge of support vector machines."""
+"""What heads of one layer minimise: the cross-entropy of softmax, or the squared hinge of support vector machines."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from headstart.classify.heads.layers import Layer
+from headstart.classify.heads.options import HeadOptions
 
 Points = NDArray[Any]
 """Weights and, in the last row, biases: float32 or float64, (r + 1, a, k)."""
@@ -76,3 +79,36 @@ def _hinge_curvature(residuals: Points, _classes: int) -> Points:
 
 SOFTMAX = Loss(_softmax_residuals, _softmax_curvature)
 SQUARED_HINGE = Loss(_hinge_residuals, _hinge_curvature)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A penalised head of one layer.
+
+    Attributes
+    ----------
+    loss
+        What is minimised besides the penalty.
+    c
+        The penalty where the search begins.
+    make
+        Gives the unfitted pipeline: a scaler, then the classifier.
+    fitted
+        Gives the fitted attributes of the classifier, for its layer on scaled embeddings and the factor.
+    factor
+        What multiplies the layer's outputs, before it is fitted out of fold; None if they are logits.
+    """
+
+    loss: Loss
+    c: float
+    make: Callable[[HeadOptions], Any]
+    fitted: Callable[[Layer, float], Mapping[str, Any]]
+    factor: float | None = None
+
+    def penalties(self, grid: Sequence[float], ratio: float, classes: int) -> list[float]:
+        """Translate scikit-learn's C: for a sample of 1 / `ratio` of the rows, and for two classes.
+
+        With two classes scikit-learn fits one vector w. In logistic regression it is the difference of the two here:
+        |w|^2 = 2 (|w_0|^2 + |w_1|^2).
+        """
+        return [c * ratio * (0.5 if classes == 2 and self.factor is None else 1.0) for c in grid]
