@@ -94,13 +94,13 @@ def agreement(points: NDArray[np.float32], labels: NDArray[np.int32], n: int, c:
     from sklearn.linear_model import LogisticRegression
 
     from headstart.classify.heads.linear.axes import Axes
-    from headstart.classify.heads.linear.penalties import penalties
+    from headstart.classify.heads.linear.logreg import LOGREG
     from headstart.classify.heads.linear.problem import Problem
     from headstart.classify.heads.linear.solver import solve_path
     from headstart.classify.heads.loss import log_loss, softmax
 
     axes, k = Axes.of(points[:n]), int(labels.max()) + 1
-    rows, strengths = axes.project(points), penalties((c,), 1.0, k)
+    rows, strengths = axes.project(points), LOGREG.penalties((c,), 1.0, k)
     started = time.process_time()
     problem = Problem(rows[:n], labels[:n], np.ones((1, n), np.float32), axes.covariance, k)
     fits = next(solve_path(problem, strengths))

@@ -141,11 +141,11 @@ def _fit_streamed(store: Store, split: Split, plan: FitPlan) -> Fitted:
     """Search on a sample of the training images, and fit the chosen setting to all of them, read block by block."""
     kind = None if plan.head == AUTO else find_kind(plan.head)
     if kind is None or kind.fit_blocks is None:
-        streamed = " or ".join(kind.name for kind in HEADS.values() if kind.fit_blocks)
+        *streamed, last = [kind.name for kind in HEADS.values() if kind.fit_blocks]
         raise HeadError(
             f"head {(kind.name if kind else AUTO)!r} needs all embeddings in memory, "
             f"{bytes_needed(store, split) / 1e9:.1f} GB, more than --memory-gb allows; allow more, or use "
-            f"--head {streamed}"
+            f"--head {', '.join(streamed)} or {last}"
         )
     labels = store.labels[split.train]
     images = searched_sample(labels, plan.options.seed)

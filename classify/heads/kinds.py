@@ -88,12 +88,12 @@ def fit_head(head: Any, embeddings: NDArray[np.float32], labels: NDArray[np.int3
     """
     from sklearn.exceptions import ConvergenceWarning
 
-    weights = {}
-    if options.class_weight != "none":
-        weights[f"{head.steps[-1][0]}__sample_weight"] = options.row_weights(labels, int(labels.max()) + 1)
-    with warnings.catch_warnings():
+    weights = {} if options.class_weight == "none" else _weights_of(head, labels, options)
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
         # The number of passes is part of the recipe; that more of them would change the fit a little is no fault.
         warnings.simplefilter("ignore", ConvergenceWarning)
+        # The nearest class mean divides by the deviations within classes on the way, though not in its predictions.
+        warnings.filterwarnings("ignore", message="self.within_class_std_dev_ has at least 1 zero")
         # The MLP takes Ctrl-C as "good enough" and returns a half-trained head.
         warnings.filterwarnings("error", message="Training interrupted by user")
         try:
@@ -106,6 +106,19 @@ def fit_head(head: Any, embeddings: NDArray[np.float32], labels: NDArray[np.int3
             raise HeadError(
                 f"the {name_of(head)} cannot be fitted to {len(labels)} images: {one_line(error)}"
             ) from error
+
+
+def _weights_of(head: Any, labels: NDArray[np.int32], options: HeadOptions) -> dict[str, NDArray[np.float64]]:
+    """Return the weight of each row as an argument of `fit`; or set priors, in which classes alone can be weighed."""
+    from sklearn.utils.validation import has_fit_parameter
+
+    name, model = head.steps[-1]
+    classes = int(labels.max()) + 1
+    weights = options.row_weights(labels, classes)
+    if "priors" in model.get_params() and not has_fit_parameter(model, "sample_weight"):
+        model.set_params(priors=(np.bincount(labels, weights, classes) / weights.sum()).tolist())
+        return {}
+    return {f"{name}__sample_weight": weights}
 
 
 def cross_validate(kind: "HeadKind", rows: TrainingRows, options: HeadOptions, _ratio: float) -> Search:
@@ -130,12 +143,12 @@ def fit_pipeline(kind: "HeadKind", _search: Search, rows: TrainingRows, options:
 def fit_each(
     kind: "HeadKind", search: Search, chosen: Sequence[NDArray[np.bool_]], options: HeadOptions
 ) -> list[AnyHead | None]:
-    """Fit a head to each of several sets of the searched rows with scikit-learn; None where that fails."""
+    """Fit a head to each of several sets of the searched rows; None where that fails."""
 
     def of(which: NDArray[np.bool_]) -> AnyHead | None:
         rows = search.rows.take(which)
         try:
-            return fit_pipeline(kind, search, rows, options)
+            return kind.fit(kind, search, rows, options)
         except HeadError:  # a classifier of the user's may need more images than a small set has
             return None
 

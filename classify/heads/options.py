@@ -14,7 +14,7 @@ STANDARDISED, RAW = SCALINGS = ("standardised", "raw")
 MAX_SEED = 2**32 - 1
 MAX_C = 1e6
 """Under a weaker penalty rows that can be told apart have no optimum within reach."""
-SETTINGS = ("c", "scaling")
+SETTINGS = ("c", "shrinkage", "scaling")
 """The fields of `HeadOptions` that are searched for while they are None."""
 
 
@@ -25,8 +25,10 @@ class HeadOptions:
     Attributes
     ----------
     c
-        Inverse strength of the L2 penalty of ``logreg``, on scaled embeddings, above 0 and at most `MAX_C`; None:
-        search for it.
+        Inverse strength of the L2 penalty of ``logreg`` and ``svm``, on scaled embeddings, above 0 and at most
+        `MAX_C`; None: search for it.
+    shrinkage
+        How far ``lda`` shrinks the covariance towards a sphere, 0..1; None: search for it.
     scaling
         One of `SCALINGS`; None: search for it, or ``"standardised"`` if `c` is given.
     hidden
@@ -38,6 +40,7 @@ class HeadOptions:
     """
 
     c: float | None = None
+    shrinkage: float | None = None
     scaling: str | None = None
     hidden: tuple[int, ...] = (256,)
     class_weight: str = "none"
@@ -68,6 +71,8 @@ class HeadOptions:
             raise HeadError(f"the seed must lie between 0 and {MAX_SEED}, found {self.seed}")
         if self.c is not None and not 0 < self.c <= MAX_C:
             raise HeadError(f"C must be above 0 and at most {MAX_C:g}, found {self.c}")
+        if self.shrinkage is not None and not 0 <= self.shrinkage <= 1:
+            raise HeadError(f"the shrinkage must lie between 0 and 1, found {self.shrinkage}")
         if self.scaling not in (None, *SCALINGS):
             raise HeadError(f"unknown scaling {self.scaling!r}; expected one of {', '.join(SCALINGS)}")
         if not self.hidden or min(self.hidden) < 1:

@@ -1,5 +1,6 @@
 """The heads that can be trained. To add one, add its record here."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,15 @@ from headstart.classify.heads import kinds
 from headstart.classify.heads.converted import ConvertedHead, name_of, probabilities_of
 from headstart.classify.heads.kinds import AnyHead, HeadKind, layers_of
 from headstart.classify.heads.layers import FittedHead, Layer, linear_layers, network_layers
-from headstart.classify.heads.linear.logreg import (
-    fit_solved,
-    fit_solved_by_blocks,
-    fit_solved_sets,
-    from_weights,
-    make_logreg,
-)
-from headstart.classify.heads.linear.penalties import DEFAULT_C, search_penalties
+from headstart.classify.heads.linear import lda, prototype
+from headstart.classify.heads.linear.gaussian import search_gaussian
+from headstart.classify.heads.linear.logreg import LOGREG, from_weights, make_logreg
+from headstart.classify.heads.linear.objective import Objective
+from headstart.classify.heads.linear.penalised import fit_solved, fit_solved_by_blocks, fit_solved_sets
+from headstart.classify.heads.linear.penalties import search_penalties
+from headstart.classify.heads.linear.svm import SVM, svm_layers
 from headstart.classify.heads.loss import softmax
-from headstart.classify.heads.options import STANDARDISED, HeadOptions
+from headstart.classify.heads.options import RAW, STANDARDISED, HeadOptions
 
 AGREEMENT = 1e-5
 """The largest difference between a classifier and its layers; of rounding."""
@@ -37,6 +37,17 @@ def _make_mlp(options: HeadOptions) -> Any:
     return make_pipeline(StandardScaler(), network)
 
 
+def _penalised(objective: Objective) -> dict[str, Any]:
+    """Return the fields of the record of a penalised head of one layer."""
+    return {
+        "make": objective.make,
+        "search": partial(search_penalties, objective),
+        "fit": partial(fit_solved, objective),
+        "fit_sets": partial(fit_solved_sets, objective),
+        "fit_blocks": partial(fit_solved_by_blocks, objective),
+    }
+
+
 AUTO = "auto"
 """Instead of a head's name: the head with the least log loss in cross-validation."""
 
@@ -47,14 +58,10 @@ HEADS = {
             name="logreg",
             title="logistic regression",
             estimator="LogisticRegression",
-            make=make_logreg,
             to_layers=linear_layers,
-            search=search_penalties,
-            fit=fit_solved,
-            fit_blocks=fit_solved_by_blocks,
-            fit_sets=fit_solved_sets,
-            defaults={"c": DEFAULT_C, "scaling": STANDARDISED},
+            defaults={"c": LOGREG.c, "scaling": STANDARDISED},
             from_weights=from_weights,
+            **_penalised(LOGREG),
         ),
         HeadKind(
             name="mlp",
@@ -62,6 +69,36 @@ HEADS = {
             estimator="MLPClassifier",
             make=_make_mlp,
             to_layers=network_layers,
+        ),
+        HeadKind(
+            name="svm",
+            title="a linear support vector machine",
+            estimator="SoftmaxSVC",
+            to_layers=svm_layers,
+            defaults={"c": SVM.c, "scaling": STANDARDISED},
+            **_penalised(SVM),
+        ),
+        HeadKind(
+            name="lda",
+            title="linear discriminant analysis",
+            estimator="LinearDiscriminantAnalysis",
+            make=lda.make_lda,
+            to_layers=linear_layers,
+            search=search_gaussian,
+            fit=lda.fit_lda,
+            fit_blocks=lda.fit_lda_by_blocks,
+            defaults={"shrinkage": lda.DEFAULT_SHRINKAGE, "scaling": RAW},
+        ),
+        HeadKind(
+            name="prototype",
+            title="the nearest class mean",
+            estimator="NearestCentroid",
+            make=prototype.make_prototype,
+            to_layers=prototype.prototype_layers,
+            search=search_gaussian,
+            fit=prototype.fit_prototype,
+            fit_blocks=prototype.fit_prototype_by_blocks,
+            defaults={"scaling": RAW},
         ),
     )
 }

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.heads.options import STANDARDISED
+from headstart.classify.heads.rows import blocks_of
 
 Floats = NDArray[np.float32]
 
@@ -41,13 +42,8 @@ class Axes:
     @classmethod
     def of(cls, embeddings: Floats, scaling: str = STANDARDISED) -> "Axes":
         """Find the axes of rows, float32 (n, d), scaled in one of `SCALINGS`."""
-        # A float32 sum over many rows is so inexact that a constant column would seem to vary.
-        mean: Floats = embeddings.mean(axis=0, dtype=np.float64).astype(np.float32)
+        mean, scale = mean_and_scale(embeddings, scaling)
         rows: Floats = embeddings - mean
-        scale: Floats = np.sqrt((rows**2).mean(axis=0, dtype=np.float64)).astype(np.float32)
-        scale = _shrunk(scale, len(rows)) if scaling == STANDARDISED else _common(scale)
-        # Relative to the mean, as is the rounding of a constant feature; a feature may well be tiny.
-        scale[scale <= np.finfo(np.float32).eps * np.abs(mean)] = 1
         rows /= scale
         n, d = rows.shape
         if n >= d:
@@ -57,6 +53,11 @@ class Axes:
         variance, sides = variance[kept], sides[:, kept]
         rotation = (rows.T @ (sides / np.sqrt(n * variance))).astype(np.float32)
         return cls(mean, scale, rotation, variance.astype(np.float32))
+
+    @classmethod
+    def unrotated(cls, embeddings: Floats, scaling: str) -> "Axes":
+        """Scale features and keep all of them, for a head that needs no covariance."""
+        return cls(*mean_and_scale(embeddings, scaling), None, np.zeros(0, np.float32))
 
     def project(self, embeddings: Floats) -> Floats:
         """Return the rows on the axes: float32, (n, r)."""
@@ -74,6 +75,18 @@ class Axes:
         """Turn weights on these axes, (r, k), into the nearest on other axes of the same rows, (s, k)."""
         weights = self.unproject(weights) * (other.scale / self.scale)[:, None]
         return weights if other.rotation is None else other.rotation.T @ weights
+
+
+def mean_and_scale(embeddings: Floats, scaling: str) -> tuple[Floats, Floats]:
+    """Return by what rows, (n, d), are scaled in one of `SCALINGS`: float32, (d,) each."""
+    # A float32 sum over many rows is so inexact that a constant column would seem to vary.
+    mean: Floats = embeddings.mean(axis=0, dtype=np.float64).astype(np.float32)
+    squares = sum((((block - mean) ** 2).sum(axis=0, dtype=np.float64) for block in blocks_of(embeddings)), 0.0)
+    scale: Floats = np.sqrt(squares / len(embeddings)).astype(np.float32)
+    scale = _shrunk(scale, len(embeddings)) if scaling == STANDARDISED else _common(scale)
+    # Relative to the mean, as is the rounding of a constant feature; a feature may well be tiny.
+    scale[scale <= np.finfo(np.float32).eps * np.abs(mean)] = 1
+    return mean, scale
 
 
 def _common(scale: Floats) -> Floats:

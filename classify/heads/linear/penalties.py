@@ -1,6 +1,6 @@
-"""The search of logistic regression: a walk along the penalties for each scaling, judged in cross-validation."""
+"""The search of the penalised heads of one layer: a walk along the penalties for each scaling, in cross-validation."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -11,14 +11,16 @@ from headstart.classify.errors import HeadError
 from headstart.classify.heads.candidate import Candidate
 from headstart.classify.heads.kinds import HeadKind, Search
 from headstart.classify.heads.linear.axes import Axes
+from headstart.classify.heads.linear.objective import Objective
 from headstart.classify.heads.linear.problem import Fits, Problem
 from headstart.classify.heads.linear.solver import TOLERANCE, solve_path
+from headstart.classify.heads.loss import likeliest_factor
 from headstart.classify.heads.options import MAX_C, SCALINGS, STANDARDISED, HeadOptions
 from headstart.classify.heads.rows import TrainingRows
 
-DEFAULT_C = 0.01
-"""Where a walk begins."""
 GRID = (*(float(f"{digit}e{power}") for power in range(-6, 6) for digit in (1, 3)), MAX_C)
+SPREAD = 1.0
+"""Standard deviation of the prior of the logarithm of the fitted factor to that of the objective."""
 SEARCH_TOLERANCE, PRECISION = 0.1, 0.01
 """Penalties are compared on solutions of this tolerance, which changes a log loss by less than this share; those of the
 chosen penalty are then refined."""
@@ -26,22 +28,28 @@ chosen penalty are then refined."""
 
 @dataclass(frozen=True)
 class Solution:
-    """The axes of the searched rows; and, if anything was searched, the fits to each fold and, last, to all rows."""
+    """The axes of the searched rows; and, if anything was searched, the fits to each fold and, last, to all rows.
+
+    With them comes the factor of what they give.
+    """
 
     axes: Axes
     fits: Fits | None = None
+    factor: float | None = None
 
     def start(self, times: int = 1) -> Fits | None:
         """Return the fit to all rows, from which others are not far, several times over."""
         return self.fits and self.fits.repeated(-1, times)
 
 
-def search_penalties(kind: HeadKind, rows: TrainingRows, options: HeadOptions, ratio: float) -> Search:
+def search_penalties(
+    objective: Objective, kind: HeadKind, rows: TrainingRows, options: HeadOptions, ratio: float
+) -> Search:
     """Walk along the penalties with each scaling, the second from where the first ended; refine the best of all."""
     scalings = SCALINGS if options.c is None else (STANDARDISED,)
     paths: list[_Path] = []
     for scaling in (options.scaling,) if options.scaling else scalings:
-        paths.append(_Path(kind, rows, options, scaling, ratio, paths[-1] if paths else None))
+        paths.append(_Path(objective, kind, rows, options, scaling, ratio, paths[-1] if paths else None))
         paths[-1].walk()
     refined: list[Candidate] = []
     while (path := min(paths, key=lambda path: path.best.chosen.log_loss)).best.chosen not in refined:
@@ -60,6 +68,7 @@ class _Path:
 
     def __init__(
         self,
+        objective: Objective,
         kind: HeadKind,
         rows: TrainingRows,
         options: HeadOptions,
@@ -67,12 +76,12 @@ class _Path:
         ratio: float,
         before: "_Path | None" = None,
     ):
-        self.kind, self.rows, self.options, self.scaling, self.ratio = kind, rows, options, scaling, ratio
-        self.before = before
+        self.objective, self.kind, self.rows, self.options = objective, kind, rows, options
+        self.scaling, self.ratio, self.before = scaling, ratio, before
         self.axes = Axes.of(rows.embeddings, scaling)
         self.projected = self.axes.project(rows.embeddings)
         sets = fold_sets(rows, options)
-        self.problem = Problem(self.projected, rows.labels, sets, self.axes.covariance, rows.classes)
+        self.problem = Problem(self.projected, rows.labels, sets, self.axes.covariance, rows.classes, objective.loss)
         self.folds = replace(self.problem, sets=sets[:-1])
         self.searches: dict[float, Search] = {}
 
@@ -91,7 +100,7 @@ class _Path:
         if self.options.c is not None:
             self.attempt(self.options.c)
             return
-        c = self.before.best.chosen.settings["c"] if self.before else DEFAULT_C
+        c = self.before.best.chosen.settings["c"] if self.before else self.objective.c
         self.attempt(c)
         weaker, stronger = GRID[GRID.index(c) :], GRID[GRID.index(c) :: -1]
         for path in (weaker, stronger):
@@ -120,16 +129,25 @@ class _Path:
         return self.searches[c].chosen
 
     def _solved(self, problem: Problem, c: float, start: Fits | None, tolerance: float) -> Iterator[Fits]:
-        return solve_path(problem, penalties((c,), self.ratio, problem.classes), start, tolerance=tolerance)
+        grid = self.objective.penalties((c,), self.ratio, problem.classes)
+        return solve_path(problem, grid, start, tolerance=tolerance)
 
     def _judged(self, c: float, fits: Fits) -> Search:
         rows, logits = self.rows, np.full((len(self.rows), self.rows.classes), np.nan)
         for fold in range(rows.fold_count):
             held_out = rows.folds == fold
             logits[held_out] = self.projected[held_out] @ fits.weights[:, fold] + fits.bias[fold]
-        settings = {"c": c, "scaling": self.scaling}
+        factor = self._factor(logits)
+        logits, settings = logits * (factor or 1.0), {"c": c, "scaling": self.scaling}
         found = Search.of_one(Candidate(self.kind.name, settings, *rows.judge(logits)), rows, logits)
-        return replace(found, solution=Solution(self.axes, fits))
+        return replace(found, solution=Solution(self.axes, fits, factor))
+
+    def _factor(self, outputs: NDArray[np.float64]) -> float | None:
+        """Fit the factor to outputs out of fold, (n, k), if they are no logits."""
+        known, factor = self.rows.folds >= 0, self.objective.factor
+        if factor is None:
+            return None
+        return factor * likeliest_factor(factor * outputs[known], self.rows.labels[known], 0.0, SPREAD)
 
 
 def _with_mean(fits: Fits) -> Fits:
@@ -143,11 +161,3 @@ def fold_sets(rows: TrainingRows, options: HeadOptions) -> NDArray[np.float32]:
     sets = np.stack([rows.folds != fold for fold in range(rows.fold_count + 1)])
     weighted: NDArray[np.float32] = (sets * options.row_weights(rows.labels, rows.classes)).astype(np.float32)
     return weighted
-
-
-def penalties(grid: Sequence[float], ratio: float, classes: int) -> list[float]:
-    """Translate scikit-learn's C: for a sample of 1 / `ratio` of the rows, and for two classes.
-
-    With two classes scikit-learn fits one vector w, the difference of the two here: |w|^2 = 2 (|w_0|^2 + |w_1|^2).
-    """
-    return [c * ratio * (0.5 if classes == 2 else 1.0) for c in grid]

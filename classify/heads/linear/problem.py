@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.heads.linear.axes import Axes, Floats
+from headstart.classify.heads.linear.objective import SOFTMAX, Loss, Points
 from headstart.classify.heads.threads import in_parallel
 
 PART_ROWS = 1024
@@ -16,9 +17,6 @@ PART_ROWS = 1024
 
 Blocks = Callable[[], Iterator[tuple[slice, Floats]]]
 """Gives rows on their axes one block at a time, once per pass: which labels are theirs, and float32 (b, r)."""
-
-Points = NDArray[Any]
-"""Weights and, in the last row, biases: float32 or float64, (r + 1, a, k)."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +59,8 @@ class Problem:
         float32, (r, r), or (r,) if it is diagonal: of the rows.
     classes
         k.
+    loss_of_rows
+        What is minimised besides the penalty.
     """
 
     rows: Floats | Blocks
@@ -68,6 +68,7 @@ class Problem:
     sets: Floats
     covariance: Floats
     classes: int
+    loss_of_rows: Loss = SOFTMAX
 
     @cached_property
     def totals(self) -> NDArray[np.float64]:
@@ -86,7 +87,7 @@ class Problem:
 
         def of_part(part: slice, rows: Points) -> tuple[NDArray[np.float64], Points, Points]:
             shares = self.shares[part][:, which]
-            losses, residuals = _residuals(rows, point, self.labels[part])
+            losses, residuals = self._residuals(rows, point, part)
             residuals *= shares[:, :, None]
             return (losses * shares).sum(axis=0), rows.T @ residuals.reshape(len(rows), -1), residuals.sum(axis=0)
 
@@ -101,25 +102,29 @@ class Problem:
     def curvature(self, point: Points, which: NDArray[np.int64], *, roughly: bool) -> tuple[Points, float]:
         """Return the mean Hessian of the sets `which` and all classes, of the weights and of the bias.
 
-        Each row's p (1 - p) weights its share of the covariance; `roughly`, the mean p (1 - p) weights all of it. Then
+        Each row's second derivative weights its share of the covariance; `roughly`, their mean weights all of it. Then
         that of the weights is (r,) if the covariance is diagonal, otherwise (r, r).
         """
 
         def of_part(part: slice, rows: Points) -> tuple[Points | float, float]:
-            residuals = np.abs(_residuals(rows, point, self.labels[part])[1])  # 1 - p of the label, p of the others
-            residuals *= 1 - residuals
-            each = (residuals.mean(axis=2) * self.shares[part][:, which]).mean(axis=1).astype(point.dtype)
+            second = self.loss_of_rows.curvature(self._residuals(rows, point, part)[1], self.classes)
+            each = (second.mean(axis=2) * self.shares[part][:, which]).mean(axis=1).astype(point.dtype)
             if roughly:
                 return 0.0, float(each.sum())
             scaled = rows * np.sqrt(each)[:, None]
             return scaled.T @ scaled, float(each.sum())
 
         hessian: Points | float = 0.0
-        bias, scale = 0.0, self.classes / (self.classes - 1)
+        bias = 0.0
         for more, more_bias in self._each_part(of_part, point.dtype):
-            hessian = hessian + scale * more
-            bias += scale * more_bias
+            hessian = hessian + more
+            bias += more_bias
         return (bias * self.covariance).astype(point.dtype) if roughly else np.asarray(hessian), bias
+
+    def _residuals(self, rows: Points, point: Points, part: slice) -> tuple[NDArray[np.float64], Points]:
+        (n, r), (_, a, k) = rows.shape, point.shape
+        logits = (rows @ point[:-1].reshape(r, a * k)).reshape(n, a, k) + point[-1]
+        return self.loss_of_rows.residuals(logits, self.labels[part])
 
     def _each_part(self, function: Callable[[slice, Points], Any], dtype: np.dtype[Any]) -> Iterator[Any]:
         """Apply a function to all rows, in parts so small that what it computes on the way stays in the cache."""
@@ -131,28 +136,6 @@ class Problem:
             starts = range(0, len(block), PART_ROWS)
             parts = [partial(apply, part.start + start, block[start : start + PART_ROWS]) for start in starts]
             yield from in_parallel(parts)
-
-
-def _residuals(rows: Points, point: Points, labels: NDArray[np.integer]) -> tuple[NDArray[np.float64], Points]:
-    """Return the loss of each row, float64 (n, a), and its residuals p - y, (n, a, k).
-
-    Nothing is subtracted from 1, so that both keep their relative precision however sure the model is.
-    """
-    (n, r), (_, a, k) = rows.shape, point.shape
-    logits = (rows @ point[:-1].reshape(r, a * k)).reshape(n, a, k) + point[-1]
-    logits -= logits.max(axis=2, keepdims=True)
-    which = np.arange(n)
-    right = logits[which, :, labels].astype(np.float64)
-    np.exp(logits, out=logits)
-    own = logits[which, :, labels]
-    logits[which, :, labels] = 0
-    others = logits.sum(axis=2)
-    total = others + own
-    logits /= total[:, :, None]
-    logits[which, :, labels] = -others / total
-    with np.errstate(divide="ignore"):
-        losses = np.logaddexp(0, np.log(others.astype(np.float64)) - right)
-    return losses, logits
 
 
 def dot(a: Points, b: Points) -> NDArray[np.float64]:

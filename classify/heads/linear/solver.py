@@ -1,7 +1,7 @@
-"""Multinomial logistic regression for many sets of rows at once, along a path of penalties.
+"""Penalised linear heads for many sets of rows at once, along a path of penalties.
 
 Folds, subsets and the final fit differ only in the weights of the rows, so one approximate Hessian serves them all: the
-covariance of the embeddings times a constant, or, where that is too coarse, of the rows weighted by their p (1 - p).
+covariance of the embeddings times a constant, or, where that is too coarse, of the rows weighted by their curvature.
 With that as its preconditioner, L-BFGS (Nocedal and Wright 2006, algorithm 7.4) needs a dozen passes over the data, and
 each pass serves all sets in one matrix product.
 
@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.errors import HeadError
-from headstart.classify.heads.linear.problem import Fits, Points, Problem, dot
+from headstart.classify.heads.linear.objective import Points
+from headstart.classify.heads.linear.problem import Fits, Problem, dot
 from headstart.classify.heads.threads import blas_threads
 
 MEMORY = 8
@@ -76,7 +77,7 @@ def _solve(problem: Problem, start: Points, c: float, tolerance: float) -> Point
             sets.step()
         which = sets.which
     raise HeadError(
-        f"logistic regression with C = {c:g} did not converge in {MOST_PASSES[np.float64]} passes over "
+        f"the head with C = {c:g} did not converge in {MOST_PASSES[np.float64]} passes over "
         f"{len(problem.labels):,} images; use a stronger penalty (a smaller C)"
     )
 

@@ -3,7 +3,7 @@ import pytest
 
 from headstart.classify.errors import HeadError
 from headstart.classify.heads.kinds import fit_head
-from headstart.classify.heads.linear.penalties import DEFAULT_C
+from headstart.classify.heads.linear.logreg import DEFAULT_C
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.registry import HEADS, make_head
 

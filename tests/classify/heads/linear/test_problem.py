@@ -3,6 +3,7 @@ import pytest
 from scipy.special import log_softmax, softmax
 
 from headstart.classify.heads.linear import problem as module
+from headstart.classify.heads.linear.objective import SQUARED_HINGE
 from headstart.classify.heads.linear.problem import Problem
 
 
@@ -43,3 +44,20 @@ def test_loss_gradient_and_curvature_are_those_of_their_formulas_however_rows_ar
     assert fine == pytest.approx((rows.T * variance) @ rows, abs=1e-5)
     assert rough == pytest.approx(variance.sum() * covariance, abs=1e-5)
     assert (bias, same) == pytest.approx((variance.sum(), variance.sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("k", [2, 4])
+def test_squared_hinge_and_its_derivatives_are_those_of_their_formulas(k):
+    n, r, rng = 150, 5, np.random.default_rng(0)
+    rows, labels, point = rng.normal(size=(n, r)), rng.integers(0, k, n), rng.normal(size=(r + 1, 1, k))
+    problem = Problem(rows.astype(np.float32), labels, np.ones((1, n), np.float32), np.eye(r), k, SQUARED_HINGE)
+    signs = 2 * np.eye(k)[labels] - 1
+    margins = np.maximum(1 - signs * (rows @ point[:-1, 0] + point[-1, 0]), 0)
+    loss, gradient = problem.loss(point, np.zeros((r + 1, 1, 1)), np.array([0]))
+    assert loss[0] == pytest.approx((margins**2).sum() / n, rel=1e-5)
+    assert gradient[:-1, 0] == pytest.approx(-2 * rows.T @ (signs * margins) / n, abs=1e-5)
+    assert gradient[-1, 0] == pytest.approx(-2 * (signs * margins).sum(axis=0) / n, abs=1e-5)
+    hessian, bias = problem.curvature(point, np.array([0]), roughly=False)
+    second = 2 * (margins > 0).mean(axis=1) / n
+    assert hessian == pytest.approx((rows.T * second) @ rows, abs=1e-5)
+    assert bias == pytest.approx(second.sum(), rel=1e-5)

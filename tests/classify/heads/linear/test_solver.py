@@ -5,7 +5,7 @@ from sklearn.linear_model import LogisticRegression
 
 from headstart.classify.errors import HeadError
 from headstart.classify.heads.linear.axes import Axes
-from headstart.classify.heads.linear.penalties import penalties
+from headstart.classify.heads.linear.logreg import LOGREG
 from headstart.classify.heads.linear.problem import Fits, Problem
 from headstart.classify.heads.linear.solver import TOLERANCE, solve_path
 
@@ -25,7 +25,7 @@ def solve(axes: Axes, points, codes, sets, grid, **more) -> list[Fits]:
     k = int(codes.max()) + 1
     given = np.atleast_2d(sets).astype(np.float32)
     problem = Problem(axes.project(points), codes, given, axes.covariance, k)
-    return list(solve_path(problem, penalties(grid, 1, k), **({"tolerance": TIGHT} | more)))
+    return list(solve_path(problem, LOGREG.penalties(grid, 1, k), **({"tolerance": TIGHT} | more)))
 
 
 def mean_loss(log_probabilities, codes, weights) -> float:
@@ -47,7 +47,7 @@ def test_solutions_are_those_of_scikit_learn(n, d, k, c, is_weighted):
     assert np.abs(np.exp(log_probabilities) - model.predict_proba(rows)).max() < 1e-3
     expected = mean_loss(model.predict_log_proba(rows), codes, weights)
     expected += float((model.coef_**2).sum() / (2 * c * weights.sum()))
-    penalty = float((found.weights**2).sum() / (2 * penalties((c,), 1, k)[0] * weights.sum()))
+    penalty = float((found.weights**2).sum() / (2 * LOGREG.penalties((c,), 1, k)[0] * weights.sum()))
     assert mean_loss(log_probabilities, codes, weights) + penalty == pytest.approx(expected, abs=1e-4)
 
 
