@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.confidence.novelty import fit_novelty
-from headstart.classify.heads.loss import softmax
 from headstart.classify.heads.rows import TrainingRows
 from headstart.classify.split.folds import draw_folds
 
@@ -19,12 +18,11 @@ CLASSES, DIM, FRESH, RATE = 5, 300, 1000, 0.05
 
 def drawn(
     rng: np.random.Generator, n: int, means: NDArray[np.float64], spread: NDArray[np.float64]
-) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.float64]]:
-    """Draw n images of Gaussian classes: embeddings (n, d), labels (n,), and probabilities (n, k) by four features."""
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Draw n images of Gaussian classes: embeddings (n, d) and labels (n,)."""
     labels = np.arange(n, dtype=np.int32) % CLASSES
     points = means[labels] + rng.normal(0, 1, (n, DIM)) * spread
-    seen = (points[:, None, :4] - means[:, :4]) / spread[:4]
-    return (points + 0.3).astype(np.float32), labels, softmax(-0.5 * (seen**2).sum(axis=2))
+    return (points + 0.3).astype(np.float32), labels
 
 
 def measured_alarms(n: int, times: int, decay: float) -> tuple[float, float]:
@@ -35,13 +33,11 @@ def measured_alarms(n: int, times: int, decay: float) -> tuple[float, float]:
         spread = np.arange(1, DIM + 1, dtype=np.float64) ** -decay
         spread *= 4 / float(np.linalg.norm(spread))
         means = rng.normal(0, 0.8, (CLASSES, DIM)) * spread
-        points, labels, probabilities = drawn(rng, n, means, spread)
+        points, labels = drawn(rng, n, means, spread)
         draws = rng.random(n)
-        found = fit_novelty(
-            TrainingRows(points, labels, draw_folds(labels, draws), CLASSES), draws, probabilities, RATE
-        )
-        fresh, _, sure = drawn(rng, FRESH, means, spread)
-        shares.append(found.marks(fresh, sure).mean() if found else 0.0)
+        found = fit_novelty(TrainingRows(points, labels, draw_folds(labels, draws), CLASSES), draws, RATE)
+        fresh, _ = drawn(rng, FRESH, means, spread)
+        shares.append(found.marks(fresh).mean() if found else 0.0)
     return float(np.mean(shares)), float(np.std(shares) / np.sqrt(times))
 
 

@@ -251,8 +251,7 @@ def _metadata(
 ) -> dict[str, Any]:
     unknown = head.unknown
     thresholds = {} if unknown is None else {
-        "distance": unknown.distance, "probability": unknown.probability, "neighbours": unknown.neighbours,
-        "false_alarm_rate": unknown.false_alarm_rate, "references": len(unknown.references),
+        "distance": unknown.distance, "false_alarm_rate": unknown.false_alarm_rate, "references": unknown.references,
     }  # fmt: skip
     inherited = {key: value for key, value in backbone.metadata.items() if key != "parity"}
     return {

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from headstart.classify.confidence.novelty import Novelty
+from headstart.classify.confidence.subspace import Subspace
 from headstart.classify.heads.converted import ConvertedHead
 from headstart.classify.heads.kinds import AnyHead
 from headstart.classify.heads.layers import Layer
@@ -53,7 +54,8 @@ def join(backbone: bytes, head: Head) -> Any:
         _add_layers(graph, head.body.layers, head.temperature)
     outputs = {PROBABILITIES: classes}
     if head.unknown is not None:
-        _add_unknown(graph, head.unknown)
+        graph.add("Cast", _add_unknown(graph, head.unknown), to=1, out=UNKNOWN)
+        graph.add("Concat", PROBABILITIES, DISTANCE, UNKNOWN, axis=1, out=PREDICTION)
         outputs |= {DISTANCE: 1, UNKNOWN: 1, PREDICTION: classes + 2}
     for position, (name, size) in enumerate(outputs.items()):
         info = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", size])
@@ -114,21 +116,35 @@ def _add_layers(graph: "_Graph", layers: Sequence[Layer], temperature: float) ->
     graph.add("Softmax", value, axis=1, out=PROBABILITIES)
 
 
-def _add_unknown(graph: "_Graph", unknown: Novelty) -> None:
-    length = graph.add("ReduceL2", "embedding", axes=[1], keepdims=1)
-    unit = graph.add("Div", "embedding", graph.add("Max", length, graph.constant("least_length", 1e-12)))
-    on_axes = graph.add("MatMul", unit, graph.constant("axes", unknown.axes))
-    cosines = graph.add("MatMul", on_axes, graph.constant("references", unknown.references.T))
-    nearest = graph.add(
-        "TopK", cosines, graph.constant("neighbours", [unknown.neighbours], np.int64), axis=1, sorted=0, outputs=2
-    )
-    mean = graph.add("ReduceMean", nearest, axes=[1], keepdims=1)
-    graph.add("Sub", graph.constant("one", 1.0), mean, out=DISTANCE)
-    far = graph.add("Greater", DISTANCE, graph.constant("most_distance", unknown.distance))
-    surest = graph.add("ReduceMax", PROBABILITIES, axes=[1], keepdims=1)
-    unsure = graph.add("Less", surest, graph.constant("least_probability", unknown.probability))
-    graph.add("Cast", graph.add("Or", far, unsure), to=1, out=UNKNOWN)
-    graph.add("Concat", PROBABILITIES, DISTANCE, UNKNOWN, axis=1, out=PREDICTION)
+def _add_unknown(graph: "_Graph", unknown: Novelty) -> str:
+    """Add the distance, and return the name of the flag, bool (n, 1), that an image is beyond the threshold."""
+    pair = _add_subspace(graph, unknown.subspace, _add_rooted_units(graph))
+    offset = -(unknown.mean / unknown.deviation).sum(keepdims=True)
+    scales = graph.constant("scales", 1 / unknown.deviation[:, None])
+    graph.add("Gemm", pair, scales, graph.constant("offset", offset), out=DISTANCE)
+    return graph.add("Greater", DISTANCE, graph.constant("most_distance", unknown.distance))
+
+
+def _add_rooted_units(graph: "_Graph") -> str:
+    root = graph.add("Mul", graph.add("Sign", "embedding"), graph.add("Sqrt", graph.add("Abs", "embedding")))
+    length = graph.add("ReduceL2", root, axes=[1], keepdims=1)
+    return graph.add("Div", root, graph.add("Max", length, graph.constant("least_length", 1e-12)))
+
+
+def _add_subspace(graph: "_Graph", subspace: Subspace, image: str) -> str:
+    """Add `Subspace.distances`, (n, 2)."""
+    axes = graph.constant("axes", subspace.axes)
+    centred = graph.add("Sub", image, graph.constant("centre", subspace.centre))
+    coordinates = graph.add("MatMul", centred, axes)
+    rest = graph.add("Sub", centred, graph.add("Gemm", coordinates, axes, transB=1))
+    residual = graph.add("ReduceL2", rest, axes=[1], keepdims=1)
+    turned = graph.add("MatMul", coordinates, graph.constant("turn", subspace.turn))
+    means, lengths = -2 * subspace.means.T, (subspace.means**2).sum(axis=1)
+    to_classes = graph.add("Gemm", turned, graph.constant("means", means), graph.constant("lengths", lengths))
+    nearest = graph.add("ReduceMin", to_classes, axes=[1], keepdims=1)
+    shares = graph.constant("shares", 1 - subspace.shares[:, None])
+    background = graph.add("MatMul", graph.add("Mul", turned, turned), shares)
+    return graph.add("Concat", residual, graph.add("Add", nearest, background), axis=1)
 
 
 class _Graph:

@@ -48,9 +48,7 @@ class CalibratedHead:
         calibrated = cls(head, calibration, None)
         if not false_alarms:
             return calibrated
-        probabilities = softmax(search.logits / calibrated.temperature)
-        draws = split.draws[search.images]
-        return replace(calibrated, unknown=fit_novelty(search.rows, draws, probabilities, false_alarms, seed))
+        return replace(calibrated, unknown=fit_novelty(search.rows, split.draws[search.images], false_alarms, seed))
 
     def measured_on(self, blocks: Iterable[NDArray[np.float32]]) -> tuple[NDArray[np.float64], "CalibratedHead"]:
         """Return calibrated probabilities of test images, and measure how many are marked unknown.
@@ -61,7 +59,7 @@ class CalibratedHead:
         for block in blocks:
             found.append(softmax(self.head.logits(block) / self.temperature))
             if self.unknown is not None:
-                marked.append(self.unknown.marks(block, found[-1]))
+                marked.append(self.unknown.marks(block))
         probabilities = np.concatenate(found)
         if self.unknown is None:
             return probabilities, self

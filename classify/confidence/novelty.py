@@ -1,9 +1,6 @@
-"""When an image is unknown: it is far from the training images, or no class is likely.
+"""When an image is unknown: it is farther from the training images than new images of their classes are.
 
-The distance is that to the k nearest neighbours (Sun et al. 2022, "Out-of-distribution detection with deep nearest
-neighbors"): one minus the mean cosine to the nearest of some training images, the references. To keep the classifier
-file small, the references are stored on their leading axes. An image keeps its full length there, so that one outside
-of their span is far.
+The distance is the sum of the two of `Subspace`, each standardised on images that its subspace was not fitted on.
 """
 
 from dataclasses import dataclass, field
@@ -11,70 +8,59 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.classify.confidence.subspace import Subspace, rooted_units
 from headstart.classify.heads.rows import TrainingRows
-from headstart.classify.split.duplicates import unit_rows
 from headstart.classify.split.folds import spread_over_classes
 
-NEIGHBOURS = 5
-LEAST_REFERENCES, MOST_REFERENCES, REFERENCES_PER_CLASS = 500, 2000, 20
+LEAST_REFERENCES, REFERENCES, MOST_REFERENCES, REFERENCES_PER_CLASS = 500, 1000, 2000, 20
 LEAST_OTHERS = 400
-"""With so many training images besides the references, thresholds are set on these alone."""
-AXES = 128
-FOLDS = 3
-BLOCK = 4096
+"""With so many training images besides the references, distances are standardised and judged on these alone."""
+LEAST_DEVIATION = 1e-4
+"""Images that differ less than this from one another, as copies do, are taken to differ by it."""
 
 
 @dataclass(frozen=True)
 class Novelty:
-    """References and two thresholds: an image is unknown beyond that distance, or below that probability.
+    """A distance from the training images, and the threshold beyond which an image is unknown.
 
     Attributes
     ----------
-    axes
-        float32, (d, q): the leading axes of the references.
+    subspace
+        Of the references: training images.
     references
-        float32, (m, q): training images of length 1, on these axes.
-    neighbours
-        How many of the nearest references count.
-    distance, probability
-        Thresholds, of the distance (0..2) and of the likeliest class' calibrated probability (0..1). The latter is 0,
-        which marks none, if there were too few images for both.
+        How many there are.
+    mean, deviation
+        float32, (2,): of the subspace's two distances, over training images that are no references.
+    distance
+        The threshold.
     false_alarm_rate
-        Share of known images that the thresholds were set to mark.
+        Share of known images that the threshold was set to mark.
     measured
-        Share of the test images that they do mark; NaN before that is known.
+        Share of the test images that it does mark; NaN before that is known.
     """
 
-    axes: NDArray[np.float32] = field(repr=False)
-    references: NDArray[np.float32] = field(repr=False)
-    neighbours: int
+    subspace: Subspace = field(repr=False)
+    references: int
+    mean: NDArray[np.float32] = field(repr=False)
+    deviation: NDArray[np.float32] = field(repr=False)
     distance: float
-    probability: float
     false_alarm_rate: float
     measured: float = float("nan")
 
     def distances(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the distances of embeddings, (n, d): float32, (n,)."""
-        on_axes: NDArray[np.float32] = unit_rows(embeddings) @ self.axes
-        cosines: NDArray[np.float32] = on_axes @ self.references.T
-        return _distances(cosines, self.neighbours)
+        """Return the distances of embeddings, (n, d): float32, (n,); 0 is that of an average training image."""
+        return _summed(self.subspace.distances(rooted_units(embeddings)), self.mean, self.deviation)
 
-    def marks(self, embeddings: NDArray[np.float32], probabilities: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """Tell which images are unknown: embeddings (n, d), probabilities (n, k) -> bool (n,)."""
-        blocks = [self.distances(embeddings[i : i + BLOCK]) for i in range(0, len(embeddings), BLOCK)]
-        far = np.concatenate(blocks) > self.distance
-        result: NDArray[np.bool_] = far | (probabilities.max(axis=1) < self.probability)
+    def marks(self, embeddings: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Tell which images are unknown: embeddings (n, d) -> bool (n,)."""
+        result: NDArray[np.bool_] = self.distances(embeddings) > self.distance
         return result
 
 
 def fit_novelty(
-    rows: TrainingRows,
-    draws: NDArray[np.float64],
-    probabilities: NDArray[np.float64],
-    false_alarm_rate: float,
-    seed: int = 0,
+    rows: TrainingRows, draws: NDArray[np.float64], false_alarm_rate: float, seed: int = 0
 ) -> Novelty | None:
-    """Set the thresholds so that this share of new images of the same classes would be marked.
+    """Set the threshold so that this share of new images of the same classes would be marked.
 
     Parameters
     ----------
@@ -82,8 +68,6 @@ def fit_novelty(
         The training images.
     draws
         float64, (n,): the same number for duplicates, at random otherwise.
-    probabilities
-        (n, k): calibrated, out of fold; NaN for an image that was never held out.
     false_alarm_rate
         Above 0, below 1.
 
@@ -92,87 +76,52 @@ def fit_novelty(
     None if there are too few images to measure such a share.
     """
     judged = np.flatnonzero(rows.folds >= 0)
-    if len(judged) * false_alarm_rate < 1 or len(rows) <= 2 * NEIGHBOURS:
+    if len(judged) * false_alarm_rate < 1:
         return None
-    wanted = int(np.clip(REFERENCES_PER_CLASS * rows.classes, LEAST_REFERENCES, MOST_REFERENCES))
+    images = rooted_units(rows.embeddings)
+    wanted = int(np.clip(REFERENCES_PER_CLASS * rows.classes, REFERENCES, MOST_REFERENCES))
     wanted = min(wanted, max(LEAST_REFERENCES, len(rows) - LEAST_OTHERS))
     chosen = spread_over_classes(rows.labels, wanted, seed)
     others = judged[~np.isin(draws[judged], draws[chosen])]
-    judged = others if len(others) >= LEAST_OTHERS else judged
-    units = unit_rows(rows.embeddings)
-    gram = units[chosen] @ units[chosen].T
-    thresholds = _thresholds(
-        _distances_as_new(units, draws, chosen, gram, judged), probabilities[judged].max(axis=1), false_alarm_rate
-    )
-    axes: NDArray[np.float32] = units[chosen].T @ _weights_of_axes(gram)
-    return thresholds and Novelty(axes, units[chosen] @ axes, NEIGHBOURS, *thresholds, false_alarm_rate)
+    if len(others) >= LEAST_OTHERS:
+        subspace = Subspace.of(images[chosen], rows.labels[chosen])
+        pairs = subspace.distances(images[others])
+    else:
+        subspace, pairs, chosen = _cross_fitted(images, rows)
+    mean, deviation = pairs.mean(axis=0), np.maximum(pairs.std(axis=0), np.float32(LEAST_DEVIATION))
+    threshold = _threshold(_summed(pairs, mean, deviation), false_alarm_rate)
+    return Novelty(subspace, len(chosen), mean, deviation, threshold, false_alarm_rate)
 
 
-def _distances_as_new(
-    units: NDArray[np.float32],
-    draws: NDArray[np.float64],
-    chosen: NDArray[np.int64],
-    gram: NDArray[np.float32],
-    judged: NDArray[np.int64],
+def _cross_fitted(
+    images: NDArray[np.float32], rows: TrainingRows
+) -> tuple[Subspace, NDArray[np.float32], NDArray[np.int64]]:
+    """Return a subspace, the distances of images that were held out, (j, 2), and the numbers of the references.
+
+    An image is nearer on axes that it helped to find, so each is held out once (Stone 1974, "Cross-validatory choice
+    and assessment of statistical predictions"). The subspace is that of the last fold: one of all images would be
+    nearer to new images than those of the folds are to the images held out.
+    """
+    pairs = np.empty((len(rows), 2), np.float32)
+    for fold in range(rows.fold_count):
+        held_out = rows.folds == fold
+        subspace = Subspace.of(images[~held_out], rows.labels[~held_out])
+        pairs[held_out] = subspace.distances(images[held_out])
+    return subspace, pairs[rows.folds >= 0], np.flatnonzero(~held_out)
+
+
+def _summed(
+    pairs: NDArray[np.float32], mean: NDArray[np.float32], deviation: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Return the distances of judged images from the references, as far as they would be if they were new.
-
-    An image is nearer on axes that it helped to choose. If references are judged, or duplicates of them, it is against
-    the other folds on the axes of these (Stone 1974, "Cross-validatory choice and assessment of statistical
-    predictions"), whose 3 nearest are about as far as the 5 nearest of all. Axes that span all references change no
-    cosine to one. No image is compared with itself and its duplicates.
-    """
-    parts = [(np.arange(len(judged)), chosen, gram)]
-    if len(chosen) > AXES and np.isin(draws[judged], draws[chosen]).any():
-        fold, parts = np.unique(draws, return_inverse=True)[1] % FOLDS, []
-        for own in range(FOLDS):
-            kept = fold[chosen] != own
-            parts.append((np.flatnonzero(fold[judged] == own), chosen[kept], gram[np.ix_(kept, kept)]))
-    result = np.empty(len(judged), np.float32)
-    for held_out, others, own_gram in parts:
-        weights, neighbours = _weights_of_axes(own_gram), round(NEIGHBOURS * len(others) / len(chosen))
-        axes, references = units[others].T @ weights, own_gram @ weights
-        for part in np.array_split(held_out, 1 + len(held_out) // BLOCK):
-            cosines = units[judged[part]] @ axes @ references.T
-            cosines[draws[judged[part]][:, None] == draws[others]] = -1
-            result[part] = _distances(cosines, neighbours)
+    result: NDArray[np.float32] = ((pairs - mean) / deviation).sum(axis=1)
     return result
 
 
-def _thresholds(
-    distances: NDArray[np.float32], probabilities: NDArray[np.float64], rate: float
-) -> tuple[float, float] | None:
-    """Return the k-th largest distance and the k-th least probability, for the k that marks the share `rate`.
+def _threshold(distances: NDArray[np.float32], rate: float) -> float:
+    """Return the k-th largest of n distances, for k = rate * (n + 1), interpolated.
 
-    An image that is left out is beyond a threshold of the other n if at most k of all n + 1 are as far as it (conformal
-    prediction, Vovk et al. 2005). The share of such images is that of a new one too; k is interpolated to meet `rate`.
+    A new image is beyond the k-th largest with probability k / (n + 1) (conformal prediction, Vovk et al. 2005).
     """
-    far, unsure = np.sort(distances)[::-1], np.sort(probabilities)
-    n = len(far)
-    ranks = np.minimum(n - np.searchsorted(far[::-1], distances), np.searchsorted(unsure, probabilities, "right"))
-    marked = np.searchsorted(np.sort(ranks), np.arange(n + 1), "right")  # for each k
-    k = int(np.searchsorted(marked, rate * (n + 1), "right")) - 1
-    if not k and probabilities.any():  # one threshold marks half as many: so few images have that of the distance alone
-        return _thresholds(distances, np.zeros(n), rate)
-    if not 0 < k < n:
-        return None
-    part = (rate * (n + 1) - marked[k]) / max(marked[k + 1] - marked[k], 1)
-    distance, probability = (float(ends[k - 1] + part * (ends[k] - ends[k - 1])) for ends in (far, unsure))
-    return distance, probability
-
-
-def _weights_of_axes(gram: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the weights, (m, q), of m rows in the axes of their largest singular values, from their Gram matrix."""
-    from scipy.linalg import eigh
-
-    m = len(gram)
-    squares, sides = eigh(gram, subset_by_index=[max(0, m - AXES), m - 1], check_finite=False)
-    kept = squares > 1e-6 * squares[-1]
-    weights: NDArray[np.float32] = sides[:, kept] / np.sqrt(squares[kept])
-    return weights
-
-
-def _distances(cosines: NDArray[np.float32], neighbours: int) -> NDArray[np.float32]:
-    nearest = np.partition(cosines, -neighbours, axis=1)[:, -neighbours:]
-    result: NDArray[np.float32] = 1 - nearest.mean(axis=1)
-    return result
+    far = np.sort(distances)[::-1]
+    places = np.arange(1, len(far) + 1)
+    return float(np.interp(rate * (len(far) + 1), places, far))

@@ -269,7 +269,8 @@ def _summary(result: "TrainResult") -> dict[str, object]:
             "error_after": calibration.after.error,
         },
         "unknown": unknown
-        and {name: getattr(unknown, name) for name in ("distance", "probability", "false_alarm_rate", "measured")},
+        and {name: getattr(unknown, name) for name in ("distance", "false_alarm_rate", "measured")}
+        | {"probability": 0.0},  # release 0.1 also flagged images below this
         "learning_curve": [vars(point) for point in result.learning_curve.points],
         "forecast": result.learning_curve.forecast and vars(result.learning_curve.forecast),
         "duplicates": [vars(group) for group in result.duplicates.groups],
