@@ -160,7 +160,7 @@ def test_records_include_what_failed(classifier, tiny_photos, tiny_store, kind):
             assert len(one.top) == 2
             assert one.top[0][1] >= one.top[1][1]
             assert one.unknown in (True, False)
-            assert 0 <= one.distance <= 2
+            assert np.isfinite(one.distance)
 
 
 def test_records_are_those_that_score_writes(classifier, tiny_photos, tiny_classifier, tmp_path):

@@ -112,7 +112,7 @@ def test_an_image_as_body_has_what_score_writes(server, expected, images):
     assert status == 200
     assert [one["label"], one["probability"]] == list(one["top"][0].values())
     assert [top["label"] for top in one["top"]] == [expected[name][key] for key in ("label", "label_2", "label_3")]
-    assert one["distance"] == pytest.approx(expected[name]["distance"], abs=1e-3)
+    assert one["distance"] == pytest.approx(expected[name]["distance"], rel=1e-4, abs=1e-3)
     assert wrong([one | {"image": name}], expected) == []
     _, answer = server.send("POST", "/predict?top=1", images[name])
     assert len(answer["predictions"][0]["top"]) == 1
