@@ -7,8 +7,8 @@ from typing import Any
 from headstart.classify.artifact.classifier import read_classifier
 from headstart.classify.errors import ClassifierError, LabelError
 from headstart.classify.evaluation.comparison import Comparison, compare
+from headstart.classify.evaluation.labelled import join_as_trained, other_labels
 from headstart.classify.evaluation.metrics import Evaluation, codes_of, evaluate_rows
-from headstart.classify.evaluation.task import join_as_trained, other_labels
 from headstart.classify.evaluation.unseen import choose_rows, is_seen_or_copied
 from headstart.classify.labels.options import LabelOptions
 from headstart.classify.split.classes import left_out_classes

@@ -7,7 +7,7 @@ from typing import Any
 
 from headstart.classify.errors import LabelError
 from headstart.classify.labels.where import parse_condition
-from headstart.extract.sources.manifests import MANIFESTS
+from headstart.extract.sources.lists.formats import MANIFESTS
 from headstart.files.errors import OptionError
 from headstart.files.urls import local_path
 

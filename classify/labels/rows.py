@@ -9,9 +9,9 @@ from headstart.classify.errors import LabelError
 from headstart.classify.labels.options import LabelOptions
 from headstart.extract.errors import SourceError
 from headstart.extract.sources.lists.columns import IDS, PATHS, Columns, choose_columns, listed
+from headstart.extract.sources.lists.formats import MANIFESTS, name_in, notes_on_no_labels
 from headstart.extract.sources.lists.table import Table
 from headstart.extract.sources.lists.values import text_in
-from headstart.extract.sources.manifests import MANIFESTS, name_in, notes_on_no_labels
 from headstart.extract.store.store import Store
 from headstart.files.errors import MissingExtraError, one_line
 
@@ -82,7 +82,7 @@ def read_rows(store: Store, options: LabelOptions, needed: Sequence[str]) -> Lab
         used: set[int | None] = {positions.get(name) for name in (options.group, options.time_column) if name}
         columns = _columns(table, str(path), options, used, {at for at in positions.values() if at not in used})
         rows = _rows(table, columns, positions)
-        return replace(rows, file=path.name, of_store=store_columns(store))
+        return replace(rows, file=path.name, of_store=store.metadata)
     except (LabelError, SourceError, MissingExtraError):
         raise
     except Exception as error:  # pyarrow raises many types for a damaged table
@@ -120,7 +120,7 @@ def _positions(names: Sequence[str], needed: Sequence[str], store: Store, file: 
         wanted = column if column in names else column.strip().lower()
         if exact.count(wanted) == 1:
             found[column] = exact.index(wanted)
-        elif column not in store_columns(store):
+        elif column not in store.metadata:
             raise LabelError(f"{file}: expected one column {column!r}, found {listed(names)}{_of_store(store)}")
     return found
 
@@ -150,25 +150,19 @@ def _columns(table: Table, file: str, options: LabelOptions, used: set[int | Non
     )
 
 
-def store_columns(store: Store) -> dict[str, Any]:
-    """Return the columns of a store's metadata; none if it was embedded without."""
-    columns: dict[str, Any] = getattr(store, "metadata", {})
-    return columns
-
-
 def _of_store(store: Store) -> str:
-    names = list(store_columns(store))
+    names = list(store.metadata)
     has = listed(names) if names else "no columns of metadata (see `headstart embed --metadata`)"
     return f"; {store.location} has {has}"
 
 
 def _rows_of_store(store: Store, needed: Sequence[str]) -> LabelRows:
     for column in needed:
-        if column not in store_columns(store):
+        if column not in store.metadata:
             raise LabelError(
                 f"{store.location}: expected a column {column!r}{_of_store(store)}; give a file that has it (--labels)"
             )
-    return LabelRows([], [], of_store=store_columns(store))
+    return LabelRows([], [], of_store=store.metadata)
 
 
 def text_in_cell(value: Any, where: str) -> str | None:

@@ -119,7 +119,7 @@ def whole_split(store: Store, seed: int = 0, groups: NDArray[np.int64] | None = 
     """
     images, draws, rows = _draws_of_images(store, seed, groups), draws_of(store, seed, groups), usable_rows(store)
     split = _without_strays(store, np.flatnonzero(rows), images, draws, least_per_class(""))
-    return replace(split, origin="every labelled image")
+    return replace(split, origin=f"every labelled image{', in whole groups' * split.is_grouped}")
 
 
 def _without_strays(

@@ -12,7 +12,8 @@ from headstart.extract.options import SourceOptions
 from headstart.extract.sources.folders import find_folder_images
 from headstart.extract.sources.items import Source, regular_item, shown
 from headstart.extract.sources.labels import notes_on_classes
-from headstart.extract.sources.manifests import MANIFESTS, names_files, read_manifest
+from headstart.extract.sources.lists.formats import MANIFESTS
+from headstart.extract.sources.manifests import names_files, read_manifest
 from headstart.extract.sources.names import TABLE, is_image_name, is_no_image, is_packed
 from headstart.extract.sources.packed import unpacked
 from headstart.extract.sources.remote import find_remote_images

@@ -1,22 +1,16 @@
 """A manifest (CSV, JSON lines or Parquet) that names images, labels and splits, as a source."""
 
 import os
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from headstart.extract.errors import SourceError
 from headstart.extract.options import SourceOptions
 from headstart.extract.sources.items import Item, Source, shown
 from headstart.extract.sources.lists.columns import choose_columns
+from headstart.extract.sources.lists.formats import MANIFESTS, checked_file, name_in, notes_on_no_labels
 from headstart.extract.sources.lists.images import image_columns
 from headstart.extract.sources.lists.locate import listed_path, located_item
-from headstart.extract.sources.lists.pages import CheckedFile
-from headstart.extract.sources.lists.parquet import parquet_table
-from headstart.extract.sources.lists.rows import read_csv, read_jsonl
-from headstart.extract.sources.lists.table import Table
-from headstart.extract.sources.readers import LocalReader
 from headstart.extract.sources.tables import open_table
 from headstart.files.errors import MissingExtraError, one_line
 from headstart.files.urls import local_path
@@ -66,16 +60,6 @@ def read_manifest(manifest: Path, options: SourceOptions | None = None) -> Sourc
     return Source(root, sorted(items.values(), key=lambda item: item.path), notes_on_no_labels(table.no_labels))
 
 
-def notes_on_no_labels(texts: Mapping[str, tuple[str, int]]) -> list[str]:
-    """Tell how many texts that may be names of classes were taken for missing labels."""
-    if not texts:
-        return []
-    words = ", ".join(f"{count:,} {text!r}" for text, (_, count) in texts.items())
-    first, rows = next(iter(texts.values()))[0], sum(count for _, count in texts.values())
-    where = first.rpartition(": ")[2]
-    return [f"took labels for missing in {rows:,} rows, such as {where}: {words}; rename a class of this name"]
-
-
 def _one_per_file(rows: Mapping[bytes, Item]) -> dict[bytes, Item]:
     """Give each file to the row that names it exactly; a row that only spells it differently has no file then."""
     items: dict[bytes, Item] = {}
@@ -92,7 +76,7 @@ def names_files(path: Path) -> bool:
     if path.suffix.lower() != ".parquet":
         return False
     try:
-        file = _checked_file(path)
+        file = checked_file(path)
         table = open_table(file, str(path))
         has_paths = choose_columns(table.schema_arrow.names, str(path), "").path is not None
         return has_paths and not image_columns(table, file)
@@ -100,26 +84,3 @@ def names_files(path: Path) -> bool:
         raise
     except Exception:  # pyarrow raises many types, and several columns may name files: reading it as a list says so
         return True
-
-
-def _checked_file(path: Path) -> CheckedFile:
-    return CheckedFile(partial(LocalReader(path.parent).part, os.fsencode(path.name)), os.path.getsize(path))
-
-
-def name_in(value: Any, where: str) -> str:
-    """Return the name of a file as it stands in a list; a number is a name too."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    name = os.fsdecode(value) if isinstance(value, str | bytes) else ""
-    if not name.strip():
-        raise SourceError(f"{where}: expected the path of a file, found {repr(value)[:80]}")
-    os.fsencode(name.replace("\0", "?"))  # ValueError for half a surrogate pair, which cannot be stored
-    return name
-
-
-MANIFESTS: dict[str, Callable[[Path], Table]] = {
-    ".csv": read_csv,
-    ".tsv": read_csv,
-    ".jsonl": read_jsonl,
-    ".parquet": lambda path: parquet_table(_checked_file(path), str(path)),
-}

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow
@@ -9,7 +10,6 @@ from headstart.classify.errors import LabelError
 from headstart.classify.labels.join import join_labels
 from headstart.classify.labels.options import LabelOptions
 from headstart.extract.errors import SourceError
-from headstart.extract.store.store import Store
 from headstart.files.errors import HeadstartError, OptionError
 
 PATHS = [f"{number:03}.jpg" for number in range(12)]
@@ -206,13 +206,13 @@ def test_a_split_by_time_keeps_groups_together_and_replaces_splits(join):
     assert "the split by time replaces the splits train, val and test" in match.notes
 
 
-def test_metadata_of_the_store_serve_where_the_file_has_no_such_column(store, monkeypatch, tmp_path):
+def test_metadata_of_the_store_serve_where_the_file_has_no_such_column(store, tmp_path):
     columns = {
         "taken": np.array([b"2024-05-%02dT10:00:00" % (row + 1) for row in range(12)]),
         "camera": np.array([b"A", b"B", b""] * 4),
         "latitude": np.array([1.5, np.nan] * 6),
     }
-    monkeypatch.setattr(Store, "metadata", columns, raising=False)
+    store = replace(store, rows=replace(store.rows, metadata=columns))
     joined, match = join_labels(store, LabelOptions(group="camera", split_by_time=True, where="latitude > 1"))
     assert joined.groups[[0, 6, 4, 10]].tolist() == [0, 0, 4, 4]
     assert (match.photos, match.label_column) == (6, "")

@@ -4,7 +4,6 @@ from headstart.classify.artifact.classifier import ClassifierFile
 from headstart.classify.labels.join import join_labels
 from headstart.classify.labels.match import LabelMatch
 from headstart.classify.labels.options import LabelOptions
-from headstart.classify.labels.rows import store_columns
 from headstart.extract.store.store import Store
 
 
@@ -16,7 +15,7 @@ def join_as_trained(store: Store, classifier: ClassifierFile, options: LabelOpti
     """
     trained_on = classifier.model.metadata.get("trained_on", {})
     completed = options.like(trained_on.get("labels", {}))
-    is_of_store = trained_on.get("store") == store.location.name and store_columns(store).keys() >= {*completed.columns}
+    is_of_store = trained_on.get("store") == store.location.name and store.metadata.keys() >= {*completed.columns}
     if options.labels is None and not is_of_store:
         completed = options
     return join_labels(store, completed, float(trained_on.get("holdout", 0.2)))
