@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.confidence.calibration import Reliability, reliability
+from headstart.classify.evaluation.class_figures import ClassFigures, class_figures
 from headstart.classify.evaluation.intervals import share_interval
 from headstart.classify.heads.loss import log_loss
 from headstart.classify.labels.match import LabelMatch
@@ -15,16 +16,8 @@ from headstart.extract.sources.labels import codes_among
 from headstart.extract.store.store import Store
 
 NOT_JSON = ("reliability", "rows", "probabilities", "groups", "store")
-
-
-@dataclass(frozen=True)
-class ClassFigures:
-    """Precision and recall of one class, in 0..1 (NaN if undefined), and its number of evaluated images."""
-
-    name: str
-    precision: float
-    recall: float
-    images: int
+TOP = 5
+"""Of at most so many classes, the labelled one is always among the likeliest `TOP`: that says nothing."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +46,13 @@ class Evaluation:
         Mean of -ln(probability of the labelled class), in nats.
     majority
         Accuracy of always predicting the most common class.
+    macro_f1
+        Mean F1 of the classes, each counting the same; those without an image or a prediction are left out.
+    balanced_accuracy
+        Mean recall of the classes that have images (Brodersen et al. 2010).
+    top_5_accuracy, top_5_accuracy_interval
+        Share of images whose labelled class is among the `TOP` likeliest, and its 95 % interval; None unless there are
+        more classes than these. Of equally likely classes, the first counts as likelier, as in a prediction.
     classes
         One entry per class, in the classifier's order.
     confusion
@@ -84,6 +84,10 @@ class Evaluation:
     accuracy_interval: tuple[float, float]
     log_loss: float
     majority: float
+    macro_f1: float
+    balanced_accuracy: float
+    top_5_accuracy: float | None
+    top_5_accuracy_interval: tuple[float, float] | None
     classes: list[ClassFigures]
     confusion: NDArray[np.int64] = field(repr=False)
     mistakes: list[Mistake] = field(repr=False)
@@ -158,13 +162,19 @@ def evaluate_probabilities(
     confusion = np.zeros((len(classes), len(classes)), np.int64)
     np.add.at(confusion, (labels, predicted), 1)
     right = predicted == labels
+    per_class = class_figures(probabilities, labels, classes, groups)
+    is_in_top = _is_in_top(probabilities, labels) if len(classes) > TOP else None
     return Evaluation(
         images=len(labels),
         accuracy=float(right.mean()),
         accuracy_interval=share_interval(right, groups),
         log_loss=log_loss(probabilities, labels),
         majority=float(confusion.sum(axis=1).max() / len(labels)),
-        classes=_per_class(confusion, classes),
+        macro_f1=float(np.nanmean([one.f1 for one in per_class])),
+        balanced_accuracy=float(np.nanmean([one.recall for one in per_class])),
+        top_5_accuracy=None if is_in_top is None else float(is_in_top.mean()),
+        top_5_accuracy_interval=None if is_in_top is None else share_interval(is_in_top, groups),
+        classes=per_class,
         confusion=confusion,
         mistakes=_mistakes(probabilities, labels, classes, paths),
         reliability=reliability(probabilities, labels),
@@ -174,11 +184,11 @@ def evaluate_probabilities(
     )
 
 
-def _per_class(confusion: NDArray[np.int64], classes: list[str]) -> list[ClassFigures]:
-    right, labelled, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
-    with np.errstate(invalid="ignore"):
-        columns = (right / predicted, right / labelled, labelled)
-    return [ClassFigures(*row) for row in zip(classes, *(column.tolist() for column in columns), strict=True)]
+def _is_in_top(probabilities: NDArray[np.floating], labels: NDArray[np.int32]) -> NDArray[np.bool_]:
+    own, codes = probabilities[np.arange(len(labels)), labels][:, None], np.arange(probabilities.shape[1])
+    is_ahead = (probabilities > own) | ((probabilities == own) & (codes < labels[:, None]))
+    is_in_top: NDArray[np.bool_] = is_ahead.sum(axis=1) < TOP
+    return is_in_top
 
 
 def _mistakes(

@@ -7,7 +7,7 @@ import numpy as np
 
 from headstart.classify.confidence.calibration import Calibration, Reliability
 from headstart.classify.evaluation.baselines import Baseline
-from headstart.classify.evaluation.metrics import ClassFigures
+from headstart.classify.evaluation.class_figures import ClassFigures
 from headstart.classify.heads.candidate import Candidate, describe
 from headstart.classify.heads.kinds import Search
 from headstart.classify.heads.registry import title_of
@@ -65,9 +65,15 @@ def tuning_curves(model: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def class_table(store: Store, figures: list[ClassFigures]) -> dict[str, Any]:
-    """Return [code, photos embedded, photos evaluated, precision, recall] per class, the lowest recall first."""
+    """Return a row per class, the lowest recall first.
+
+    A row is [code, photos embedded, photos evaluated, precision, recall, F1, ROC AUC, PR AUC].
+    """
     labels = store.labels[store.is_embedded & (store.labels >= 0)]
     embedded = np.bincount(labels, minlength=len(figures)).tolist()
-    rows = [[code, embedded[code], one.images, one.precision, one.recall] for code, one in enumerate(figures)]
+    rows = [
+        [code, embedded[code], one.images, one.precision, one.recall, one.f1, one.roc_auc, one.pr_auc]
+        for code, one in enumerate(figures)
+    ]
     rows.sort(key=lambda row: np.nan_to_num(row[4], nan=np.inf))
     return {"rows": rows[:MOST_CLASSES], "total": len(rows)}
