@@ -1,6 +1,7 @@
 """Metrics of predicted probabilities against labels, and the mistakes."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -8,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.confidence.calibration import Reliability, reliability
+from headstart.classify.confidence.precision import ClassThreshold
 from headstart.classify.evaluation.class_figures import ClassFigures, class_figures
 from headstart.classify.evaluation.intervals import share_interval
+from headstart.classify.evaluation.thresholds import ThresholdFigures, threshold_figures
 from headstart.classify.heads.loss import log_loss
 from headstart.classify.labels.match import LabelMatch
 from headstart.extract.sources.labels import codes_among
@@ -77,6 +80,8 @@ class Evaluation:
         What `evaluate` joined to the store from a list of labels or from its metadata; None if nothing was.
     store
         The store as `evaluate` labelled it.
+    thresholds
+        One entry per class that has a threshold of its own.
     """
 
     images: int
@@ -100,6 +105,7 @@ class Evaluation:
     untrained: float | None = None
     labels: LabelMatch | None = field(default=None, repr=False)
     store: Store | None = field(default=None, repr=False)
+    thresholds: list[ThresholdFigures] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, with None for NaN; without what exists per row."""
@@ -111,6 +117,7 @@ class Evaluation:
                 {name: None if value != value else value for name, value in vars(one).items()} for one in self.classes
             ],
             "confusion": self.confusion.tolist(),
+            "thresholds": [vars(one) for one in self.thresholds],
             "mistakes": [vars(mistake) for mistake in self.mistakes],
             "calibration_error": self.reliability.error,
             "calibration_error_by_chance": self.reliability.chance,
@@ -123,13 +130,14 @@ def evaluate_rows(
     rows: NDArray[np.int64],
     classes: list[str],
     groups: NDArray[np.int64] | None = None,
+    thresholds: Mapping[str, ClassThreshold] | None = None,
 ) -> Evaluation:
     """Evaluate probabilities, (m, k), of m labelled rows of a store, whose labels are all in `classes`.
 
-    `groups`, (m,), has the same number for rows that are not independent.
+    `groups`, (m,), has the same number for rows that are not independent; `thresholds` are those of classes, by name.
     """
     paths = [os.fsdecode(path) for path in store.rows.path[rows].tolist()]
-    found = evaluate_probabilities(probabilities, codes_of(store, rows, classes), classes, paths, groups)
+    found = evaluate_probabilities(probabilities, codes_of(store, rows, classes), classes, paths, groups, thresholds)
     return replace(found, rows=rows)
 
 
@@ -144,6 +152,7 @@ def evaluate_probabilities(
     classes: list[str],
     paths: list[str],
     groups: NDArray[np.int64] | None = None,
+    thresholds: Mapping[str, ClassThreshold] | None = None,
 ) -> Evaluation:
     """Evaluate probabilities against labels.
 
@@ -157,6 +166,8 @@ def evaluate_probabilities(
         One per image.
     groups
         int64, (n,): the same number for images that are not independent, such as duplicates; all are by default.
+    thresholds
+        Class name -> the threshold below which a prediction of it is unknown.
     """
     predicted = probabilities.argmax(axis=1)
     confusion = np.zeros((len(classes), len(classes)), np.int64)
@@ -181,6 +192,7 @@ def evaluate_probabilities(
         rows=np.arange(len(labels)),
         probabilities=probabilities,
         groups=groups,
+        thresholds=threshold_figures(probabilities, labels, classes, thresholds or {}, groups),
     )
 
 

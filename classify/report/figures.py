@@ -8,14 +8,15 @@ import numpy as np
 from headstart.classify.confidence.calibration import Calibration, Reliability
 from headstart.classify.evaluation.baselines import Baseline
 from headstart.classify.evaluation.class_figures import ClassFigures
+from headstart.classify.evaluation.thresholds import ThresholdFigures
 from headstart.classify.heads.candidate import Candidate, describe
 from headstart.classify.heads.kinds import Search
 from headstart.classify.heads.registry import title_of
-from headstart.classify.report.text import counted, printable
+from headstart.classify.report.text import counted, percent, printable
 from headstart.extract.store.store import Store
 
 MOST_CLASSES = 500
-"""Rows of the table of classes."""
+"""Rows of the table of classes, and of the table of thresholds."""
 
 
 def reliability_charts(calibration: Calibration | None, held_out: Reliability) -> list[dict[str, Any]]:
@@ -77,3 +78,23 @@ def class_table(store: Store, figures: list[ClassFigures]) -> dict[str, Any]:
     ]
     rows.sort(key=lambda row: np.nan_to_num(row[4], nan=np.inf))
     return {"rows": rows[:MOST_CLASSES], "total": len(rows)}
+
+
+def threshold_table(thresholds: list[ThresholdFigures]) -> dict[str, Any] | None:
+    """Return text for a row per class with a threshold, in the order of the classes; None if there is none.
+
+    A row is [class, target, threshold, precision, its interval, coverage].
+    """
+    if not thresholds:
+        return None
+    rows = [[printable(one.name, 80), *map(_text, (one.target, one.probability, one.precision)), _interval(one),
+             _text(one.coverage)] for one in thresholds[:MOST_CLASSES]]  # fmt: skip
+    return {"rows": rows, "total": len(thresholds)}
+
+
+def _text(share: float | None) -> str:
+    return "–" if share is None else percent(share)
+
+
+def _interval(one: ThresholdFigures) -> str:
+    return "–" if one.precision_interval is None else " to ".join(map(percent, one.precision_interval))
