@@ -7,7 +7,6 @@ is too high by chance, and new predictions miss the target about every second ti
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from math import ceil, log
 
 import numpy as np
@@ -21,6 +20,8 @@ ALL = "all"
 """Stands for every class that is not named itself, unless a class has this name."""
 STEPS = 100_000
 """Thresholds are multiples of 1 / STEPS: this far, probabilities of the file may differ from those of the search."""
+NEVER = 1 + 1 / STEPS
+"""A threshold that no probability reaches."""
 DOUBT = 0.05
 NAMED, LISTED = 5, 20
 """Classes that a warning and an error name at most."""
@@ -73,6 +74,8 @@ def targets_of(precision: Mapping[str, float], classes: list[str]) -> dict[str, 
     everywhere = precision.get(ALL) if ALL not in classes else None
     for name in precision:
         if name not in {*classes, ALL}:
+            from difflib import get_close_matches
+
             close = get_close_matches(name, classes, 1)
             meant = f"; did you mean {close[0]!r}?" if close else ""
             more = f" and {len(classes) - LISTED} more" if len(classes) > LISTED else ""
@@ -103,7 +106,7 @@ def fit_thresholds(
     Returns
     -------
     One per target. If no threshold reaches it, the one with the highest lower bound. A class that is never predicted
-    out of fold has the threshold 1.
+    out of fold has `NEVER`.
 
     Raises
     ------
@@ -131,7 +134,7 @@ def _threshold(
     steps: NDArray[np.float64], weights: NDArray[np.float64], is_right: NDArray[np.bool_], target: float
 ) -> ClassThreshold:
     if not len(steps):
-        return ClassThreshold(target, 1.0, 0.0, 0.0, 0.0)
+        return ClassThreshold(target, NEVER, 0.0, 0.0, 0.0)
     order = np.argsort(-steps)
     last = np.flatnonzero(np.diff(steps[order], append=np.nan) != 0)  # equal ones are answered together
     answers, right = (np.cumsum(values[order])[last] for values in (weights, weights * is_right))
