@@ -16,7 +16,7 @@ CLASSIFIER ?= classifier.onnx
 PREDICTIONS ?= predictions.csv
 TUNED ?= tuned.onnx
 
-.PHONY: help setup demo export embed train-head score test check format bench bench-scale bench-accuracy bench-heads bench-passes bench-merge bench-cluster bench-tune bench-alarms bench-coverage bench-domain bench-exactness bench-forecast bench-latency bench-serve readme tune torture audit lock clean
+.PHONY: help setup demo export embed train-head score test check format bench bench-scale bench-accuracy bench-heads bench-passes bench-merge bench-precision bench-cluster bench-tune bench-alarms bench-coverage bench-domain bench-exactness bench-forecast bench-latency bench-serve readme tune torture audit lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ bench-alarms: setup ## Simulate how many new images of known classes are marked 
 
 bench-coverage: setup ## Simulate how often the confidence intervals hold the truth (minutes)
 	$(BIN)/python -m bench.statistics.coverage
+
+bench-precision: setup ## Simulate how often class thresholds keep the precision that they promise
+	$(BIN)/python -m bench.statistics.precision
 
 bench-domain: setup ## Measure how far kinds of pictures are from ImageNet (BENCH_IMAGES=)
 	$(BIN)/python -m bench.quality.domain

@@ -78,7 +78,7 @@ class Classifier:
         return self._engine.passed_over if self._engine else ()
 
     def predict(self, images: AnyImages) -> NDArray[np.str_]:
-        """Return the likeliest class of each image: text, (n,).
+        """Return the likeliest class of each image: text, (n,); of unknown images too, which `predictions` marks.
 
         Raises
         ------
@@ -204,7 +204,9 @@ class Classifier:
         names, probabilities = self.file.classes, values[:, : len(self.classes_)]
         best = likeliest(probabilities, top)
         records = (
-            Prediction(path, [], reason) if reason else prediction_of(path, names, row, order, metadata)
+            Prediction(path, [], reason)
+            if reason
+            else prediction_of(path, names, row, order, metadata=metadata, has_distance=self.file.has_distance)
             for (path, reason, metadata), row, order in zip(images, values, best, strict=True)
         )
         return Predictions(tuple(records), tuple(names), probabilities, tuple(notes.notes()))

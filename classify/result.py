@@ -7,6 +7,7 @@ from typing import Any
 from headstart.classify.artifact.classifier import ClassifierFile
 from headstart.classify.confidence.calibration import Calibration
 from headstart.classify.confidence.novelty import Novelty
+from headstart.classify.confidence.precision import ClassThreshold
 from headstart.classify.evaluation.baselines import Baseline
 from headstart.classify.evaluation.domain import Domain
 from headstart.classify.evaluation.label_issues import LabelIssue
@@ -37,6 +38,8 @@ class TrainResult:
         The temperature, and the reliability out of fold; None if there are too few images.
     unknown
         When an image is marked unknown; None if that was turned off, or there are too few images.
+    thresholds
+        Class name -> the threshold below which a prediction of it is unknown; those that were asked for.
     learning_curve
         Accuracy with fewer images, and a forecast for more.
     duplicates
@@ -69,6 +72,7 @@ class TrainResult:
     search: Search
     calibration: Calibration | None
     unknown: Novelty | None
+    thresholds: dict[str, ClassThreshold]
     learning_curve: LearningCurve
     duplicates: Duplicates
     label_issues: list[LabelIssue] | None

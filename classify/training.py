@@ -2,13 +2,14 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from headstart.classify.artifact.classifier import write_classifier
 from headstart.classify.confidence.calibrated_head import LEAST_TO_CALIBRATE, CalibratedHead
+from headstart.classify.confidence.precision import check_precision, doubtful_precision, targets_of
 from headstart.classify.errors import HeadError, LabelError
 from headstart.classify.evaluation.baselines import align_store, baseline_of, head_baseline, majority_baseline
 from headstart.classify.evaluation.domain import Domain, domain_of
@@ -58,6 +59,9 @@ class TrainOptions(LabelOptions):
         Share of images to evaluate on if the store has no val or test split, above 0 and below 1.
     false_alarms
         Share of known images that may be marked unknown; 0 marks none.
+    precision
+        Class name -> share of its predictions that must be right, above 0 and below 1; predictions below the threshold
+        that this takes are unknown. ``"all"`` stands for every class that is not named.
     compare
         Stores of the same images from other backbones (other features, a tuned tail). On each a head is searched for,
         fitted and evaluated on the same images as the main one.
@@ -86,6 +90,7 @@ class TrainOptions(LabelOptions):
     options: HeadOptions = field(default_factory=HeadOptions)
     holdout: float = 0.2
     false_alarms: float = 0.05
+    precision: Mapping[str, float] = field(default_factory=dict)
     compare: Sequence[str | os.PathLike[str] | Store] = ()
     untrained: str | os.PathLike[str] | Store | None = None
     suspects: bool = False
@@ -100,7 +105,7 @@ class TrainOptions(LabelOptions):
         """How heads are searched for and fitted."""
         head = self.head if isinstance(self.head, str) else find_kind(self.head)
         memory = machine_memory() / 2 if self.memory is None else self.memory
-        return FitPlan(head, self.options, memory, self.false_alarms)
+        return FitPlan(head, self.options, memory, self.false_alarms, self.precision)
 
     def check(self) -> None:
         """Reject invalid settings before anything is read.
@@ -128,6 +133,7 @@ class TrainOptions(LabelOptions):
             raise LabelError("cross-validation evaluates on every image, not on the latest; leave one of the two out")
         if not 0 <= self.false_alarms < 1:
             raise LabelError(f"the share of false alarms must be at least 0 and below 1, found {self.false_alarms}")
+        check_precision(self.precision)
         require_min_photos(self.min_photos)
         self.check_labels()
         if self.report is not None:
@@ -191,6 +197,7 @@ def _train(
     announce("looking for duplicates")
     task = task_of(whole, options.plan, options.holdout, options.folds, options.refit, options.min_photos)
     store, groups = task.store, task.groups
+    targets_of(options.precision, store.classes)  # a class that is none is refused before the search
     aligned = [align_store(store, other, task.splits, task.draws) for other in stores[1:]]
     curves: list[LearningCurve] = []
     measured = measure(
@@ -209,20 +216,21 @@ def _train(
         announce("looking for label mistakes")
         issues = label_issues_of(store, measured)
     fitted, head = _final(task, measured, options, announce)
+    measured = measured.with_thresholds_of(head)
     announce("writing")
     provenance = provenance_of(store, whole.classes, fitted, head, measured, task.duplicates, options.holdout)
     provenance["trained_on"] |= {"labels": labels.recorded} if labels else {}
     classifier = write_classifier(
-        output, fitted.head, store, temperature=head.temperature, unknown=head.unknown, provenance=provenance,
-        trained=fitted.split.train,
+        output, fitted.head, store, temperature=head.temperature, unknown=head.unknown, thresholds=head.thresholds,
+        provenance=provenance, trained=fitted.split.train,
     )  # fmt: skip
     domain = domain_of(store)
     warnings = _warnings(whole, task, measured, fitted, head, classifier.model.is_trained, domain)
     return store, TrainResult(
         classifier=classifier, path=output, fitted_head=fitted.head, evaluation=measured.evaluation,
         search=fitted.search if options.folds else measured.fitted.search,
-        calibration=head.calibration, unknown=head.unknown, learning_curve=curve, duplicates=task.duplicates,
-        label_issues=issues, labels=labels, domain=domain, split=fitted.split,
+        calibration=head.calibration, unknown=head.unknown, thresholds=head.thresholds, learning_curve=curve,
+        duplicates=task.duplicates, label_issues=issues, labels=labels, domain=domain, split=fitted.split,
         measured_images=measured.fitted.trained_images, warnings=[*(labels.warnings() if labels else []), *warnings],
         baselines=[*baselines, majority_baseline(store, measured.evaluation)], trained_images=fitted.trained_images,
     )  # fmt: skip
@@ -242,6 +250,7 @@ def _final(
         plan = replace(plan, head=chosen.search.kind or chosen.search.chosen.head, options=chosen.options)
     fitted = fit(task.store, task.whole, plan)
     head = CalibratedHead.of(fitted.search, fitted.head, fitted.split, plan.false_alarms, fitted.options.seed)
+    head = head.with_thresholds(fitted.search, fitted.split, plan.precision, task.store.classes)
     return fitted, replace(head, unknown=head.unknown and replace(head.unknown, measured=measured.flagged))
 
 
@@ -253,7 +262,7 @@ def _warnings(
     split = task.whole or task.splits[0]
     warnings = find_warnings(task.store, split, measured.evaluation, task.duplicates, fitted.options, is_trained)
     warnings += [domain.describe()] if domain and domain.is_far else []
-    warnings += [UNCALIBRATED] if head.calibration is None else []
+    warnings += [*[UNCALIBRATED] * (head.calibration is None), *doubtful_precision(head.thresholds)]
     warnings += [] if fitted.options.class_weight == "none" else [EQUAL_CLASSES]
     return [
         *warnings,

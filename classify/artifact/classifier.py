@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.artifact.graph import PREDICTION, PROBABILITIES, Head, head_of, join, runner_of
+from headstart.classify.artifact.graph import DISTANCE, PREDICTION, PROBABILITIES, Head, head_of, join, runner_of
 from headstart.classify.confidence.novelty import Novelty
+from headstart.classify.confidence.precision import ClassThreshold, least_of
 from headstart.classify.errors import ClassifierError, HeadError
 from headstart.classify.heads.converted import ConvertedHead
 from headstart.classify.heads.kinds import AnyHead
@@ -42,7 +43,8 @@ class ClassifierFile:
     ----------
     model
         The graph: outputs ``probabilities`` (n, k) and ``embedding`` (n, d); if it marks images as unknown, also
-        ``distance`` and ``unknown``, (n, 1) each, and these with the probabilities as ``prediction``, (n, k + 2).
+        ``unknown``, (n, 1), and ``prediction``, (n, k + 2), which is probabilities, distance and unknown; if it marks
+        them by their distance, also ``distance``, (n, 1).
     """
 
     model: Model
@@ -56,6 +58,17 @@ class ClassifierFile:
     def prediction(self) -> str:
         """Name of the most complete output: ``prediction``, or ``probabilities`` if it marks nothing as unknown."""
         return PREDICTION if PREDICTION in self.model.outputs else PROBABILITIES
+
+    @property
+    def has_distance(self) -> bool:
+        """Whether the second last column of ``prediction`` is a distance."""
+        return DISTANCE in self.model.outputs
+
+    @property
+    def class_thresholds(self) -> dict[str, ClassThreshold]:
+        """The classes with a threshold of their own, below which a prediction is unknown."""
+        stored = self.model.metadata.get("thresholds", {}).get("classes", {})
+        return {name: ClassThreshold(**values) for name, values in stored.items()}
 
     @cached_property
     def _heads(self) -> dict[str, Any]:
@@ -131,6 +144,7 @@ def write_classifier(
     *,
     temperature: float = 1.0,
     unknown: Novelty | None = None,
+    thresholds: Mapping[str, ClassThreshold] | None = None,
     provenance: Mapping[str, Mapping[str, Any]] | None = None,
     trained: NDArray[np.int64] | None = None,
 ) -> ClassifierFile:
@@ -147,6 +161,8 @@ def write_classifier(
         Divides the head's logits.
     unknown
         When an image is marked unknown; never, by default.
+    thresholds
+        Class name -> the threshold below which a prediction of it is marked unknown too.
     provenance
         Entries of the metadata: ``head``, ``calibration``, ``trained_on`` and ``measured`` (see
         `headstart.classify.provenance`).
@@ -172,8 +188,10 @@ def write_classifier(
     rows = rows[np.linspace(0, len(rows) - 1, min(CHECKED_ROWS, len(rows))).astype(np.int64)]
     embeddings = store.embeddings(rows)
     body = _body_of(head, store, embeddings, output)
-    graph_head = Head(body, temperature, unknown)
+    graph_head = Head(body, temperature, unknown, least_of(thresholds, store.classes) if thresholds else None)
     metadata = _metadata(backbone, store.classes, graph_head, provenance or {})
+    if thresholds:
+        metadata["thresholds"]["classes"] = {name: asdict(one) for name, one in thresholds.items()}
     entries = {} if trained is None else {TRAINED_ON: digests_of(store, trained)}
     data = _serialised(join(backbone.data, graph_head), metadata, entries)
     return _written(output, data, graph_head, embeddings)

@@ -30,18 +30,22 @@ class Head:
         Divides the logits.
     unknown
         When an image is marked unknown; None if never.
+    least
+        (k,): an image whose likeliest class has a lower probability is marked unknown too; None if none is.
     """
 
     body: AnyHead
     temperature: float = 1.0
     unknown: Novelty | None = None
+    least: NDArray[np.float64] | None = None
 
 
 def join(backbone: bytes, head: Head) -> Any:
     """Append the head to a backbone's ONNX model, with core operators alone unless skl2onnx converted it.
 
-    Outputs: ``probabilities`` (n, k); with `unknown` also ``distance`` and ``unknown`` (1 or 0), both (n, 1), and
-    ``prediction``, (n, k + 2): the three side by side; all float32.
+    Outputs: ``probabilities`` (n, k); with `unknown` also ``distance`` (n, 1); with `unknown` or `least` also
+    ``unknown`` (1 or 0), (n, 1), and ``prediction``, (n, k + 2): the three side by side, 0 for a distance that the
+    file does not have; all float32.
     """
     import onnx
 
@@ -52,11 +56,15 @@ def join(backbone: bytes, head: Head) -> Any:
         _add_converted(proto, graph, head.body, head.temperature)
     else:
         _add_layers(graph, head.body.layers, head.temperature)
-    outputs = {PROBABILITIES: classes}
+    outputs, flags = {PROBABILITIES: classes}, []
     if head.unknown is not None:
-        graph.add("Cast", _add_unknown(graph, head.unknown), to=1, out=UNKNOWN)
-        graph.add("Concat", PROBABILITIES, DISTANCE, UNKNOWN, axis=1, out=PREDICTION)
-        outputs |= {DISTANCE: 1, UNKNOWN: 1, PREDICTION: classes + 2}
+        flags.append(_add_unknown(graph, head.unknown))
+        outputs[DISTANCE] = 1
+    if head.least is not None:
+        flags.append(_add_least(graph, head.least))
+    if flags:
+        _add_prediction(graph, flags, has_distance=DISTANCE in outputs)
+        outputs |= {UNKNOWN: 1, PREDICTION: classes + 2}
     for position, (name, size) in enumerate(outputs.items()):
         info = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", size])
         proto.graph.output.insert(position, info)
@@ -145,6 +153,20 @@ def _add_subspace(graph: "_Graph", subspace: Subspace, image: str) -> str:
     shares = graph.constant("shares", 1 - subspace.shares[:, None])
     background = graph.add("MatMul", graph.add("Mul", turned, turned), shares)
     return graph.add("Concat", residual, graph.add("Add", nearest, background), axis=1)
+
+
+def _add_least(graph: "_Graph", least: NDArray[np.float64]) -> str:
+    """Add the class thresholds, and return the name of the flag, bool (n, 1), that the likeliest class is below its."""
+    likeliest = graph.add("ArgMax", PROBABILITIES, axis=1, keepdims=1)
+    wanted = graph.add("Gather", graph.constant("least_of_class", least), likeliest, axis=0)
+    return graph.add("Less", graph.add("ReduceMax", PROBABILITIES, axes=[1], keepdims=1), wanted)
+
+
+def _add_prediction(graph: "_Graph", flags: list[str], has_distance: bool) -> None:
+    flag = graph.add("Or", *flags) if len(flags) > 1 else flags[0]
+    graph.add("Cast", flag, to=1, out=UNKNOWN)
+    distance = DISTANCE if has_distance else graph.add("Mul", UNKNOWN, graph.constant("no_distance", 0.0))
+    graph.add("Concat", PROBABILITIES, distance, UNKNOWN, axis=1, out=PREDICTION)
 
 
 class _Graph:

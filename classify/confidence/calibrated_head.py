@@ -1,13 +1,14 @@
 """A head whose probabilities are calibrated, and which marks unknown images."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.confidence.calibration import Calibration, fit_temperature
 from headstart.classify.confidence.novelty import Novelty, fit_novelty
+from headstart.classify.confidence.precision import ClassThreshold, fit_thresholds
 from headstart.classify.heads.kinds import AnyHead, Search
 from headstart.classify.heads.loss import softmax
 from headstart.classify.split.holdout import Split
@@ -28,11 +29,14 @@ class CalibratedHead:
         The temperature; None if there are too few images to fit one.
     unknown
         When an image is marked unknown; None if that was turned off, or there are too few images.
+    thresholds
+        Class name -> the threshold below which a prediction of it is unknown too; see `fit_thresholds`.
     """
 
     head: AnyHead
     calibration: Calibration | None
     unknown: Novelty | None
+    thresholds: dict[str, ClassThreshold] = field(default_factory=dict)
 
     @property
     def temperature(self) -> float:
@@ -49,6 +53,13 @@ class CalibratedHead:
         if not false_alarms:
             return calibrated
         return replace(calibrated, unknown=fit_novelty(search.rows, split.draws[search.images], false_alarms, seed))
+
+    def with_thresholds(
+        self, search: Search, split: Split, precision: Mapping[str, float], classes: list[str]
+    ) -> "CalibratedHead":
+        """Choose the thresholds of classes, from the same logits, for the precision asked for."""
+        draws = split.draws[search.images]
+        return replace(self, thresholds=fit_thresholds(search, draws, self.temperature, precision, classes))
 
     def measured_on(self, blocks: Iterable[NDArray[np.float32]]) -> tuple[NDArray[np.float64], "CalibratedHead"]:
         """Return calibrated probabilities of test images, and measure how many are marked unknown.

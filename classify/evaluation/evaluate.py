@@ -60,7 +60,9 @@ def evaluate(
             + "".join(other or ["train it again, or evaluate it on images of its own classes"])
         )
     probabilities = evaluated.probabilities(opened.embeddings(chosen.rows))
-    found = evaluate_rows(opened, probabilities, chosen.rows, evaluated.classes, chosen.groups)
+    found = evaluate_rows(
+        opened, probabilities, chosen.rows, evaluated.classes, chosen.groups, evaluated.class_thresholds
+    )
     doubts = [*(labels.warnings() if labels else []), *other, *left_out_classes(whole, opened)]
     return replace(found, judged_on=chosen.origin, labels=labels, store=whole, warnings=[*doubts, *chosen.warnings])
 

@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.confidence.calibrated_head import CalibratedHead
+from headstart.classify.confidence.precision import are_answered
 from headstart.classify.evaluation.metrics import Evaluation, evaluate_rows
+from headstart.classify.evaluation.thresholds import threshold_figures
 from headstart.classify.heads.fitting import FitPlan, Fitted, fit
 from headstart.classify.split.holdout import Split
 from headstart.extract.store.store import Store
@@ -31,6 +33,11 @@ class Measured:
     head: CalibratedHead = field(repr=False)
     evaluation: Evaluation
     flagged: float
+
+    def with_thresholds_of(self, head: CalibratedHead) -> "Measured":
+        """Name the thresholds of the head that is written beside the figures, if it is not the one measured."""
+        named = [replace(one, probability=head.thresholds[one.name].probability) for one in self.evaluation.thresholds]
+        return replace(self, evaluation=replace(self.evaluation, thresholds=named))
 
 
 def measure(
@@ -57,23 +64,28 @@ def measure(
     each
         Is given the fitted head of each split; only that of the first is kept.
     """
-    rows, probabilities, flagged, first = [], [], 0.0, None
+    rows, probabilities, answered, flagged, first = [], [], [], 0.0, None
     for number, split in enumerate(splits, 1):
         of = f" (fold {number} of {len(splits)})" if len(splits) > 1 else ""
         announce(f"searching and fitting{of}")
         fitted = fit(store, split, plan)
         test = fitted.split.test
         head = CalibratedHead.of(fitted.search, fitted.head, fitted.split, plan.false_alarms, fitted.options.seed)
+        head = head.with_thresholds(fitted.search, fitted.split, plan.precision, store.classes)
         announce(f"evaluating{of}")
         each(fitted)
         found, head = head.measured_on(vectors for _, vectors in store.batches(test))
         rows.append(test)
         probabilities.append(found)
+        answered.append(are_answered(found, head.thresholds, store.classes))
         flagged += len(test) * (head.unknown.measured if head.unknown else np.nan)
         first = first or (fitted, head)
     if first is None:
         raise ValueError("expected at least one split")
-    evaluated, order = np.concatenate(rows), np.argsort(np.concatenate(rows), kind="stable")
-    evaluated = evaluated[order]
-    evaluation = evaluate_rows(store, np.concatenate(probabilities)[order], evaluated, store.classes, groups[evaluated])
-    return Measured(*first, replace(evaluation, judged_on=splits[0].origin), flagged / len(evaluated))
+    order = np.argsort(np.concatenate(rows), kind="stable")
+    evaluated, found = np.concatenate(rows)[order], np.concatenate(probabilities)[order]
+    evaluation = evaluate_rows(store, found, evaluated, store.classes, groups[evaluated])
+    thresholds, labels, above = first[1].thresholds, store.labels[evaluated], np.concatenate(answered)[order]
+    figures = threshold_figures(found, labels, store.classes, thresholds, groups[evaluated], above)
+    evaluation = replace(evaluation, judged_on=splits[0].origin, thresholds=figures)
+    return Measured(*first, evaluation, flagged / len(evaluated))

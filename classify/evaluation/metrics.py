@@ -1,6 +1,7 @@
 """Metrics of predicted probabilities against labels, and the mistakes."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -8,23 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.confidence.calibration import Reliability, reliability
+from headstart.classify.confidence.precision import ClassThreshold
+from headstart.classify.evaluation.class_figures import ClassFigures, class_figures
 from headstart.classify.evaluation.intervals import share_interval
+from headstart.classify.evaluation.thresholds import ThresholdFigures, threshold_figures
 from headstart.classify.heads.loss import log_loss
 from headstart.classify.labels.match import LabelMatch
 from headstart.extract.sources.labels import codes_among
 from headstart.extract.store.store import Store
 
 NOT_JSON = ("reliability", "rows", "probabilities", "groups", "store")
-
-
-@dataclass(frozen=True)
-class ClassFigures:
-    """Precision and recall of one class, in 0..1 (NaN if undefined), and its number of evaluated images."""
-
-    name: str
-    precision: float
-    recall: float
-    images: int
+TOP = 5
+"""Of at most so many classes, the labelled one is always among the likeliest `TOP`: that says nothing."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +49,13 @@ class Evaluation:
         Mean of -ln(probability of the labelled class), in nats.
     majority
         Accuracy of always predicting the most common class.
+    macro_f1
+        Mean F1 of the classes, each counting the same; those without an image or a prediction are left out.
+    balanced_accuracy
+        Mean recall of the classes that have images (Brodersen et al. 2010).
+    top_5_accuracy, top_5_accuracy_interval
+        Share of images whose labelled class is among the `TOP` likeliest, and its 95 % interval; None unless there are
+        more classes than these. Of equally likely classes, the first counts as likelier, as in a prediction.
     classes
         One entry per class, in the classifier's order.
     confusion
@@ -77,6 +80,8 @@ class Evaluation:
         What `evaluate` joined to the store from a list of labels or from its metadata; None if nothing was.
     store
         The store as `evaluate` labelled it.
+    thresholds
+        One entry per class that has a threshold of its own.
     """
 
     images: int
@@ -84,6 +89,10 @@ class Evaluation:
     accuracy_interval: tuple[float, float]
     log_loss: float
     majority: float
+    macro_f1: float
+    balanced_accuracy: float
+    top_5_accuracy: float | None
+    top_5_accuracy_interval: tuple[float, float] | None
     classes: list[ClassFigures]
     confusion: NDArray[np.int64] = field(repr=False)
     mistakes: list[Mistake] = field(repr=False)
@@ -96,6 +105,7 @@ class Evaluation:
     untrained: float | None = None
     labels: LabelMatch | None = field(default=None, repr=False)
     store: Store | None = field(default=None, repr=False)
+    thresholds: list[ThresholdFigures] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, with None for NaN; without what exists per row."""
@@ -107,6 +117,7 @@ class Evaluation:
                 {name: None if value != value else value for name, value in vars(one).items()} for one in self.classes
             ],
             "confusion": self.confusion.tolist(),
+            "thresholds": [vars(one) for one in self.thresholds],
             "mistakes": [vars(mistake) for mistake in self.mistakes],
             "calibration_error": self.reliability.error,
             "calibration_error_by_chance": self.reliability.chance,
@@ -119,13 +130,14 @@ def evaluate_rows(
     rows: NDArray[np.int64],
     classes: list[str],
     groups: NDArray[np.int64] | None = None,
+    thresholds: Mapping[str, ClassThreshold] | None = None,
 ) -> Evaluation:
     """Evaluate probabilities, (m, k), of m labelled rows of a store, whose labels are all in `classes`.
 
-    `groups`, (m,), has the same number for rows that are not independent.
+    `groups`, (m,), has the same number for rows that are not independent; `thresholds` are those of classes, by name.
     """
     paths = [os.fsdecode(path) for path in store.rows.path[rows].tolist()]
-    found = evaluate_probabilities(probabilities, codes_of(store, rows, classes), classes, paths, groups)
+    found = evaluate_probabilities(probabilities, codes_of(store, rows, classes), classes, paths, groups, thresholds)
     return replace(found, rows=rows)
 
 
@@ -140,6 +152,7 @@ def evaluate_probabilities(
     classes: list[str],
     paths: list[str],
     groups: NDArray[np.int64] | None = None,
+    thresholds: Mapping[str, ClassThreshold] | None = None,
 ) -> Evaluation:
     """Evaluate probabilities against labels.
 
@@ -153,32 +166,41 @@ def evaluate_probabilities(
         One per image.
     groups
         int64, (n,): the same number for images that are not independent, such as duplicates; all are by default.
+    thresholds
+        Class name -> the threshold below which a prediction of it is unknown.
     """
     predicted = probabilities.argmax(axis=1)
     confusion = np.zeros((len(classes), len(classes)), np.int64)
     np.add.at(confusion, (labels, predicted), 1)
     right = predicted == labels
+    per_class = class_figures(probabilities, labels, classes, groups)
+    is_in_top = _is_in_top(probabilities, labels) if len(classes) > TOP else None
     return Evaluation(
         images=len(labels),
         accuracy=float(right.mean()),
         accuracy_interval=share_interval(right, groups),
         log_loss=log_loss(probabilities, labels),
         majority=float(confusion.sum(axis=1).max() / len(labels)),
-        classes=_per_class(confusion, classes),
+        macro_f1=float(np.nanmean([one.f1 for one in per_class])),
+        balanced_accuracy=float(np.nanmean([one.recall for one in per_class])),
+        top_5_accuracy=None if is_in_top is None else float(is_in_top.mean()),
+        top_5_accuracy_interval=None if is_in_top is None else share_interval(is_in_top, groups),
+        classes=per_class,
         confusion=confusion,
         mistakes=_mistakes(probabilities, labels, classes, paths),
         reliability=reliability(probabilities, labels),
         rows=np.arange(len(labels)),
         probabilities=probabilities,
         groups=groups,
+        thresholds=threshold_figures(probabilities, labels, classes, thresholds or {}, groups),
     )
 
 
-def _per_class(confusion: NDArray[np.int64], classes: list[str]) -> list[ClassFigures]:
-    right, labelled, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
-    with np.errstate(invalid="ignore"):
-        columns = (right / predicted, right / labelled, labelled)
-    return [ClassFigures(*row) for row in zip(classes, *(column.tolist() for column in columns), strict=True)]
+def _is_in_top(probabilities: NDArray[np.floating], labels: NDArray[np.int32]) -> NDArray[np.bool_]:
+    own, codes = probabilities[np.arange(len(labels)), labels][:, None], np.arange(probabilities.shape[1])
+    is_ahead = (probabilities > own) | ((probabilities == own) & (codes < labels[:, None]))
+    is_in_top: NDArray[np.bool_] = is_ahead.sum(axis=1) < TOP
+    return is_in_top
 
 
 def _mistakes(

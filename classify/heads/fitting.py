@@ -1,7 +1,7 @@
 """Search and fit: in memory, by passes over the store, or with the head that came with a tuned backbone."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -41,12 +41,15 @@ class FitPlan:
         Bytes that embeddings may take.
     false_alarms
         Share of known images that may be marked unknown; 0 marks none.
+    precision
+        Class name -> share of its answers that must be right (see `headstart.classify.confidence.precision`).
     """
 
     head: str | HeadKind
     options: HeadOptions
     memory: float
     false_alarms: float = 0.0
+    precision: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

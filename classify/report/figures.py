@@ -7,15 +7,16 @@ import numpy as np
 
 from headstart.classify.confidence.calibration import Calibration, Reliability
 from headstart.classify.evaluation.baselines import Baseline
-from headstart.classify.evaluation.metrics import ClassFigures
+from headstart.classify.evaluation.class_figures import ClassFigures
+from headstart.classify.evaluation.thresholds import ThresholdFigures
 from headstart.classify.heads.candidate import Candidate, describe
 from headstart.classify.heads.kinds import Search
 from headstart.classify.heads.registry import title_of
-from headstart.classify.report.text import counted, printable
+from headstart.classify.report.text import counted, percent, printable
 from headstart.extract.store.store import Store
 
 MOST_CLASSES = 500
-"""Rows of the table of classes."""
+"""Rows of the table of classes, and of the table of thresholds."""
 
 
 def reliability_charts(calibration: Calibration | None, held_out: Reliability) -> list[dict[str, Any]]:
@@ -65,9 +66,35 @@ def tuning_curves(model: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def class_table(store: Store, figures: list[ClassFigures]) -> dict[str, Any]:
-    """Return [code, photos embedded, photos evaluated, precision, recall] per class, the lowest recall first."""
+    """Return a row per class, the lowest recall first.
+
+    A row is [code, photos embedded, photos evaluated, precision, recall, F1, ROC AUC, PR AUC].
+    """
     labels = store.labels[store.is_embedded & (store.labels >= 0)]
     embedded = np.bincount(labels, minlength=len(figures)).tolist()
-    rows = [[code, embedded[code], one.images, one.precision, one.recall] for code, one in enumerate(figures)]
+    rows = [
+        [code, embedded[code], one.images, one.precision, one.recall, one.f1, one.roc_auc, one.pr_auc]
+        for code, one in enumerate(figures)
+    ]
     rows.sort(key=lambda row: np.nan_to_num(row[4], nan=np.inf))
     return {"rows": rows[:MOST_CLASSES], "total": len(rows)}
+
+
+def threshold_table(thresholds: list[ThresholdFigures]) -> dict[str, Any] | None:
+    """Return text for a row per class with a threshold, in the order of the classes; None if there is none.
+
+    A row is [class, target, threshold, precision, its interval, coverage].
+    """
+    if not thresholds:
+        return None
+    rows = [[printable(one.name, 80), *map(_text, (one.target, one.probability, one.precision)), _interval(one),
+             _text(one.coverage)] for one in thresholds[:MOST_CLASSES]]  # fmt: skip
+    return {"rows": rows, "total": len(thresholds)}
+
+
+def _text(share: float | None) -> str:
+    return "–" if share is None else percent(share)
+
+
+def _interval(one: ThresholdFigures) -> str:
+    return "–" if one.precision_interval is None else " to ".join(map(percent, one.precision_interval))

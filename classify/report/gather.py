@@ -10,6 +10,7 @@ from headstart.classify.report.figures import (
     class_table,
     reliability_charts,
     search_table,
+    threshold_table,
     tuning_curves,
 )
 from headstart.classify.report.map import embedding_map
@@ -58,6 +59,7 @@ def gather(store: Store, result: TrainResult) -> tuple[dict[str, Any], dict[str,
     return {
         "summary": summary(store, result),
         "unknown": result.unknown,
+        "thresholds": threshold_table(evaluation.thresholds),
         "provenance": _provenance(store, result),
     }, data
 

@@ -53,10 +53,20 @@ def _facts(store: Store, result: TrainResult) -> list[tuple[str, str, str]]:
     return [
         ("Log loss", f"{evaluation.log_loss:.3f}", "nats; lower is better, 0 is perfect"),
         ("Calibration error", percent(evaluation.reliability.error), _by_chance(evaluation)),
+        ("Macro-F1", f"{evaluation.macro_f1:.3f}", "mean F1 of the classes"),
+        ("Balanced accuracy", percent(evaluation.balanced_accuracy), "mean recall of the classes"),
+        *_top_5(evaluation),
         ("Photos", f"{len(store):,}", f"{failed:,} could not be read" if failed else "all could be read"),
         ("Trained on", f"{result.trained_images:,}", f"photos of {counted(len(store.classes), 'class', 'classes')}"),
         ("Evaluated on", f"{evaluation.images:,}", "unseen photos"),
     ]
+
+
+def _top_5(evaluation: Evaluation) -> list[tuple[str, str, str]]:
+    if evaluation.top_5_accuracy is None or evaluation.top_5_accuracy_interval is None:
+        return []
+    low, high = (percent(share) for share in evaluation.top_5_accuracy_interval)
+    return [("Top-5 accuracy", percent(evaluation.top_5_accuracy), f"95% interval {low} to {high}")]
 
 
 def _head(result: TrainResult) -> str:

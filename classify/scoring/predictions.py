@@ -26,6 +26,10 @@ NUMBERS = ("probability", "distance", "p(", "latitude", "longitude")
 """How columns of numbers begin; all others are text."""
 
 
+UNKNOWN = "unknown: probably none of these classes, or too uncertain"
+"""What is said about an image that is flagged as unknown."""
+
+
 @dataclass(frozen=True)
 class Prediction:
     """The prediction for one input.
@@ -39,8 +43,8 @@ class Prediction:
     reason
         Why the image failed; empty otherwise.
     unknown, distance
-        Whether the image is flagged as none of the classes, and its distance from the training images; None if not
-        known.
+        Whether the image is flagged as none of the classes, or as too uncertain, and its distance from the training
+        images; None if not known.
     metadata
         What the photo says about itself; None if nobody looked.
     """

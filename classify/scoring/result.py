@@ -7,7 +7,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.scoring.predictions import Prediction
+from headstart.classify.scoring.predictions import UNKNOWN, Prediction
 from headstart.extract.metadata import Metadata
 from headstart.extract.notes import Note
 from headstart.extract.store.tables import metadata_columns
@@ -96,7 +96,9 @@ def prediction_of(
     names: Sequence[str],
     values: NDArray[np.float32],
     best: NDArray[np.int64],
+    *,
     metadata: Metadata | None = None,
+    has_distance: bool = True,
 ) -> Prediction:
     """Make the record of one image.
 
@@ -106,11 +108,14 @@ def prediction_of(
         (k,): probabilities; or (k + 2,): also the distance, and 1 if the image is flagged as unknown.
     best
         Numbers of the classes to name, the likeliest first.
+    has_distance
+        Whether the distance is one: a classifier without distances has 0 in its place.
     """
     top = [(names[number], float(values[number])) for number in best]
     if len(values) == len(names):
         return Prediction(path, top, metadata=metadata)
-    return Prediction(path, top, unknown=bool(values[-1]), distance=float(values[-2]), metadata=metadata)
+    distance = float(values[-2]) if has_distance else None
+    return Prediction(path, top, unknown=bool(values[-1]), distance=distance, metadata=metadata)
 
 
 def likeliest(probabilities: NDArray[np.float32], top: int) -> NDArray[np.int64]:
@@ -122,4 +127,4 @@ def _cells(prediction: Prediction) -> tuple[str, str, str]:
     if prediction.reason:
         return "", "", prediction.reason
     label, probability = prediction.top[0]
-    return label, f"{probability:.3f}", "unknown: probably none of these classes" if prediction.unknown else ""
+    return label, f"{probability:.3f}", UNKNOWN if prediction.unknown else ""

@@ -199,6 +199,7 @@ class _Tally:
 
     def __init__(self, classifier: ClassifierFile, top: int) -> None:
         self.top, self.knows_unknown = top, classifier.prediction == PREDICTION
+        self._has_distance = classifier.has_distance
         self._counts = dict.fromkeys(classifier.classes, 0)
         self._reasons: Counter[str] = Counter()
         self._failed = self._labelled = self._agreeing = self._unknown = 0
@@ -214,7 +215,8 @@ class _Tally:
                 self._reasons[reason := store.rows.reason[row].decode("utf-8", "replace")] += 1
                 yield Prediction(path, [], reason)
                 continue
-            prediction = prediction_of(path, names, values, best, store.rows.metadata_of(row))
+            metadata = store.rows.metadata_of(row)
+            prediction = prediction_of(path, names, values, best, metadata=metadata, has_distance=self._has_distance)
             code = code_of[store.labels[row]] if store.labels[row] >= 0 else -1
             self._counts[names[best[0]]] += 1
             self._labelled += code >= 0

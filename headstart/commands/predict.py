@@ -36,7 +36,6 @@ SHORTEST_BAR, WIDEST_BAR = 10, 40
 SHORTEST_NAME, LONGEST_NAME = 8, 30
 BARS = 5
 """How many classes of a single photo have a bar."""
-UNKNOWN = "unknown: probably none of these classes"
 
 
 @command
@@ -158,6 +157,8 @@ def _predictions(model: "Classifier", names: list[str], source_options: "SourceO
 
 def _show_bars(found: "Prediction", top: int) -> None:
     """Print the likeliest classes of one photo, each with a bar of its probability."""
+    from headstart.classify.scoring.predictions import UNKNOWN
+
     say(short_path(found.path))
     shown = found.top[:top]
     names = [Text(short_path(name)) for name, _ in shown]
@@ -173,7 +174,8 @@ def _show_bars(found: "Prediction", top: int) -> None:
             )
         )
     if found.unknown:
-        say(f"  {UNKNOWN} (distance {found.distance:.2f})")
+        distance = "" if found.distance is None else f" (distance {found.distance:.2f})"
+        say(f"  {UNKNOWN}{distance}")
 
 
 def _cut(name: str, width: int) -> str:
@@ -184,6 +186,8 @@ def _cut(name: str, width: int) -> str:
 
 def _show_table(found: Sequence["Prediction"], top: int) -> None:
     """Print one line per photo."""
+    from headstart.classify.scoring.predictions import UNKNOWN
+
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("photo", overflow="fold")
     for rank in range(top):
@@ -191,11 +195,10 @@ def _show_table(found: Sequence["Prediction"], top: int) -> None:
         table.add_column("", justify="right", no_wrap=True)
     table.add_column("", overflow="fold")
     for one in found:
+        note = f"failed: {one.reason}" if one.reason else UNKNOWN * bool(one.unknown)
         cells: list[str] = []
         for rank in range(top):
             name, probability = one.top[rank] if rank < len(one.top) else ("", None)
             cells += [short_path(name), "" if probability is None else f"{probability:.1%}"]
-        table.add_row(
-            short_path(one.path), *cells, f"failed: {one.reason}" if one.reason else UNKNOWN * bool(one.unknown)
-        )
+        table.add_row(short_path(one.path), *cells, note)
     out.print(table)

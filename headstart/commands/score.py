@@ -53,6 +53,7 @@ def run(
 ) -> None:
     """Classify images, a folder of them or a store, and write predictions."""
     from headstart.classify import score
+    from headstart.classify.scoring.predictions import UNKNOWN
     from headstart.extract import EngineOptions, Share, SourceOptions
 
     with progress("scoring") as callback:
@@ -81,7 +82,7 @@ def run(
             say(f"  note: {short_path(str(note))}")
         say("  " + ", ".join(f"{short_path(name)} {count}" for name, count in summary.counts.items()))
         if summary.unknown is not None:
-            say(f"  {summary.unknown} flagged unknown: probably none of these classes")
+            say(f"  {summary.unknown} flagged {UNKNOWN}")
         if summary.labelled:
             share = summary.agreeing / summary.labelled
             say(f"  {summary.agreeing} of {summary.labelled} ({share:.1%}) agree with their label")

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import asdict
+from math import isnan, nan
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
@@ -78,6 +79,13 @@ def run(
     false_alarms: Annotated[
         float, typer.Option(help="Accepted share of known images flagged `unknown`; 0 turns the flag off.")
     ] = 0.05,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Flag uncertain answers of a class `unknown`, so that this share of the others is right: daisy=0.98, "
+            "or all=0.95. Can be repeated."
+        ),
+    ] = None,
     compare: Annotated[
         list[str] | None,
         typer.Option(help="Compare with a store of the same images by another backbone. Can be repeated."),
@@ -133,6 +141,7 @@ def run(
         refit=refit,
         min_photos=min_photos,
         false_alarms=false_alarms,
+        precision=_precision(precision or []),
         compare=compare or (),
         untrained=untrained,
         suspects=suspects,
@@ -244,6 +253,22 @@ def _units(hidden: str) -> tuple[int, ...]:
         fail(f"--hidden {hidden!r}: expected whole numbers with commas between them, as in 1024,1024,512", 2)
 
 
+def _precision(given: list[str]) -> dict[str, float]:
+    """Parse ``daisy=0.98``; a class name may hold ``=`` itself."""
+    wanted: dict[str, float] = {}
+    for text in given:
+        name, _, share = text.rpartition("=")
+        try:
+            value = float(share)
+        except ValueError:
+            value = nan
+        if not name or isnan(value):
+            fail(f"--precision {text!r}: expected a class and the share of its answers to be right: daisy=0.98", 2)
+        if wanted.setdefault(name, value) != value:
+            fail(f"--precision: found two values for {name!r}, {wanted[name]:g} and {value:g}; give one", 2)
+    return wanted
+
+
 def _summary(result: "TrainResult") -> dict[str, object]:
     calibration, unknown, search = result.calibration, result.unknown, result.search
     return {
@@ -271,6 +296,7 @@ def _summary(result: "TrainResult") -> dict[str, object]:
         "unknown": unknown
         and {name: getattr(unknown, name) for name in ("distance", "false_alarm_rate", "measured")}
         | {"probability": 0.0},  # release 0.1 also flagged images below this
+        "thresholds": {name: vars(one) for name, one in result.thresholds.items()},
         "learning_curve": [vars(point) for point in result.learning_curve.points],
         "forecast": result.learning_curve.forecast and vars(result.learning_curve.forecast),
         "duplicates": [vars(group) for group in result.duplicates.groups],

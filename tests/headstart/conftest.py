@@ -96,3 +96,18 @@ def places(
     for name in ("foreign", "other"):
         made[f"{name}_classifier"] = train(made[f"{name}_store"], bad / f"{name}_classifier.onnx").path
     return made
+
+
+@pytest.fixture(scope="session")
+def strict_classifier(tiny_store, tmp_path_factory) -> Path:
+    """A classifier that marks nothing by its distance, and nearly everything by the thresholds of its classes."""
+    from headstart.classify import train
+    from headstart.classify.artifact.classifier import write_classifier
+    from headstart.classify.confidence.precision import ClassThreshold
+    from headstart.extract import open_store
+
+    folder = tmp_path_factory.mktemp("strict")
+    head = train(tiny_store, folder / "c.onnx", false_alarms=0).fitted_head
+    strict = dict.fromkeys(("ash", "birch", "cedar"), ClassThreshold(0.9, 0.99999, 1.0, 1.0, 0.05))
+    write_classifier(folder / "strict.onnx", head, open_store(tiny_store), thresholds=strict, temperature=3.0)
+    return folder / "strict.onnx"

@@ -228,6 +228,36 @@ def test_no_false_alarms_no_unknown(cli):
     assert " flagged unknown: probably none of these classes" in cli(SCORE).stdout
 
 
+@pytest.mark.parametrize("precision", ["--precision ash=0.6 --precision birch=0.5", "--precision all=0.5"])
+def test_a_precision_gives_thresholds_that_are_printed_and_stored(cli, precision):
+    said = cli(f"{TRAIN} --false-alarms 0 {precision}").stdout
+    assert "  classes with a threshold; below it, the answer is unknown:\n" in said
+    assert cli("evaluate {store} --classifier c.onnx").stdout.partition("classes with")[2].startswith(" a threshold")
+    found = strict(cli(f"{TRAIN} --false-alarms 0 {precision} --json").stdout)
+    evaluated = found["evaluation"]["thresholds"]
+    assert [one["name"] for one in evaluated] == list(found["thresholds"])
+    assert found["thresholds"]["birch"]["target"] == 0.5
+    assert evaluated[0]["probability"] == found["thresholds"]["ash"]["probability"]
+    scored = cli("score {photos} --classifier c.onnx -o p.csv")
+    assert " flagged unknown: " in scored.stdout
+
+
+@pytest.mark.parametrize("text", ["ash", "=0.9", "ash=", "ash=many", "ash=nan"])
+def test_a_precision_that_cannot_be_read_is_refused(cli, text):
+    result = cli(f"{TRAIN} --precision {text}")
+    assert result.exit_code == 2
+    assert f"--precision {text!r}: expected a class and the share of its answers to be right" in result.stderr
+
+
+def test_a_class_name_may_hold_an_equals_sign_and_spaces(cli, draw_photos, tmp_path):
+    draw_photos(tmp_path / "odd", {"a = b": 10, "c": 10})
+    cli("embed odd --model {backbone} -o odd.h5")
+    found = strict(cli("train odd.h5 -o c.onnx --precision 'a = b=0.5' --json").stdout)
+    assert list(found["thresholds"]) == ["a = b"]
+    twice = cli("train odd.h5 -o c.onnx --precision c=0.5 --precision c=0.6")
+    assert (twice.exit_code, "found two values for 'c', 0.5 and 0.6" in twice.stderr) == (2, True)
+
+
 def test_two_images_a_class_are_enough_even_for_json(cli, draw_photos, tmp_path):
     draw_photos(tmp_path / "few", {"ash": 2, "birch": 2})
     cli("embed few --model {backbone} -o few.h5")
@@ -365,6 +395,8 @@ def test_inspect_tells_what_a_file_is(cli, line, expected):
         ("train {store} -o c.onnx --head mlp --hidden 8,0", "hidden", "at least one unit each"),
         ("train {store} -o c.onnx --holdout 1", "hold out", "between 0 and 1, found 1.0"),
         ("train {store} -o c.onnx --false-alarms 1", "false alarms", "at least 0 and below 1, found 1.0"),
+        ("train {store} -o c.onnx --precision ash=1", "precision of 'ash'", "above 0 and below 1, found 1"),
+        ("train {store} -o c.onnx --precision ahs=0.9", "no class 'ahs'", "did you mean 'ash'"),
         ("train {store} -o c.onnx --head auto --C -1", "C must be above 0", "found -1.0"),
         ("train {store} -o c.onnx --untrained gone.h5", "gone.h5", "no such store"),
         (

@@ -185,3 +185,11 @@ def test_a_classifier_names_its_provider_while_it_is_open(places):
 def test_options_of_lists_and_folders_are_refused_for_photos(option, cli, places):
     run = cli("predict {classifier} {photo} " + option, photo=places["photos"] / "ash" / "000.png")
     assert (run.exit_code, "are for lists and folders" in run.stderr) == (2, True)
+
+
+def test_a_photo_below_its_class_threshold_is_unknown_without_a_distance(cli, places, strict_classifier):
+    run = cli("predict {it} {photo}", it=strict_classifier, photo=places["photos"] / "ash" / "000.png")
+    assert run.stdout.splitlines()[-1] == "  unknown: probably none of these classes, or too uncertain"
+    assert "too uncertain" in " ".join(cli("predict {it} {photos}", it=strict_classifier).stdout.split())
+    answer = json.loads(cli("predict {it} {photos} --json", it=strict_classifier).stdout)["predictions"][0]
+    assert (answer["unknown"], answer["distance"]) == ("yes", None)

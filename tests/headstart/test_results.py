@@ -72,3 +72,41 @@ def test_wide_characters_take_two_columns():
     assert column_names(names, [20, 20], 2 + 8 + 2 * (2 + 8)) == names
     shortened = column_names(names, [20, 20], 2 + 8 + 2 * (2 + 6))
     assert max(map(cell_len, shortened)) <= 6 < max(map(cell_len, names))
+
+
+CLASSES_HEAD = ["class", "images", "precision", "recall", "F1", "ROC", "AUC", "PR", "AUC"]
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_every_class_has_its_figures(printed, width):
+    lines = printed(FLOWERS, width, [(2, 4), (2, 4), (0, 1)])
+    start = next(number for number, line in enumerate(lines) if line.split() == CLASSES_HEAD)
+    rows = [line.split() for line in lines[start + 1 : start + 6]]
+    assert [row[0] for row in rows] == FLOWERS
+    assert rows[2][:5] == ["rose", "20", "1.000", "0.900", "0.947"]
+    assert max(map(len, lines[start : start + 6])) <= width
+    assert "macro-F1 0.9699, balanced accuracy 0.9700" in lines[1]
+    assert "top-5" not in lines[1]
+
+
+def test_of_many_classes_the_weakest_are_printed(printed):
+    names = [f"class {number:03}" for number in range(120)]
+    lines = printed(names, 80, [(7, 8), (7, 8), (7, 8), (100, 1)])
+    start = next(number for number, line in enumerate(lines) if line.split() == CLASSES_HEAD)
+    assert lines[start - 1] == "  the 20 of 120 classes with the lowest F1 (--json prints all):"
+    assert lines[start + 1].split()[:3] == ["class", "007", "20"]
+    assert "class 100" in "".join(lines[start + 1 : start + 5])
+    assert len(lines) < 60
+    assert "top-5 accuracy" in lines[1]
+
+
+@pytest.mark.parametrize(("width", "missing"), [(60, "PR AUC"), (50, "ROC AUC, PR AUC")])
+def test_a_narrow_terminal_keeps_names_whole_and_says_which_columns_are_missing(printed, width, missing):
+    names = ["soft-coated wheaten terrier", "soft-coated wheaten spaniel"]
+    lines = printed(names, width)
+    start = next(number for number, line in enumerate(lines) if line.split()[:3] == CLASSES_HEAD[:3])
+    end = next(number for number, line in enumerate(lines) if missing in line and "--json" in line)
+    assert max(map(len, lines[start:end])) <= width
+    words = " ".join(lines[start:end]).split()
+    assert {"terrier", "spaniel"} <= set(words)
+    assert "AUC" not in " ".join(words).replace("ROC AUC", "") if missing == "PR AUC" else "AUC" not in words

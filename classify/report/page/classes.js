@@ -5,6 +5,9 @@ const COLUMNS = [
   { title: "Evaluated", of: (row) => row[2], first: "descending", kind: "number" },
   { title: "Precision", of: (row) => row[3], first: "ascending", kind: "rated" },
   { title: "Recall", of: (row) => row[4], first: "ascending", kind: "rated" },
+  { title: "F1", of: (row) => row[5], first: "ascending", kind: "number" },
+  { title: "ROC AUC", of: (row) => row[6], first: "ascending", kind: "number" },
+  { title: "PR AUC", of: (row) => row[7], first: "ascending", kind: "number" },
 ];
 const OTHER = { ascending: "descending", descending: "ascending" };
 
@@ -33,11 +36,12 @@ function compare(a, b) {
   return (a ?? -1) - (b ?? -1);
 }
 
-function classRow([code, embedded, evaluated, precision, recall]) {
+function classRow([code, embedded, evaluated, precision, recall, f1, rocAuc, prAuc]) {
   return el("tr", {},
     el("th", { scope: "row" }, swatch(code), nameOf(code)),
     el("td", { class: "number" }, count(embedded)), el("td", { class: "number" }, count(evaluated)),
-    el("td", {}, rate(precision)), el("td", {}, rate(recall)));
+    el("td", {}, rate(precision)), el("td", {}, rate(recall)),
+    [f1, rocAuc, prAuc].map((value) => el("td", { class: "number" }, value === null ? "–" : value.toFixed(3))));
 }
 
 function rate(share) {

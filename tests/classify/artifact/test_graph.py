@@ -5,6 +5,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from scipy.special import softmax
+from sklearn.ensemble import RandomForestClassifier
 
 from headstart.classify.artifact.classifier import read_classifier, write_classifier
 from headstart.classify.artifact.graph import head_of, runner_of
@@ -93,6 +94,41 @@ def test_without_false_alarms_there_is_nothing_about_the_unknown(tiny_store, pix
     assert (result.unknown, result.classifier.prediction) == (None, "probabilities")
     assert result.classifier.model.metadata["thresholds"] == {}
     assert result.classifier.predictions(np.zeros((2, 16), np.float32)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("false_alarms", [0, 0.2])
+@pytest.mark.parametrize("head", ["logreg", "converted"])
+def test_class_thresholds_mark_what_is_below_them(stores, pixels, tmp_path, head, false_alarms):
+    if head == "converted":
+        pytest.importorskip("skl2onnx")
+        head = RandomForestClassifier(10, random_state=0)
+    result = train(stores[1], tmp_path / "c.onnx", head=head, false_alarms=false_alarms, precision={"all": 0.5})
+    unknown, heat = result.unknown, result.calibration.temperature if result.calibration else 1
+    if unknown:  # mark fewer of these pixels by the distance
+        unknown = replace(unknown, distance=float(np.quantile(run(result.path, pixels)["distance"], 0.8)))
+
+    def written(name: str, thresholds):
+        options = {"temperature": heat, "unknown": unknown, "thresholds": thresholds}
+        return write_classifier(tmp_path / name, result.fitted_head, stores[1], **options)
+
+    found = run(written("plain.onnx", {}).model.source, pixels)
+    far = found["unknown"][:, 0] == 1 if unknown else np.zeros(64, bool)
+    surest, likeliest = found["probabilities"].max(axis=1), found["probabilities"].argmax(axis=1)
+    middle = round(float(np.median(surest[~far])) + 1e-4, 5)
+    strict = replace(result.thresholds["ash"], probability=middle)
+    thresholds = {"cedar": replace(strict, probability=0.1), "ash": strict, "birch": strict}
+    classifier = written("c.onnx", thresholds)
+    found = run(tmp_path / "c.onnx", pixels)
+    assert list(found) == ["probabilities", *["distance"] * bool(false_alarms), "unknown", "prediction", "embedding"]
+    unsure = surest < np.array([middle, middle, 0.1])[likeliest]
+    assert found["unknown"][:, 0].tolist() == (unsure | far).tolist()
+    assert (unsure & ~far).any()
+    assert (~unsure & ~far).any()
+    distance = found["distance"] if false_alarms else np.zeros((64, 1), np.float32)
+    assert np.array_equal(found["prediction"], np.hstack([found["probabilities"], distance, found["unknown"]]))
+    assert classifier.predictions(found["embedding"])[:, -1].tolist() == found["unknown"][:, 0].tolist()
+    assert (classifier.prediction, classifier.has_distance) == ("prediction", bool(false_alarms))
+    assert classifier.class_thresholds == thresholds
 
 
 def test_an_image_and_its_mirror_image_get_the_same_answer(stores, pixels, tmp_path):

@@ -29,7 +29,7 @@ def test_the_page_has_the_figures_of_the_result(hostile):
     assert np.array_equal(page.data["confusion"]["counts"], evaluation.confusion)
     assert page.data["mistakes"]["total"] == len(evaluation.mistakes) > 1
     assert {row[0]: row[2:] for row in page.data["table"]["rows"]} == {
-        code: pytest.approx([one.images, one.precision, one.recall], abs=1e-6)
+        code: pytest.approx([one.images, one.precision, one.recall, one.f1, one.roc_auc, one.pr_auc], abs=1e-6)
         for code, one in enumerate(evaluation.classes)
     }
     assert [row[0] for row in page.data["failures"]["rows"]] == ["birch/broken<b>.png"]

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
+from headstart.classify.artifact.classifier import write_classifier
 from headstart.classify.classifier import load
 from headstart.classify.errors import ClassifierError, PredictionError
 from headstart.classify.scoring.predictions import SINKS
@@ -300,6 +302,23 @@ def test_a_classifier_that_knows_no_unknown_has_no_such_columns(tiny_photos, tin
         summary = score(given, path, tmp_path / "p.csv")
         assert summary.unknown is None
         assert not {"unknown", "distance"} & set(rows(summary.output)[0])
+
+
+def test_a_classifier_with_class_thresholds_alone_marks_unknown_without_a_distance(tiny_photos, tiny_store, tmp_path):
+    result = train(tiny_store, tmp_path / "c.onnx", false_alarms=0, precision={"all": 0.5})
+    thresholds = {name: replace(one, probability=0.99999) for name, one in result.thresholds.items()}
+    path = tmp_path / "strict.onnx"
+    write_classifier(path, result.fitted_head, open_store(tiny_store), thresholds=thresholds)
+    for given in (tiny_photos, tiny_store):
+        summary = score(given, path, tmp_path / "p.csv")
+        found = [row for row in rows(summary.output) if row["status"] == "ok"]
+        assert summary.unknown == sum(row["unknown"] == "yes" for row in found) > 0
+        assert {row["distance"] for row in found} == {""}
+        assert {row["unknown"] for row in found if float(row["probability"]) < 0.9999} == {"yes"}
+        with load(path) as model:
+            answered = model.predictions(given)
+        assert [one.unknown for one in answered if not one.reason] == [row["unknown"] == "yes" for row in found]
+        assert {one.distance for one in answered} == {None}
 
 
 def test_images_are_scored_in_the_views_that_were_trained_on(tiny_backbone, with_views, tiny_photos, tmp_path):

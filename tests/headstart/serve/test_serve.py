@@ -118,6 +118,13 @@ def test_an_image_as_body_has_what_score_writes(server, expected, images):
     assert len(answer["predictions"][0]["top"]) == 1
 
 
+def test_an_image_below_its_class_threshold_is_unknown_without_a_distance(strict_classifier, photo):
+    with serving(strict_classifier) as strict:
+        status, answer = strict.send("POST", "/predict", photo)
+    (one,) = answer["predictions"]
+    assert (status, one["unknown"], one["distance"]) == (200, True, None)
+
+
 def test_curl_calls_every_file_a_form(server, photo):
     headers = {"Content-Type": "application/x-www-form-urlencoded"}  # of `curl --data-binary @photo.jpg`
     status, answer = server.send("POST", "/predict", photo, headers)
