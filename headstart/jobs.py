@@ -81,6 +81,7 @@ def embed_for(
     """Embed images into the store that belongs to a classifier: ``flowers.h5`` next to ``flowers.onnx``.
 
     What the training would refuse later, its options and the classifier's place, is refused before any image is read.
+    Time, camera and position of the photos are read if the training is to group, split or select by them.
 
     Raises
     ------
@@ -100,8 +101,9 @@ def embed_for(
         require_images(images)
     model = find_backbone(backbone, progress)
     return embed(
-        images, model, path.with_suffix(".h5"), options=options, source_options=source_options, progress=progress
-    )
+        images, model, path.with_suffix(".h5"), options=options, source_options=source_options, progress=progress,
+        metadata=training is not None and training.reads_metadata,
+    )  # fmt: skip
 
 
 def find_backbone(backbone: str | os.PathLike[str] | None, progress: ProgressCallback | None = None) -> Path | str:

@@ -8,6 +8,7 @@ from typing import Any
 from headstart.classify.errors import LabelError
 from headstart.classify.labels.where import parse_condition
 from headstart.extract.sources.lists.formats import MANIFESTS
+from headstart.extract.store.schema import METADATA_DTYPES
 from headstart.files.errors import OptionError
 from headstart.files.urls import local_path
 
@@ -71,6 +72,11 @@ class LabelOptions:
         tested = parse_condition(self.where).columns if self.where else ()
         return [*dict.fromkeys(name for name in (self.group, self.time_column, *tested) if name)]
 
+    @property
+    def reads_metadata(self) -> bool:
+        """Whether columns of the store's metadata are needed, as no file can have them."""
+        return self.labels is None and bool(self.columns)
+
     def check_labels(self) -> None:
         """Reject options that do not fit, and a labels file that is missing or of another kind.
 
@@ -79,15 +85,18 @@ class LabelOptions:
         OptionError
             If an option would do nothing.
         LabelError
-            If there is no such file, or the condition cannot be parsed.
+            If there is no such file, the condition cannot be parsed, or a column can only be in a file.
         """
         if self.time and not self.split_by_time:
             raise OptionError(f"--time {self.time!r} does nothing by itself; add --split-by-time")
         if self.label_column is not None and self.labels is None:
             raise OptionError(f"--label-column {self.label_column!r} names a column of the file given with --labels")
-        if self.where:
-            parse_condition(self.where)
-        path = self.path
+        path, foreign = self.path, [name for name in self.columns if name not in METADATA_DTYPES]
+        if path is None and foreign:
+            raise LabelError(
+                f"no list of labels is given, and a store may have the columns {', '.join(METADATA_DTYPES)}, but not "
+                f"{foreign[0]!r}; give a list that has it with --labels"
+            )
         if path is not None and path.suffix.lower() not in MANIFESTS:
             raise LabelError(f"{path}: expected a list of labels ({', '.join(MANIFESTS)})")
         if path is not None and not path.is_file():

@@ -49,6 +49,25 @@ def test_a_folder_of_photos_takes_its_labels_from_the_list(cli, draw_photos, tmp
     assert split.exit_code == 1
 
 
+def test_photos_are_grouped_and_split_by_their_own_metadata(cli, draw_photos, tmp_path):
+    from PIL import Image
+
+    folder = draw_photos(tmp_path / "photos", {"ash": 30, "birch": 30})
+    for number, path in enumerate(sorted(folder.rglob("*.png"))):
+        exif = Image.Exif()
+        exif[0x0110] = f"model {number % 6}"
+        exif.get_ifd(0x8769)[0x9003] = f"2024:05:{number % 28 + 1:02} 12:30:00"
+        with Image.open(path) as image:
+            image.save(path, exif=exif)
+    for options in ("--group camera", "--split-by-time", "--where 'camera != \"model 3\"'"):
+        trained = cli(f"train {folder} --backbone {{backbone}} {options} -o x.onnx --json")
+        assert trained.exit_code == 0, trained.stderr
+        found, again = json.loads(trained.stdout), json.loads(cli("evaluate x.h5 --classifier x.onnx --json").stdout)
+        assert (again["images"], again["accuracy"]) == (found["evaluation"]["images"], found["evaluation"]["accuracy"])
+        assert found["labels"]["mismatches"] == {}
+    assert found["labels"]["left_out"] == 10
+
+
 def test_a_split_by_time(cli, labels):
     line = f"train {{store}} --labels {labels} --label-column breed --time day --split-by-time -o x.onnx"
     found = json.loads(cli(f"{line} --json").stdout)
@@ -63,6 +82,10 @@ def test_a_split_by_time(cli, labels):
         ("train {store} --label-column breed -o x.onnx", "leave --label-column out"),
         ("train {store} --time day -o x.onnx", "add --split-by-time"),
         ("train {store} --split-by-time -o x.onnx", "expected a column 'taken'"),
+        (
+            "train {photos} --backbone {backbone} --group patient -o x.onnx",
+            "but not 'patient'; give a list",
+        ),
         ("train {store} --labels gone.csv -o x.onnx", "gone.csv: expected a list of labels, found no such file"),
         ("train {photos} --backbone {backbone} --labels gone.csv -o x.onnx", "found no such file"),
         ("train {store} --where 'open(1)' -o x.onnx", "expected a condition such as"),

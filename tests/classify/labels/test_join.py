@@ -241,6 +241,7 @@ def test_metadata_of_the_store_serve_where_the_file_has_no_such_column(store, tm
         (None, {"group": "camera"}, LabelError, "has no columns of metadata (see `headstart embed --metadata`)"),
         (None, {"time": "taken"}, OptionError, "--split-by-time"),
         (None, {"label_column": "x"}, OptionError, "--labels"),
+        (None, {"group": "patient"}, LabelError, "columns taken, camera, latitude, longitude, but not 'patient'"),
         (None, {"where": "site ="}, LabelError, "expected a condition"),
         (None, {"labels": "gone.csv"}, LabelError, "gone.csv: expected a list of labels, found no such file"),
         (None, {"labels": "labels.xlsx"}, LabelError, "(.csv, .tsv, .jsonl, .parquet)"),
