@@ -5,12 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.confidence.root import find_root
-from headstart.classify.heads.loss import softmax
+from headstart.classify.heads.loss import likeliest_factor, softmax
 
 BINS = 15
-TEMPERATURES = (0.05, 20.0)
-"""The range searched; a tail that was tuned with label smoothing is far less confident than it could be."""
 CHANCES, PARTS = 200, 5
 """Simulations of what chance alone gives; parts of the images, each evaluated with the temperature of the others."""
 SPREAD = 1.0
@@ -97,21 +94,10 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -
     labels
         (n,): codes into the columns.
     """
-    temperature = _likeliest(logits, labels)
+    temperature = 1 / likeliest_factor(logits, labels, 0.0, SPREAD)
     part, own = np.arange(len(labels)) % PARTS, np.full(len(labels), temperature)
     for number in range(PARTS):
-        own[part == number] = _likeliest(logits[part != number], labels[part != number])
+        others = part != number
+        own[part == number] = 1 / likeliest_factor(logits[others], labels[others], 0.0, SPREAD)
     before, after = softmax(logits), softmax(logits / own[:, None])
     return Calibration(temperature, reliability(before, labels), reliability(after, labels))
-
-
-def _likeliest(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
-    centred = logits - logits[np.arange(len(labels)), labels][:, None]
-
-    def slope(log_t: float) -> float:
-        """Return the derivative, by ln(temperature), of what is minimised."""
-        scaled = centred / np.exp(log_t)
-        return log_t / SPREAD**2 - float((softmax(scaled) * scaled).sum())
-
-    low, high = np.log(TEMPERATURES)
-    return float(np.exp(find_root(slope, low, high, precision=1e-4)))

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.classify.heads.root import find_root
+
 FACTORS = (0.05, 20.0)
 """The range searched; a tail that was tuned with label smoothing is far less confident than it could be."""
 
@@ -37,10 +39,13 @@ def likeliest_factor(
     spread
         Standard deviation of the prior of ln(f).
     """
-    from scipy.optimize import minimize_scalar
+    of_label = scores[np.arange(len(labels)), labels]
 
-    def loss(log_factor: float) -> float:
-        prior = (log_factor / spread) ** 2 / (2 * max(len(labels), 1))
-        return log_loss(softmax(np.exp(log_factor) * scores + offsets), labels) + prior
+    def slope(log_factor: float) -> float:
+        """Return the derivative of what is minimised by ln(f)."""
+        factor = np.exp(log_factor)
+        expected = (softmax(factor * scores + offsets) * scores).sum(axis=1)
+        return float(factor * (expected - of_label).sum()) + log_factor / spread**2
 
-    return float(np.exp(minimize_scalar(loss, bounds=np.log(FACTORS), method="bounded").x))
+    low, high = np.log(FACTORS)
+    return float(np.exp(find_root(slope, low, high, precision=1e-4)))

@@ -14,7 +14,7 @@ from headstart.classify.heads.linear.axes import Axes
 from headstart.classify.heads.linear.objective import Objective
 from headstart.classify.heads.linear.problem import Fits, Problem
 from headstart.classify.heads.linear.solver import TOLERANCE, solve_path
-from headstart.classify.heads.loss import likeliest_factor
+from headstart.classify.heads.loss import likeliest_factor, softmax
 from headstart.classify.heads.options import MAX_C, SCALINGS, STANDARDISED, HeadOptions
 from headstart.classify.heads.rows import TrainingRows
 
@@ -24,6 +24,9 @@ SPREAD = 1.0
 SEARCH_TOLERANCE, PRECISION = 0.1, 0.01
 """Penalties are compared on solutions of this tolerance, which changes a log loss by less than this share; those of the
 chosen penalty are then refined."""
+
+MANY_ROWS = 1000
+"""Of so many held-out images, the first penalty is near the best, and tells which scaling is clearly worse."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,28 @@ def search_penalties(
     paths: list[_Path] = []
     for scaling in (options.scaling,) if options.scaling else scalings:
         paths.append(_Path(objective, kind, rows, options, scaling, ratio, paths[-1] if paths else None))
-        paths[-1].walk()
+    if options.c is not None:
+        paths[0].attempt(options.c)
+    for path in _contenders(paths) if options.c is None else []:
+        path.walk()
     refined: list[Candidate] = []
     while (path := min(paths, key=lambda path: path.best.chosen.log_loss)).best.chosen not in refined:
         refined.append(path.refine())
     return Search.best_of([search for path in paths for search in path.searches.values()])
+
+
+def _contenders(paths: "list[_Path]") -> "list[_Path]":
+    """Of many rows, leave out the scalings whose log loss at the first penalty is above the least by two errors."""
+    if (paths[0].rows.folds >= 0).sum() < MANY_ROWS:
+        return paths
+    for path in paths:
+        path.attempt(path.objective.c)
+    losses = [path.losses for path in paths]
+    least = min(losses, key=np.mean)
+    error = 2 / np.sqrt(len(least))
+    return [
+        path for path, own in zip(paths, losses, strict=True) if np.mean(own - least) <= error * np.std(own - least)
+    ]
 
 
 class _Path:
@@ -91,15 +111,20 @@ class _Path:
         return min(self.searches.values(), key=lambda search: search.chosen.log_loss)
 
     @property
+    def losses(self) -> NDArray[np.float64]:
+        """The log loss of every image that was held out, under the best penalty."""
+        known = self.rows.folds >= 0
+        of_label = softmax(self.best.logits[known])[np.arange(known.sum()), self.rows.labels[known]]
+        losses: NDArray[np.float64] = -np.log(np.maximum(of_label, np.finfo(np.float64).tiny))
+        return losses
+
+    @property
     def is_perfect(self) -> bool:
         """Whether the log loss is below 1 / n: so few images cannot show that it is less."""
         return self.best.chosen.log_loss * int((self.rows.folds >= 0).sum()) < 1
 
     def walk(self) -> None:
-        """Try a penalty, weaker ones while they are clearly better, and stronger ones while they are."""
-        if self.options.c is not None:
-            self.attempt(self.options.c)
-            return
+        """Try weaker penalties while they are clearly better, and stronger ones while they are."""
         c = self.before.best.chosen.settings["c"] if self.before else self.objective.c
         self.attempt(c)
         weaker, stronger = GRID[GRID.index(c) :], GRID[GRID.index(c) :: -1]
@@ -116,6 +141,8 @@ class _Path:
 
     def attempt(self, c: float, start: Fits | None = None) -> None:
         """Judge a penalty, starting from the solution with the other scaling if there is one."""
+        if c in self.searches:
+            return
         if self.before and c in self.before.searches:
             known = self.before.searches[c].solution
             start = known.fits.translated(known.axes, self.axes)

@@ -3,8 +3,8 @@ import pytest
 from scipy import special
 from sklearn import metrics
 
-from headstart.classify.confidence.calibration import TEMPERATURES, fit_temperature, reliability
-from headstart.classify.heads.loss import log_loss, softmax
+from headstart.classify.confidence.calibration import fit_temperature, reliability
+from headstart.classify.heads.loss import FACTORS, log_loss, softmax
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_few_rows_that_are_all_right_do_not_make_it_certain(gap):
     labels = np.arange(60) % 3
     logits = gap * np.eye(3)[labels]
     temperature = fit_temperature(logits, labels).temperature
-    assert 1.5 * TEMPERATURES[0] < temperature < 1
+    assert 1.5 * FACTORS[0] < temperature < 1
     assert 1e-5 < 1 - softmax(logits / temperature).max() < 0.02
     one_wrong = np.where(np.arange(60) == 7, (labels + 1) % 3, labels)
     assert log_loss(softmax(logits / temperature), one_wrong) < 0.2
@@ -46,7 +46,7 @@ def test_few_rows_that_are_all_right_do_not_make_it_certain(gap):
 def test_few_rows_that_are_all_wrong_make_it_as_unsure_as_it_can_be():
     labels = np.arange(60) % 3
     found = fit_temperature(8.0 * np.eye(3)[(labels + 1) % 3], labels)
-    assert found.temperature == pytest.approx(TEMPERATURES[1], rel=0.01)
+    assert found.temperature == pytest.approx(FACTORS[1], rel=0.01)
 
 
 @pytest.mark.parametrize("factor", [0.1, 0.2, 0.4])
@@ -55,7 +55,7 @@ def test_what_is_too_unsure_becomes_as_sure_as_it_may_be(honest, factor):
     logits, labels = honest
     some, others = slice(0, 300), slice(300, None)
     temperature = fit_temperature(factor * logits[some], labels[some]).temperature
-    assert TEMPERATURES[0] < temperature < 0.5
+    assert FACTORS[0] < temperature < 0.5
     before, bounded, after, best = (
         log_loss(softmax(factor * logits[others] / divisor), labels[others])
         for divisor in (1, 0.5, temperature, factor)

@@ -8,6 +8,7 @@ from sklearn.preprocessing import StandardScaler
 import headstart.classify.heads.search
 from headstart.classify.heads.candidate import Candidate
 from headstart.classify.heads.fitting import fit_rows
+from headstart.classify.heads.linear import penalties
 from headstart.classify.heads.linear.logreg import DEFAULT_C
 from headstart.classify.heads.linear.penalties import GRID
 from headstart.classify.heads.linear.scaler import CommonScaler
@@ -85,14 +86,27 @@ def test_the_walk_ends_where_so_few_images_cannot_show_a_smaller_loss(clusters):
     assert found.chosen.c < 10
 
 
-@pytest.mark.parametrize("better", list(SCALERS))
-def test_embeddings_are_scaled_as_their_loss_is_less(better):
-    """Where large features tell the classes, raw embeddings are better; where small ones do, standardised ones are."""
+def rows_better(scaling: str) -> TrainingRows:
+    """Give 300 images whose classes are told by large features, as raw embeddings are better for; or by small ones."""
     rng, codes = np.random.default_rng(0), np.arange(300, dtype=np.int32) % 3
     scale = np.geomspace(1, 30, 64)
-    signal = scale if better == "raw" else scale[::-1]
+    signal = scale if scaling == "raw" else scale[::-1]
     points = scale * (rng.normal(0, 1, (300, 64)) + 0.5 * signal**2 / 900 * rng.normal(0, 1, (3, 64))[codes])
-    rows = rows_of(points, codes)
+    return rows_of(points, codes)
+
+
+@pytest.mark.parametrize("better", list(SCALERS))
+def test_of_many_images_a_scaling_that_is_clearly_worse_is_tried_once(better, monkeypatch):
+    monkeypatch.setattr(penalties, "MANY_ROWS", 300)
+    found = search_head("logreg", rows_better(better), HeadOptions())
+    assert found.chosen.settings["scaling"] == better
+    assert [one.c for one in found.candidates if one.settings["scaling"] != better] == [DEFAULT_C]
+    assert len(found.candidates) > 3
+
+
+@pytest.mark.parametrize("better", list(SCALERS))
+def test_embeddings_are_scaled_as_their_loss_is_less(better):
+    rows = rows_better(better)
     found = search_head("logreg", rows, HeadOptions())
     assert found.chosen.settings["scaling"] == better
     for scaling in SCALERS:
