@@ -12,13 +12,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.heads import others, quality, search
+from bench.heads import quality, search, unknown
 from bench.heads.data import Photos, say
 
 TABLES: dict[str, Callable[[Photos], list[str]]] = {
     "search": search.lines,
     "quality": quality.lines,
-    "others": others.lines,
+    "unknown": unknown.lines,
 }
 
 
