@@ -12,14 +12,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.heads import linear, others, quality, search
+from bench.heads import linear, quality, search, unknown
 from bench.heads.data import Photos, say
 
 TABLES: dict[str, Callable[[Photos], list[str]]] = {
     "search": search.lines,
     "linear": linear.lines,
     "quality": quality.lines,
-    "others": others.lines,
+    "unknown": unknown.lines,
 }
 
 

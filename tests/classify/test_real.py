@@ -18,6 +18,7 @@ from PIL import Image
 from sklearn.metrics import accuracy_score, log_loss
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
+from bench.heads.unknown import flagged, subtypes, task_of
 from bench.statistics.forecasts import forecast_errors
 from headstart.classify.artifact.classifier import read_classifier
 from headstart.classify.confidence.calibration import fit_temperature, reliability
@@ -187,6 +188,23 @@ def test_cats_and_dogs_are_unknown_to_a_flower_classifier(real_stores, tmp_path)
     print(f"flagged unknown: {flagged:.1%} of cats and dogs, {result.unknown.measured:.1%} of held-out flowers")
     assert flagged >= 0.99
     assert result.unknown.measured <= 0.08
+
+
+def test_known_classes_from_elsewhere_stay_known_and_other_things_do_not(real_stores, real_backbone):
+    """By the distance to nearest neighbours, half of the noisy flowers and 21 % of the subtypes would be flagged."""
+    stores = {name: open_store(path) for name, path in real_stores.items()}
+    tasks = {name: task_of(store, real_backbone, ("noisy", "all by chance")) for name, store in stores.items()}
+    for (name, task), other in zip(tasks.items(), reversed(stores.values()), strict=True):
+        shown = task.shown | {"far": (other.embeddings()[::3], None)}
+        shares = {kind: marks.mean() for kind, marks in flagged(task, 400, shown).items()}
+        print(f"{name}: " + ", ".join(f"{kind} {share:.1%}" for kind, share in shares.items()))
+        assert shares["false alarms"] <= 0.08
+        assert shares["all by chance"] <= 0.15
+        assert shares["noisy"] <= 0.35
+        assert shares["far"] >= 0.97
+    left_out = np.concatenate([*subtypes(tasks["cats_vs_dogs"])]).mean()
+    print(f"subtypes of cats and dogs {left_out:.1%}")
+    assert left_out <= 0.18
 
 
 def test_calibration_of_flowers_is_within_two_points(real_stores):
