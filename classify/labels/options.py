@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from headstart.classify.errors import LabelError
-from headstart.classify.labels.where import parse_condition
-from headstart.extract.sources.lists.formats import MANIFESTS
 from headstart.extract.store.schema import METADATA_DTYPES
 from headstart.files.errors import OptionError
 from headstart.files.urls import local_path
@@ -69,8 +67,12 @@ class LabelOptions:
     @property
     def columns(self) -> list[str]:
         """The columns that are needed besides names, labels and splits."""
-        tested = parse_condition(self.where).columns if self.where else ()
-        return [*dict.fromkeys(name for name in (self.group, self.time_column, *tested) if name)]
+        names = [self.group, self.time_column]
+        if self.where:
+            from headstart.classify.labels.where import parse_condition
+
+            names += parse_condition(self.where).columns
+        return [*dict.fromkeys(name for name in names if name)]
 
     @property
     def reads_metadata(self) -> bool:
@@ -97,9 +99,13 @@ class LabelOptions:
                 f"no list of labels is given, and a store may have the columns {', '.join(METADATA_DTYPES)}, but not "
                 f"{foreign[0]!r}; give a list that has it with --labels"
             )
-        if path is not None and path.suffix.lower() not in MANIFESTS:
+        if path is None:
+            return
+        from headstart.extract.sources.lists.formats import MANIFESTS
+
+        if path.suffix.lower() not in MANIFESTS:
             raise LabelError(f"{path}: expected a list of labels ({', '.join(MANIFESTS)})")
-        if path is not None and not path.is_file():
+        if not path.is_file():
             raise LabelError(f"{path}: expected a list of labels, found no such file")
 
     def recorded(self) -> dict[str, Any]:
