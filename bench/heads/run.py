@@ -12,12 +12,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.heads import others, quality, search
+from bench.heads import few, others, quality, search
 from bench.heads.data import Photos, say
 
 TABLES: dict[str, Callable[[Photos], list[str]]] = {
     "search": search.lines,
     "quality": quality.lines,
+    "few": few.lines,
     "others": others.lines,
 }
 
