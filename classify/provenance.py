@@ -6,6 +6,7 @@ from typing import Any
 
 from headstart.classify.confidence.calibrated_head import CalibratedHead
 from headstart.classify.evaluation.measure import Measured
+from headstart.classify.evaluation.metrics import none_if_nan
 from headstart.classify.heads.fitting import Fitted
 from headstart.classify.split.duplicates import Duplicates
 from headstart.classify.split.holdout import digest_of_rows
@@ -52,8 +53,8 @@ def provenance_of(
         "measured": {
             "images": evaluation.images,
             "trained_images": measured.fitted.trained_images,
-            "accuracy": evaluation.accuracy,
-            "log_loss": evaluation.log_loss,
-            "calibration_error": evaluation.reliability.error,
+            "accuracy": none_if_nan(evaluation.accuracy),
+            "log_loss": none_if_nan(evaluation.log_loss),
+            "calibration_error": none_if_nan(evaluation.reliability.error),
         },
     }

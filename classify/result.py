@@ -88,10 +88,13 @@ class TrainResult:
     def _repr_html_(self) -> str:
         measured = self.evaluation
         low, high = measured.accuracy_interval
-        facts = {
+        figures = {
             "accuracy": f"{measured.accuracy:.3f} (95 %: {low:.3f} to {high:.3f}) on {measured.images:,} unseen images",
             "log loss": f"{measured.log_loss:.3f}",
             "majority class": f"{measured.majority:.3f}",
+        }
+        facts = {
+            **(figures if measured.images else {"not evaluated": measured.judged_on}),
             "trained on": f"{self.trained_images:,} images of {', '.join(self.classifier.classes)}",
             "head": self.search.chosen.head,
             "notes": "; ".join(self.warnings),

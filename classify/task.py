@@ -1,17 +1,20 @@
 """What a training fits heads on and evaluates them on."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.heads.fitting import FitPlan
 from headstart.classify.heads.tuned import cross_validated, without_tuned
-from headstart.classify.split.classes import with_trainable_classes
+from headstart.classify.split.classes import too_few_to_hold_out, with_trainable_classes
 from headstart.classify.split.duplicates import Duplicates, find_duplicates
 from headstart.classify.split.groups import units_of
-from headstart.classify.split.holdout import Split, draws_of, split_rows, whole_split
+from headstart.classify.split.holdout import HOLDOUT, Split, draws_of, split_rows, whole_split
 from headstart.extract.store.store import Store
+
+FEW_FOLDS = 5
+NOTHING = "every class has a single image, which is trained on"
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,9 @@ def task_of(
 ) -> Task:
     """Split a store as `headstart.classify.TrainOptions` says.
 
+    Of so few images that the default hold-out would take too much, each is held out in turn instead, as with folds; and
+    none if all classes have a single one.
+
     Raises
     ------
     LabelError
@@ -56,6 +62,10 @@ def task_of(
     images, seed = duplicates.group_of_rows(len(store)), plan.options.seed
     store = with_trainable_classes(store, images, min_photos)
     draws, groups = draws_of(store, seed, images), units_of(store, images)
+    if not folds and holdout == HOLDOUT and too_few_to_hold_out(store, images):
+        every, folds = whole_split(store, seed, images), FEW_FOLDS
+        if (every.folds(store.labels[every.train]) < 0).all():
+            return Task(store, duplicates, groups, draws, [replace(every, origin=NOTHING)], None)
     whole = cross_validated(store, whole_split(store, seed, images), folds or 2) if folds or refit else None
     if whole and folds:
         return Task(store, duplicates, groups, draws, whole[1], whole[0])

@@ -26,8 +26,9 @@ from headstart.classify.labels.options import LabelOptions
 from headstart.classify.provenance import provenance_of
 from headstart.classify.result import TrainResult
 from headstart.classify.split.classes import left_out_classes, require_min_photos
+from headstart.classify.split.holdout import HOLDOUT
 from headstart.classify.stores import opened_embeddings, opened_untrained
-from headstart.classify.task import Task, task_of
+from headstart.classify.task import NOTHING, Task, task_of
 from headstart.extract.store.store import Store
 from headstart.files.atomic import check_model_output
 from headstart.files.cores import machine_memory
@@ -37,6 +38,10 @@ from headstart.files.urls import local_path
 UNCALIBRATED = (
     f"fewer than {LEAST_TO_CALIBRATE} training images could be held out, too few to calibrate on: probabilities are "
     "those of the penalised fit itself; add images before you rely on them"
+)
+FEW = (
+    "so few training images do not show how sure to be: probabilities rest on assumptions about images in general; add "
+    "images before you rely on them"
 )
 EQUAL_CLASSES = (
     "probabilities assume that all classes are equally common, as balanced class weights ask for: where a class stays "
@@ -56,7 +61,8 @@ class TrainOptions(LabelOptions):
     options
         The head's own settings.
     holdout
-        Share of images to evaluate on if the store has no val or test split, above 0 and below 1.
+        Share of images to evaluate on if the store has no val or test split, above 0 and below 1. With the default,
+        fewer than 5 images per class are cross-validated instead, as by `folds`.
     false_alarms
         Share of known images that may be marked unknown; 0 marks none.
     precision
@@ -76,8 +82,8 @@ class TrainOptions(LabelOptions):
         passes over the store and evaluated on at most `MOST_JUDGED` images; if a single copy needs more, near
         duplicates are not looked for. The warnings say so.
     min_photos
-        Leave out the classes with fewer different images to train on than this; by default, a class with too few is an
-        error.
+        Leave out the classes with fewer different images to train on than this; by default, a single one
+        is enough, though it is never evaluated on.
     folds
         Evaluate by nested cross-validation with this many folds instead of on a hold-out: every labelled image is
         evaluated on once, whatever its split, and the classifier's head is fitted on all of them.
@@ -88,7 +94,7 @@ class TrainOptions(LabelOptions):
 
     head: Any = DEFAULT_HEAD
     options: HeadOptions = field(default_factory=HeadOptions)
-    holdout: float = 0.2
+    holdout: float = HOLDOUT
     false_alarms: float = 0.05
     precision: Mapping[str, float] = field(default_factory=dict)
     compare: Sequence[str | os.PathLike[str] | Store] = ()
@@ -198,6 +204,8 @@ def _train(
     task = task_of(whole, options.plan, options.holdout, options.folds, options.refit, options.min_photos)
     store, groups = task.store, task.groups
     targets_of(options.precision, store.classes)  # a class that is none is refused before the search
+    if len(stores) > 1 and not any(len(split.test) for split in task.splits):
+        raise LabelError(f"{store.location}: {NOTHING}, so none is left to compare heads on; add images")
     aligned = [align_store(store, other, task.splits, task.draws) for other in stores[1:]]
     curves: list[LearningCurve] = []
     measured = measure(
@@ -228,7 +236,7 @@ def _train(
     warnings = _warnings(whole, task, measured, fitted, head, classifier.model.is_trained, domain)
     return store, TrainResult(
         classifier=classifier, path=output, fitted_head=fitted.head, evaluation=measured.evaluation,
-        search=fitted.search if options.folds else measured.fitted.search,
+        search=fitted.search if len(task.splits) > 1 else measured.fitted.search,
         calibration=head.calibration, unknown=head.unknown, thresholds=head.thresholds, learning_curve=curve,
         duplicates=task.duplicates, label_issues=issues, labels=labels, domain=domain, split=fitted.split,
         measured_images=measured.fitted.trained_images, warnings=[*(labels.warnings() if labels else []), *warnings],
@@ -246,7 +254,7 @@ def _final(
         raise HeadError("the head was tuned together with its backbone, and cannot be refitted; tune on more images")
     announce("fitting on all images")
     plan, chosen = options.plan, measured.fitted
-    if options.refit:
+    if options.refit and not chosen.search.with_prior:
         plan = replace(plan, head=chosen.search.kind or chosen.search.chosen.head, options=chosen.options)
     fitted = fit(task.store, task.whole, plan)
     head = CalibratedHead.of(fitted.search, fitted.head, fitted.split, plan.false_alarms, fitted.options.seed)
@@ -262,7 +270,8 @@ def _warnings(
     split = task.whole or task.splits[0]
     warnings = find_warnings(task.store, split, measured.evaluation, task.duplicates, fitted.options, is_trained)
     warnings += [domain.describe()] if domain and domain.is_far else []
-    warnings += [*[UNCALIBRATED] * (head.calibration is None), *doubtful_precision(head.thresholds)]
+    warnings += [FEW if fitted.search.with_prior else UNCALIBRATED] if head.calibration is None else []
+    warnings += doubtful_precision(head.thresholds)
     warnings += [] if fitted.options.class_weight == "none" else [EQUAL_CLASSES]
     return [
         *warnings,
@@ -272,9 +281,9 @@ def _warnings(
 
 
 def _learning_curve(store: Store, fitted: Fitted) -> LearningCurve:
-    if fitted.is_tuned:
-        return LearningCurve([])
     test = fitted.split.test
+    if fitted.is_tuned or fitted.search.with_prior or not len(test):
+        return LearningCurve([])
     curve = learning_curve(
         fitted.search, fitted.options, store.embeddings(test), store.labels[test], len(fitted.split.train)
     )

@@ -12,13 +12,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.heads import linear, quality, search, unknown
+from bench.heads import few, linear, quality, search, unknown
 from bench.heads.data import Photos, say
 
 TABLES: dict[str, Callable[[Photos], list[str]]] = {
     "search": search.lines,
     "linear": linear.lines,
     "quality": quality.lines,
+    "few": few.lines,
     "unknown": unknown.lines,
 }
 

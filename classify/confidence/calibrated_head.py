@@ -47,7 +47,7 @@ class CalibratedHead:
     def of(cls, search: Search, head: AnyHead, split: Split, false_alarms: float, seed: int) -> "CalibratedHead":
         """Fit temperature and thresholds to out-of-fold logits."""
         held_out, calibration = search.rows.folds >= 0, None
-        if held_out.sum() >= LEAST_TO_CALIBRATE:
+        if held_out.sum() >= LEAST_TO_CALIBRATE and not search.rows.are_few:
             calibration = fit_temperature(search.logits[held_out], search.rows.labels[held_out])
         calibrated = cls(head, calibration, None)
         if not false_alarms:
@@ -71,8 +71,8 @@ class CalibratedHead:
             found.append(softmax(self.head.logits(block) / self.temperature))
             if self.unknown is not None:
                 marked.append(self.unknown.marks(block))
-        probabilities = np.concatenate(found)
-        if self.unknown is None:
+        probabilities = np.concatenate([np.empty((0, self.head.classes)), *found])
+        if self.unknown is None or not len(probabilities):
             return probabilities, self
         share = float(np.concatenate(marked).mean())
         return probabilities, replace(self, unknown=replace(self.unknown, measured=share))

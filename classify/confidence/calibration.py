@@ -23,7 +23,7 @@ class Reliability:
     ----------
     error
         Expected calibration error, 0..1: the gap between accuracy and confidence in a bin, averaged over predictions
-        (Naeini et al. 2015; Guo et al. 2017).
+        (Naeini et al. 2015; Guo et al. 2017). NaN without predictions.
     chance
         The same error of perfectly calibrated probabilities of these confidences: their 95th percentile. A bin of few
         predictions never has just the accuracy of its confidence (Broecker and Smith 2007; Vaicenavicius et al. 2019).
@@ -75,7 +75,9 @@ def reliability(probabilities: NDArray[np.floating], labels: NDArray[np.integer]
     with np.errstate(invalid="ignore"):
         confidence = np.bincount(which, surest, bins) / count
         accuracy = np.bincount(which, right, bins) / count
-    n, rng = max(len(labels), 1), np.random.default_rng(0)
+    n, rng = len(labels), np.random.default_rng(0)
+    if not n:
+        return Reliability(np.nan, np.nan, confidence, accuracy, count)
     error = float(np.nansum(np.abs(confidence - accuracy) * count) / n)
     drawn = [np.bincount(which, (rng.random(len(surest)) < surest) - surest, bins) for _ in range(CHANCES)]
     chance = float(np.quantile(np.abs(drawn).sum(axis=1) / n, 0.95))

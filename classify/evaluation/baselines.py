@@ -116,6 +116,8 @@ def baseline_of(store: Store, measured: Measured) -> Baseline:
 
 def majority_baseline(store: Store, evaluation: Evaluation) -> Baseline:
     """Evaluate the best prediction without looking at images: the class frequencies, as probabilities."""
+    if not evaluation.images:
+        return _baseline(evaluation)
     labels = store.labels[evaluation.rows]
     shares = np.bincount(labels, minlength=len(store.classes)) / len(labels)
     probabilities = np.broadcast_to(shares, evaluation.probabilities.shape)

@@ -140,4 +140,6 @@ def label_issues_of(store: Store, measured: Measured) -> list[LabelIssue]:
     added = ~np.isin(out_of_fold, evaluation.rows)
     probabilities = softmax(search.logits[held_out][added] / measured.head.temperature)
     rows = np.concatenate([out_of_fold[added], evaluation.rows])
+    if not len(rows):
+        return []
     return find_label_issues(store, rows, store.labels[rows], np.concatenate([probabilities, evaluation.probabilities]))

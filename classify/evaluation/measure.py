@@ -88,4 +88,4 @@ def measure(
     thresholds, labels, above = first[1].thresholds, store.labels[evaluated], np.concatenate(answered)[order]
     figures = threshold_figures(found, labels, store.classes, thresholds, groups[evaluated], above)
     evaluation = replace(evaluation, judged_on=splits[0].origin, thresholds=figures)
-    return Measured(*first, evaluation, flagged / len(evaluated))
+    return Measured(*first, evaluation, flagged / len(evaluated) if len(evaluated) else np.nan)

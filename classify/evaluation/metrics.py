@@ -42,7 +42,7 @@ class Evaluation:
     images
         n.
     accuracy
-        Share of correct predictions, 0..1.
+        Share of correct predictions, 0..1; NaN, as all figures, if n is 0.
     accuracy_interval
         95 % interval of the accuracy (see `headstart.classify.evaluation.intervals`).
     log_loss
@@ -109,19 +109,22 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, with None for NaN; without what exists per row."""
-        plain = {name: value for name, value in vars(self).items() if name not in NOT_JSON}
+        plain = {name: none_if_nan(value) for name, value in vars(self).items() if name not in NOT_JSON}
         return {
             **plain,
             "labels": self.labels and self.labels.to_json(),
-            "classes": [
-                {name: None if value != value else value for name, value in vars(one).items()} for one in self.classes
-            ],
+            "classes": [{name: none_if_nan(value) for name, value in vars(one).items()} for one in self.classes],
             "confusion": self.confusion.tolist(),
             "thresholds": [vars(one) for one in self.thresholds],
             "mistakes": [vars(mistake) for mistake in self.mistakes],
-            "calibration_error": self.reliability.error,
-            "calibration_error_by_chance": self.reliability.chance,
+            "calibration_error": none_if_nan(self.reliability.error),
+            "calibration_error_by_chance": none_if_nan(self.reliability.chance),
         }
+
+
+def none_if_nan(value: Any) -> Any:
+    """Return None for NaN, which JSON does not have, and any other value as it is."""
+    return None if isinstance(value, float) and np.isnan(value) else value
 
 
 def evaluate_rows(
@@ -174,15 +177,15 @@ def evaluate_probabilities(
     np.add.at(confusion, (labels, predicted), 1)
     right = predicted == labels
     per_class = class_figures(probabilities, labels, classes, groups)
-    is_in_top = _is_in_top(probabilities, labels) if len(classes) > TOP else None
+    is_in_top = _is_in_top(probabilities, labels) if len(classes) > TOP and len(labels) else None
     return Evaluation(
         images=len(labels),
-        accuracy=float(right.mean()),
-        accuracy_interval=share_interval(right, groups),
-        log_loss=log_loss(probabilities, labels),
-        majority=float(confusion.sum(axis=1).max() / len(labels)),
-        macro_f1=float(np.nanmean([one.f1 for one in per_class])),
-        balanced_accuracy=float(np.nanmean([one.recall for one in per_class])),
+        accuracy=float(right.mean()) if len(labels) else np.nan,
+        accuracy_interval=share_interval(right, groups) if len(labels) else (0.0, 1.0),
+        log_loss=log_loss(probabilities, labels) if len(labels) else np.nan,
+        majority=float(confusion.sum(axis=1).max() / len(labels)) if len(labels) else np.nan,
+        macro_f1=_mean_of([one.f1 for one in per_class]),
+        balanced_accuracy=_mean_of([one.recall for one in per_class]),
         top_5_accuracy=None if is_in_top is None else float(is_in_top.mean()),
         top_5_accuracy_interval=None if is_in_top is None else share_interval(is_in_top, groups),
         classes=per_class,
@@ -194,6 +197,12 @@ def evaluate_probabilities(
         groups=groups,
         thresholds=threshold_figures(probabilities, labels, classes, thresholds or {}, groups),
     )
+
+
+def _mean_of(values: list[float]) -> float:
+    """Return the mean of the values that are defined, and NaN if none is."""
+    defined = [value for value in values if not np.isnan(value)]
+    return float(np.mean(defined)) if defined else np.nan
 
 
 def _is_in_top(probabilities: NDArray[np.floating], labels: NDArray[np.int32]) -> NDArray[np.bool_]:

@@ -84,9 +84,10 @@ def _offered(store: Store, classifier: ClassifierFile, split: str | None) -> tup
     labelled = store.is_embedded & (store.labels >= 0)
     if split is None and _is_as_trained(store, classifier):
         rows, origin = _evaluated_in_training(store, classifier)
-        offered = np.zeros(len(store), bool)
-        offered[rows] = True
-        return offered, f"{origin}, on which it was not trained"
+        if len(rows):  # there are none if all classes have a single image
+            offered = np.zeros(len(store), bool)
+            offered[rows] = True
+            return offered, f"{origin}, on which it was not trained"
     offered, origin = labelled, "every labelled image"
     if split is not None:
         offered, origin = labelled & (store.splits == split), f"the {split} split"

@@ -6,6 +6,7 @@ import numpy as np
 
 from headstart.classify.evaluation.metrics import Evaluation
 from headstart.classify.heads.options import HeadOptions
+from headstart.classify.split.classes import listed
 from headstart.classify.split.duplicates import LEAST, Duplicates
 from headstart.classify.split.groups import classes_of_one_group
 from headstart.classify.split.holdout import Split
@@ -28,12 +29,31 @@ def find_warnings(
     warnings = [] if is_backbone_trained else ["the backbone's weights are untrained: use this only as a baseline"]
     return [
         *warnings,
+        *_single_images(store, split, evaluation),
         *_baselines(evaluation),
         *_small_classes(evaluation),
         *_imbalance(store, split, options),
         *_groups(store, split),
         *_duplicates(store, duplicates, split),
     ]
+
+
+def _single_images(store: Store, split: Split, evaluation: Evaluation) -> Iterator[str]:
+    if not evaluation.images:
+        yield (
+            "nothing was evaluated: every class has a single image, which is trained on; add images, or run `headstart "
+            "evaluate` on others"
+        )
+        return
+    trained = np.bincount(store.labels[split.train], minlength=len(store.classes))
+    singles = [
+        repr(one.name) for one, count in zip(evaluation.classes, trained, strict=True) if count == 1 and not one.images
+    ]
+    if singles:
+        yield (
+            f"{listed(singles)}: trained on a single image per class, so none could be held out, and nothing tells how "
+            "well it is recognised; add images, or leave such classes out with `--min-photos 2`"
+        )
 
 
 def _baselines(evaluation: Evaluation) -> Iterator[str]:
@@ -53,7 +73,7 @@ def _baselines(evaluation: Evaluation) -> Iterator[str]:
 
 def _small_classes(evaluation: Evaluation) -> Iterator[str]:
     small = sorted((one for one in evaluation.classes if one.images < FEW_IMAGES), key=lambda one: one.images)
-    if small:
+    if small and evaluation.images:
         named = ", ".join(f"{one.name!r} ({one.images})" for one in small[:5])
         more = f" and {len(small) - 5} more" if len(small) > 5 else ""
         yield (

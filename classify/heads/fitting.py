@@ -12,6 +12,7 @@ from headstart.classify.errors import HeadError
 from headstart.classify.heads.kinds import AnyHead, HeadKind, Search
 from headstart.classify.heads.layers import FittedHead
 from headstart.classify.heads.options import HeadOptions
+from headstart.classify.heads.prior import fit_with_prior, kind_with_prior
 from headstart.classify.heads.registry import AUTO, HEADS, find_kind
 from headstart.classify.heads.rows import TrainingRows
 from headstart.classify.heads.search import search_head, search_of_tuned, searched_sample
@@ -134,7 +135,9 @@ def _fit_in_memory(store: Store, split: Split, plan: FitPlan) -> Fitted:
 
 
 def fit_rows(rows: TrainingRows, head: str | HeadKind, options: HeadOptions) -> tuple[Search, AnyHead, HeadOptions]:
-    """Search, fit the chosen setting to all rows, and give the options that were chosen."""
+    """Search, or take the prior if rows are few; fit the chosen setting to all rows, and give the options with it."""
+    if own := kind_with_prior(head, rows):
+        return fit_with_prior(own, rows, options)
     search = search_head(head, rows, options)
     options, kind = replace(options, **search.chosen.settings), search.kind or find_kind(search.chosen.head)
     return search, kind.fit(kind, search, rows, options), options

@@ -50,6 +50,9 @@ class Search:
         What the kind's search leaves for its fit; None for most.
     kind
         Everything that depends on the chosen head.
+    with_prior
+        Whether nothing was compared, as images are few, and the head has its prior (see
+        `headstart.classify.heads.prior`).
     """
 
     candidates: list[Candidate]
@@ -61,6 +64,7 @@ class Search:
     logits: NDArray[np.float64] = field(repr=False)
     solution: Any = field(default=None, repr=False)
     kind: "HeadKind | None" = field(default=None, repr=False)
+    with_prior: bool = False
 
     @classmethod
     def of_one(
@@ -189,6 +193,9 @@ class HeadKind:
         search, a mask bool (n,) for each, and the options.
     defaults
         The head's settings, fields of `HeadOptions`, with their values if there is nothing to search on.
+    prior
+        The settings where images are few, instead of a search (see `headstart.classify.heads.prior`); empty for a head
+        that is searched for all the same.
     grid
         The values that `cross_validate` compares, for those settings that have several.
     wrap
@@ -211,6 +218,7 @@ class HeadKind:
         fit_each
     )
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    prior: Mapping[str, Any] = field(default_factory=dict)
     grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     wrap: Callable[["HeadKind", Any, NDArray[np.float32]], AnyHead] = wrap_layers
     from_weights: Callable[[NDArray[np.float32], NDArray[np.float32], HeadOptions, int], FittedHead] | None = None

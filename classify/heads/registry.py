@@ -57,6 +57,7 @@ HEADS = {
         HeadKind(
             name="logreg",
             title="logistic regression",
+            prior={"c": 1.0, "scaling": RAW},
             estimator="LogisticRegression",
             to_layers=linear_layers,
             defaults={"c": LOGREG.c, "scaling": STANDARDISED},

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.heads.loss import log_loss, softmax
+from headstart.classify.split.folds import are_few
 
 ROWS_PER_BLOCK = 4096
 """20 MB of embeddings with 1,280 numbers."""
@@ -45,6 +46,11 @@ class TrainingRows:
     def fold_count(self) -> int:
         """Number of folds; 0 if no image is ever held out."""
         return int(self.folds.max(initial=-1)) + 1
+
+    @property
+    def are_few(self) -> bool:
+        """Whether they are too few to compare settings on, or only one class is ever held out."""
+        return are_few(len(self), self.classes) or len(np.unique(self.labels[self.folds >= 0])) < 2
 
     def take(self, which: NDArray[Any]) -> "TrainingRows":
         """Return some of the images, by number or by a mask."""

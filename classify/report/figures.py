@@ -20,8 +20,9 @@ MOST_CLASSES = 500
 
 
 def reliability_charts(calibration: Calibration | None, held_out: Reliability) -> list[dict[str, Any]]:
-    """Return a chart of the training photos before and after calibration, and one of the photos held out."""
-    charts = [{"title": "Held-out photos", "series": [_series("as written to the file", "after", held_out)]}]
+    """Return a chart of the training photos before and after calibration, and one of the photos held out, if any."""
+    series = [_series("as written to the file", "after", held_out)]
+    charts = [{"title": "Held-out photos", "series": series}] * bool(held_out.count.any())
     if calibration is not None:
         before = _series("before calibration", "before", calibration.before)
         after = _series(f"after (temperature {calibration.temperature:.2f})", "after", calibration.after)

@@ -23,7 +23,7 @@ def summary(store: Store, result: TrainResult) -> dict[str, Any]:
         "interval": [percent(share) for share in evaluation.accuracy_interval],
         "bars": _bars(evaluation),
         "facts": _facts(store, result),
-        "verdict": [*_how_good(evaluation), *_how_certain(evaluation), _confused(evaluation), *_calibrated(evaluation)],
+        "verdict": _verdict(evaluation),
         "warnings": [printable(text[:1].upper() + text[1:], 400) for text in result.warnings],
         "images": f"{evaluation.images:,}",
         "judged_on": printable(result.judged_on),
@@ -33,8 +33,16 @@ def summary(store: Store, result: TrainResult) -> dict[str, Any]:
     }
 
 
+def _verdict(evaluation: Evaluation) -> list[str]:
+    if not evaluation.images:
+        return ["Not evaluated: every class has a single photo, and the classifier was trained on it."]
+    return [*_how_good(evaluation), *_how_certain(evaluation), _confused(evaluation), *_calibrated(evaluation)]
+
+
 def _bars(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Return the accuracy beside the baselines it has to beat, each in percent of the width."""
+    if not evaluation.images:
+        return []
     bars = [_bar("this classifier", "own", evaluation.accuracy, *evaluation.accuracy_interval)]
     if evaluation.untrained is not None:
         bars.append(_bar("with an untrained backbone", "base", evaluation.untrained))
@@ -50,12 +58,15 @@ def _facts(store: Store, result: TrainResult) -> list[tuple[str, str, str]]:
     """Return a name, a value and a note each."""
     evaluation = result.evaluation
     failed = len(store.failures)
-    return [
+    figures = [
         ("Log loss", f"{evaluation.log_loss:.3f}", "nats; lower is better, 0 is perfect"),
         ("Calibration error", percent(evaluation.reliability.error), _by_chance(evaluation)),
         ("Macro-F1", f"{evaluation.macro_f1:.3f}", "mean F1 of the classes"),
         ("Balanced accuracy", percent(evaluation.balanced_accuracy), "mean recall of the classes"),
         *_top_5(evaluation),
+    ]
+    return [
+        *figures * bool(evaluation.images),
         ("Photos", f"{len(store):,}", f"{failed:,} could not be read" if failed else "all could be read"),
         ("Trained on", f"{result.trained_images:,}", f"photos of {counted(len(store.classes), 'class', 'classes')}"),
         ("Evaluated on", f"{evaluation.images:,}", "unseen photos"),

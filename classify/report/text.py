@@ -1,5 +1,6 @@
 """Names of files and classes as text that can be shown: valid Unicode, on one line, without control characters."""
 
+import math
 import re
 
 LONGEST = 200
@@ -25,7 +26,9 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def percent(share: float, places: int = 1) -> str:
-    """Return a share of 0..1 in percent; only a share that is exactly 0 or 1 is written as 0% or 100%."""
+    """Return a share of 0..1 in percent, NaN as a dash; only a share of exactly 0 or 1 is written as 0% or 100%."""
+    if math.isnan(share):
+        return "–"
     text, least = f"{100 * share:.{places}f}", 10.0**-places
     if share in (0, 1):
         return f"{100 * share:.0f}%"

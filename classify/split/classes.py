@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.errors import LabelError
+from headstart.classify.split.folds import LEAST_PER_CLASS
 from headstart.classify.split.groups import belong_to
 from headstart.extract.store.store import Store
 
@@ -34,7 +35,7 @@ def with_trainable_classes(store: Store, groups: NDArray[np.int64], min_photos: 
     groups
         int64, for every row of the store: the same number for rows that show one image.
     min_photos
-        The least number of different, usable images to train on; a class always needs one, two if a hold-out is drawn.
+        The least number of different, usable images to train on.
 
     Returns
     -------
@@ -44,8 +45,17 @@ def with_trainable_classes(store: Store, groups: NDArray[np.int64], min_photos: 
     store = _with_some(store, np.bincount(in_train[in_train >= 0], minlength=len(store.classes)) > 0)
     if min_photos is None:
         return store
+    return _with_some(store, _counts(store, offered_rows(store, groups)[1], groups) >= min_photos)
+
+
+def too_few_to_hold_out(store: Store, groups: NDArray[np.int64]) -> bool:
+    """Tell whether a hold-out would take too much: from fewer than `LEAST_PER_CLASS` different images per class.
+
+    A split or groups of the user's decide otherwise, and a tuned tail has held out some already.
+    """
     name, rows, _ = offered_rows(store, groups)
-    return _with_some(store, _counts(store, rows, groups) >= max(min_photos, least_per_class(name)))
+    is_free = not name and store.groups is None and "tuned" not in store.header.model
+    return is_free and bool(_counts(store, rows, groups).sum() < LEAST_PER_CLASS * len(store.classes))
 
 
 def left_out_classes(whole: Store, store: Store) -> list[str]:
@@ -53,12 +63,13 @@ def left_out_classes(whole: Store, store: Store) -> list[str]:
     names = sorted(set(whole.classes) - set(store.classes))
     images = np.count_nonzero(usable_rows(whole) & (store.labels < 0))
     return [
-        f"not learned, for want of training images: {_listed([repr(name) for name in names])}; {images:,} images are "
+        f"not learned, for want of training images: {listed([repr(name) for name in names])}; {images:,} images are "
         "left out of training and evaluation"
     ] * bool(names)
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """Join names with commas, and count those beyond `SHOWN_CLASSES`."""
     more = f", and {len(names) - SHOWN_CLASSES:,} more" * (len(names) > SHOWN_CLASSES)
     return ", ".join(names[:SHOWN_CLASSES]) + more
 
@@ -77,8 +88,8 @@ def offered_rows(store: Store, draws: NDArray[Any]) -> tuple[str, NDArray[np.int
     return name, rows, len(offered) - len(rows)
 
 
-def require_classes(store: Store, rows: NDArray[np.int64], draws: NDArray[np.float64], least: int) -> None:
-    """Require at least two classes among the rows to train on, each with `least` different images.
+def require_classes(store: Store, rows: NDArray[np.int64], draws: NDArray[np.float64]) -> None:
+    """Require at least two classes among the rows to train on, and an image of each.
 
     Raises
     ------
@@ -93,12 +104,11 @@ def require_classes(store: Store, rows: NDArray[np.int64], draws: NDArray[np.flo
             f"{store.location}: expected images of at least 2 classes to train on, found {found}; "
             "put each class in a folder of its own, or use a manifest with a column 'label'"
         )
-    few = [f"{name!r} has {count}" for name, count in counts.items() if count < least]
-    if few:
+    none = [repr(name) for name, count in counts.items() if not count]
+    if none:
         raise LabelError(
-            f"{store.location}: expected at least {least} usable images of each class to train on (duplicates count "
-            f"once), but {_listed(few)}; add images, or leave such classes out "
-            f"with `--min-photos {least}`"
+            f"{store.location}: expected a usable image of each class to train on (none that val or test has too), but "
+            f"{listed(none)} has none; add images, or leave such classes out with `--min-photos 1`"
         )
 
 
@@ -113,8 +123,3 @@ def _counts(store: Store, rows: NDArray[np.int64], draws: NDArray[Any]) -> NDArr
     labels = store.labels[rows]
     is_new = np.diff(labels, prepend=-1).astype(bool) | np.diff(draws[rows], prepend=-1).astype(bool)
     return np.bincount(labels[is_new], minlength=len(store.classes))
-
-
-def least_per_class(name: str) -> int:
-    """Return how many different images each class needs, if the user's split of this name is evaluated on."""
-    return 1 if name else 2  # a hold-out takes one

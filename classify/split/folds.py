@@ -7,6 +7,22 @@ from numpy.typing import NDArray
 
 ALWAYS_TRAINED = -1
 """The fold number of images that are never held out."""
+LEAST_TO_SEARCH, LEAST_PER_CLASS = 50, 5
+
+
+def are_few(images: int, classes: int) -> bool:
+    """Tell whether images are too few to compare settings on: fewer than 10 per class.
+
+    50 images are enough if they are 5 per class.
+
+    Parameters
+    ----------
+    images
+        How many images there are.
+    classes
+        How many classes they belong to.
+    """
+    return images < min(2 * LEAST_PER_CLASS * classes, max(LEAST_TO_SEARCH, LEAST_PER_CLASS * classes))
 
 
 def draw_folds(labels: NDArray[np.int32], draws: NDArray[np.float64], most: int = 5) -> NDArray[np.int64]:
@@ -20,7 +36,8 @@ def draw_folds(labels: NDArray[np.int32], draws: NDArray[np.float64], most: int 
         float64, (n,): a random number per image, the same for duplicates.
     most
         Most folds; there are fewer only if there are fewer different images to hold out. A class with fewer images
-        than folds is in some of them, and trained on in all others.
+        than folds is in some of them, and trained on in all others. If images are few (`are_few`), a fold takes one of
+        each class, and there are at most as many folds as the largest class has images.
 
     Returns
     -------
@@ -28,16 +45,18 @@ def draw_folds(labels: NDArray[np.int32], draws: NDArray[np.float64], most: int 
     """
     folds = np.full(len(labels), ALWAYS_TRAINED, np.int64)
     eligible = ~is_contradictory(labels, draws)
-    ranks, dealt = {}, 0
-    for code in np.unique(labels[eligible]):
-        values, rank = np.unique(draws[eligible & (labels == code)], return_inverse=True)
-        if len(values) > 1:
-            # Each class goes on dealing where the last one stopped, so that no fold collects the rare ones.
-            ranks[code] = rank + dealt
-            dealt += len(values)
-    count = max(2, min(most, dealt))
-    for code, rank in ranks.items():
-        folds[eligible & (labels == code)] = rank % count
+    ranks = {
+        code: np.unique(draws[eligible & (labels == code)], return_inverse=True)[1]
+        for code in np.unique(labels[eligible])
+    }
+    sizes = {code: int(rank.max()) + 1 for code, rank in ranks.items() if rank.any()}
+    # One photo less of two changes what a head thinks of the class beside the others, so all classes lose one.
+    few, dealt = are_few(sum(sizes.values()), len(sizes)), 0
+    count = max(2, min(most, max(sizes.values(), default=0) if few else sum(sizes.values())))
+    for code, size in sizes.items():
+        folds[eligible & (labels == code)] = (ranks[code] + dealt) % count
+        # Each class goes on dealing where the last one stopped, so that no fold collects the rare ones.
+        dealt += 0 if few else size
     return folds
 
 

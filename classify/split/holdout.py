@@ -8,10 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.errors import LabelError
-from headstart.classify.split.classes import least_per_class, offered_rows, require_classes, usable_rows
+from headstart.classify.split.classes import offered_rows, require_classes, usable_rows
 from headstart.classify.split.folds import ALWAYS_TRAINED, draw_folds, is_contradictory
 from headstart.classify.split.groups import deal_units, hold_out_units, strays_of, units_of
 from headstart.extract.store.store import Store
+
+HOLDOUT = 0.2
+"""The share of images that is held out unless the user says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +72,16 @@ class Split:
         return np.where(self.fresh & eligible, 0, ALWAYS_TRAINED)
 
 
-def split_rows(store: Store, fraction: float = 0.2, seed: int = 0, groups: NDArray[np.int64] | None = None) -> Split:
+def split_rows(
+    store: Store, fraction: float = HOLDOUT, seed: int = 0, groups: NDArray[np.int64] | None = None
+) -> Split:
     """Split the labelled, embedded rows of a store.
 
     The user's own splits win: train on ``train`` (and rows without a split), evaluate on ``val``, else on ``test``;
     rows to train on that have duplicates in ``val`` or ``test`` are left out. Without such splits a hold-out is drawn:
     per class the share `fraction` of its different images, those with the least number drawn from content and seed.
-    Duplicates stay together; each image that is added moves at most one other of its class.
+    Duplicates stay together; each image that is added moves at most one other of its class. The
+    only image of a class is trained on; if all classes have a single one, nothing is held out.
 
     Images whose duplicates have different labels are not evaluated on, as nobody knows which label is right. In a
     hold-out, near duplicates count too; in the user's own split only equal bytes do, as two photos that look alike may
@@ -93,11 +99,11 @@ def split_rows(store: Store, fraction: float = 0.2, seed: int = 0, groups: NDArr
     Raises
     ------
     LabelError
-        If there are too few classes, or too few images of one.
+        If there are too few classes, or no image to evaluate on although a class has two.
     """
     images, draws = _draws_of_images(store, seed, groups), draws_of(store, seed, groups)
     name, rows, left_out = offered_rows(store, images)
-    split = _without_strays(store, rows, images, draws, least_per_class(name))
+    split = _without_strays(store, rows, images, draws)
     split, rows, is_grouped = replace(split, left_out=left_out), split.train, split.is_grouped
     if name:
         usable = usable_rows(store)
@@ -108,7 +114,8 @@ def split_rows(store: Store, fraction: float = 0.2, seed: int = 0, groups: NDArr
         return replace(split, test=test, origin=origin, contradictory=split.contradictory + len(own) - len(test))
     held_out = (hold_out_units if is_grouped else _hold_out)(store.labels[rows], draws[rows], fraction)
     test, origin = rows[held_out], f"a hold-out of {fraction:.0%} by content{', in whole groups' * is_grouped}"
-    _require_some(store, test)
+    if is_grouped or is_contradictory(store.labels[rows], draws[rows]).any():
+        _require_some(store, test)
     return replace(split.take(~held_out), test=test, origin=origin)
 
 
@@ -118,19 +125,19 @@ def whole_split(store: Store, seed: int = 0, groups: NDArray[np.int64] | None = 
     Parameters and errors are those of `split_rows`, and images are left out for the same reasons.
     """
     images, draws, rows = _draws_of_images(store, seed, groups), draws_of(store, seed, groups), usable_rows(store)
-    split = _without_strays(store, np.flatnonzero(rows), images, draws, least_per_class(""))
+    split = _without_strays(store, np.flatnonzero(rows), images, draws)
     return replace(split, origin=f"every labelled image{', in whole groups' * split.is_grouped}")
 
 
 def _without_strays(
-    store: Store, rows: NDArray[np.int64], images: NDArray[np.float64], draws: NDArray[np.float64], least: int
+    store: Store, rows: NDArray[np.int64], images: NDArray[np.float64], draws: NDArray[np.float64]
 ) -> Split:
     """Return a split that trains on rows, but for those that fit in no group, or in one with two labels."""
     is_grouped = store.groups is not None
     contradictory = is_grouped & is_contradictory(store.labels[rows], images[rows])
     strays = strays_of(store, images)[rows] & ~contradictory
     rows = rows[~contradictory & ~strays]
-    require_classes(store, rows, images, least)
+    require_classes(store, rows, images)
     split = Split(rows, rows[:0], draws[rows], "", 0, int(contradictory.sum()), int(strays.sum()))
     return replace(split, is_grouped=is_grouped)
 

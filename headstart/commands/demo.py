@@ -52,7 +52,8 @@ def run(
     say(f"  {scored.agreeing} of {scored.labelled} agree with the name of their folder{seen}")
     _show_first_rows(predictions)
     _title("done")
-    say(f"accuracy {result.evaluation.accuracy:.3f} on {result.evaluation.images} held-out images")
+    if result.evaluation.images:
+        say(f"accuracy {result.evaluation.accuracy:.3f} on {result.evaluation.images} held-out images")
     if not is_trained:
         _shout("This accuracy is from UNTRAINED weights. For trained ones: make demo WEIGHTS=FILE.h5 (see README).")
     say(f"made: {', '.join(map(str, files.values()))}")

@@ -61,7 +61,11 @@ def run(
         str, typer.Option(help="none, or balanced to give every class the same total weight.")
     ] = "none",
     holdout: Annotated[
-        float, typer.Option(help="Share of images held out for evaluation, if the store has no val or test split.")
+        float,
+        typer.Option(
+            help="Share of images held out for evaluation, if the store has no val or test split.",
+            show_default="0.2; fewer than 5 per class are cross-validated",
+        ),
     ] = 0.2,
     folds: Annotated[
         int | None,
@@ -74,7 +78,7 @@ def run(
     refit: Annotated[bool, typer.Option(help="After the evaluation, train once more on all labelled photos.")] = False,
     min_photos: Annotated[
         int | None,
-        typer.Option(min=1, help="Leave out classes with fewer training images.", show_default="stop and name them"),
+        typer.Option(min=1, help="Leave out classes with fewer training images.", show_default="1"),
     ] = None,
     false_alarms: Annotated[
         float, typer.Option(help="Accepted share of known images flagged `unknown`; 0 turns the flag off.")
@@ -197,15 +201,9 @@ def show_training(result: "TrainResult") -> None:
         say(f"  calibrated: temperature {result.calibration.temperature:.2f}, error {before:.3f} -> {after:.3f}")
     if result.unknown:
         rate, measured = result.unknown.false_alarm_rate, result.unknown.measured
-        say(
-            f"  flags images unlike the training images as unknown (false alarms: {rate:.0%}, measured: {measured:.1%})"
-        )
-    say(f"evaluated on {result.evaluation.images} unseen images ({result.judged_on}):")
-    if result.is_refitted:
-        say(f"  by heads trained on {result.measured_images} other images; the classifier is trained on all of them")
-    prior = result.baselines[-1]
-    say(f"  without learning: accuracy {prior.accuracy:.4f}, log loss {prior.log_loss:.4f} (by the class sizes alone)")
-    show_evaluation(result.evaluation)
+        found = "" if isnan(measured) else f", measured: {measured:.1%}"
+        say(f"  flags images unlike the training images as unknown (false alarms: {rate:.0%}{found})")
+    _show_figures(result)
     if result.domain and not result.domain.is_far:
         say(f"  {result.domain.describe()}")
     if len(result.baselines) > 2:
@@ -220,6 +218,18 @@ def show_training(result: "TrainResult") -> None:
         say(f"  likely label mistake: {short_path(issue.path)}: labelled {label}, looks like {likely}")
     for warning in result.warnings:
         warn(warning)
+
+
+def _show_figures(result: "TrainResult") -> None:
+    if not result.evaluation.images:
+        say(f"not evaluated on any image: {result.judged_on}")
+        return
+    say(f"evaluated on {result.evaluation.images} unseen images ({result.judged_on}):")
+    if result.is_refitted:
+        say(f"  by heads trained on {result.measured_images} other images; the classifier is trained on all of them")
+    prior = result.baselines[-1]
+    say(f"  without learning: accuracy {prior.accuracy:.4f}, log loss {prior.log_loss:.4f} (by the class sizes alone)")
+    show_evaluation(result.evaluation)
 
 
 def _show_baselines(baselines: list["Baseline"]) -> None:

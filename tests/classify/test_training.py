@@ -255,7 +255,7 @@ def test_few_images_calibrate_nothing(clustered, tmp_path):
 
 @pytest.mark.parametrize("head", HEADS)
 def test_two_images_a_class_are_enough_to_train(clustered, tmp_path, head):
-    result = train(clustered(6), tmp_path / "c.onnx", head=head)
+    result = train(clustered(6), tmp_path / "c.onnx", head=head, holdout=0.5)
     assert (result.trained_images, result.evaluation.images) == (3, 3)
     assert (result.calibration, result.unknown, result.learning_curve.forecast) == (None, None, None)
     assert result.search.candidates == []
@@ -291,8 +291,10 @@ def test_warnings_are_of_this_store(clustered, tmp_path):
     few = train(clustered(30, name="few.h5"), tmp_path / "few.onnx").warnings
     assert [warning.split(":")[0] for warning in few] == [
         "too few test images to evaluate 3 of 3 classes",
-        "fewer than 50 training images could be held out, too few to calibrate on",
+        "so few training images do not show how sure to be",
     ]
+    some = train(clustered(60, name="some.h5"), tmp_path / "some.onnx").warnings
+    assert some[-1].startswith("fewer than 50 training images could be held out, too few to calibrate on")
 
 
 def test_each_step_is_told(clustered, tmp_path):

@@ -58,7 +58,6 @@ def places(
         "other_backbone": make_backbone(bad / "other_backbone.onnx", seed=1),
         "untrained_backbone": make_backbone(bad / "untrained.onnx", weights={"source": "random", "trained": False}),
         "broken": bad / "broken",
-        "lonely": draw_photos(bad / "lonely", {"ash": 3, "birch": 1}),
         "single": draw_photos(bad / "single", {"ash": 3}),
         "foreign": draw_photos(bad / "foreign", {"ash": 3, "fir": 3}),
         "unlabelled": draw_photos(bad / "unlabelled", {"x": 3}) / "x",
@@ -86,7 +85,7 @@ def places(
     onnx.helper.set_model_props(model, {"headstart": said})
     data = model.SerializeToString()
     made["newer"].write_bytes(sealed(data))
-    for name in ("broken", "lonely", "single", "foreign", "unlabelled"):
+    for name in ("broken", "single", "foreign", "unlabelled"):
         made[f"{name}_store"] = bad / f"{name}.h5"
         embed(made[name], tiny_backbone, made[f"{name}_store"])
     made["other_store"] = bad / "other.h5"

@@ -258,13 +258,32 @@ def test_a_class_name_may_hold_an_equals_sign_and_spaces(cli, draw_photos, tmp_p
     assert (twice.exit_code, "found two values for 'c', 0.5 and 0.6" in twice.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("per_class", "said"),
+    [(1, "not evaluated on any image"), (2, "2-fold cross-validation"), (5, "a hold-out of 20%")],
+)
+def test_few_photos_become_a_classifier_and_predictions(cli, draw_photos, tmp_path, per_class, said):
+    photos = draw_photos(tmp_path / "few", {"ash": per_class, "birch": per_class})
+    result = cli(f"train {photos} --backbone {{backbone}} -o {tmp_path}/c.onnx")
+    assert result.exit_code == 0, result.output
+    assert said in result.output
+    assert "set in advance" in result.output
+    assert "nan" not in result.output
+    again = cli(f"train {tmp_path}/c.h5 -o {tmp_path}/again.onnx --json")
+    found = strict(again.stdout)["evaluation"]
+    assert found["images"] == {1: 0, 2: 4, 5: 2}[per_class]
+    assert (found["accuracy"] is None) == (per_class == 1)
+    others = draw_photos(tmp_path / "more", {"ash": 3, "birch": 3}, seed=1)
+    assert cli(f"score {others} --classifier {tmp_path}/c.onnx -o {tmp_path}/p.csv").exit_code == 0
+    assert cli(f"inspect {tmp_path}/c.onnx").exit_code == 0
+
+
 def test_two_images_a_class_are_enough_even_for_json(cli, draw_photos, tmp_path):
     draw_photos(tmp_path / "few", {"ash": 2, "birch": 2})
     cli("embed few --model {backbone} -o few.h5")
     found = strict(cli("train few.h5 -o c.onnx --json").stdout)
-    settings = {"c": 0.01, "scaling": "standardised"}
-    expected = {"head": "logreg", "c": 0.01, "settings": settings, "log_loss": None, "accuracy": None}
-    assert found["search"]["chosen"] == expected
+    assert found["search"]["chosen"]["settings"] == {"c": 1.5, "scaling": "raw"}
+    assert found["search"]["candidates"] == [found["search"]["chosen"]]
 
 
 def test_label_mistakes_and_copies_are_listed(cli, draw_photos, tmp_path):
@@ -382,7 +401,6 @@ def test_inspect_tells_what_a_file_is(cli, line, expected):
         ("train {empty} --backbone {backbone} -o c.onnx", "empty", "found no files at all"),
         ("train {truncated} -o c.onnx", "truncated.h5", "damaged (cut off or altered)"),
         ("train {broken_store} -o c.onnx", "broken.h5", "expected images of at least 2 classes to train on"),
-        ("train {lonely_store} -o c.onnx", "lonely.h5", "but 'birch' has 1; add images"),
         ("train {single_store} -o c.onnx", "single.h5", "at least 2 classes to train on, found only 'ash'"),
         ("train {unlabelled_store} -o c.onnx", "unlabelled.h5", "put each class in a folder of its own"),
         ("train {store} -o folder.h5", "folder.h5", "expected the name of a file to write, found a folder"),

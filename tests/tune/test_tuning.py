@@ -163,8 +163,6 @@ def test_classes_with_too_few_photos_are_left_out_as_in_training(tensors, framew
         rows=replace(store.rows, label=label),
         header=replace(store.header, classes=[*store.header.classes, "rare"]),
     )
-    with pytest.raises(LabelError, match=r"'rare' has 1.*--min-photos 2"):
-        tune_backbone(store, tmp_path / "tuned.onnx")
     with pytest.raises(LabelError, match="at least 1, found 0"):
         tune_backbone(store, tmp_path / "tuned.onnx", min_photos=0)
     made = tune_backbone(store, tmp_path / "tuned.onnx", recipe=replace(QUICK, epochs=1), min_photos=2)

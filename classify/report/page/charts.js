@@ -63,6 +63,7 @@ function logScale(values) {
 }
 
 function showReliability() {
+  if (!data.reliability.length) return;
   find("reliability", "charts").append(...data.reliability.map(({ title, series }) => {
     const key = series.map(({ kind, name, error }) =>
       el("span", {}, el("i", { class: kind }), `${name}: `, el("b", {}, percent(error)), " error"));

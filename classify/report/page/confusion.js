@@ -2,6 +2,7 @@
 const [ROOMY, DENSE] = [8, 16];
 
 function showConfusion() {
+  if (!find("confusion", "grid")) return; // nothing was evaluated
   const { shown, total, counts, images, pairs } = data.confusion;
   tell("confusion", shown.length < total ? `Showing the ${shown.length} of ${count(total)} classes that are confused most.` : "");
   const grid = el("table", { class: `grid ${shown.length <= ROOMY ? "roomy" : shown.length > DENSE ? "dense" : ""}`, role: "grid", "aria-label": "Confusion matrix" },

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headstart.classify.errors import LabelError
-from headstart.classify.split.classes import with_trainable_classes
+from headstart.classify.split.classes import too_few_to_hold_out, with_trainable_classes
 from headstart.classify.split.holdout import digest_of_rows, split_rows
 
 
@@ -190,10 +190,9 @@ def test_a_class_of_two_images_gives_one_to_each_side(make_store):
     [
         (["ash"] * 5, "expected images of at least 2 classes to train on, found only 'ash'"),
         ([None] * 5, "expected images of at least 2 classes to train on, found none"),
-        (["ash", "ash", "birch"], "expected at least 2 usable images of each class .* 'birch' has 1"),
     ],
 )
-def test_too_few_classes_or_images_are_refused(make_store, labels, message):
+def test_too_few_classes_are_refused(make_store, labels, message):
     store = make_store(labels)
     with pytest.raises(LabelError, match=message) as caught:
         split_rows(store)
@@ -201,19 +200,29 @@ def test_too_few_classes_or_images_are_refused(make_store, labels, message):
 
 
 def test_a_class_whose_images_all_failed_is_named(make_store):
-    with pytest.raises(LabelError, match=r"'cedar' has 0"):
+    with pytest.raises(LabelError, match=r"'cedar' has none"):
         split_rows(make_store(["ash", "ash", "birch", "birch", "cedar"], failed=[4]))
 
 
-def test_a_class_of_copies_of_one_image_is_refused(make_store):
-    store = make_store(["ash", "birch"] * 3, contents=["same", 1, "same", 2, "same", 3])
-    with pytest.raises(LabelError, match=r"'ash' has 1; add"):
-        split_rows(store)
+def test_the_only_image_of_a_class_and_its_copies_are_trained_on(make_store):
+    split = split_rows(make_store(["ash", "birch"] * 3, contents=["same", 1, "same", 2, "same", 3]))
+    assert {0, 2, 4} < set(split.train.tolist())
+    assert len(split.test) == 1
+    assert not len(split_rows(make_store(["ash", "birch"], name="two.h5")).test)
+
+
+@pytest.mark.parametrize(("per_class", "classes", "few"), [(1, 2, True), (4, 2, True), (5, 2, False), (4, 12, True)])
+@pytest.mark.parametrize("copies", [1, 3])
+def test_a_hold_out_takes_too_much_of_fewer_than_five_different_images(make_store, per_class, classes, few, copies):
+    contents = [f"{code} {number}" for number in range(per_class) for code in range(classes)]
+    store = make_store([f"c{content.split()[0]:>02}" for content in contents * copies], contents=contents * copies)
+    groups = np.tile(np.arange(len(contents)), copies)
+    assert too_few_to_hold_out(store, groups) == few
 
 
 def test_a_class_that_is_only_in_the_judging_split_is_refused(make_store):
     store = make_store(["ash", "birch", "cedar", "cedar"], splits=["train", "train", "val", "val"])
-    with pytest.raises(LabelError, match=r"at least 1 usable .* 'cedar' has 0"):
+    with pytest.raises(LabelError, match=r"'cedar' has none.*--min-photos 1"):
         split_rows(store)
 
 
@@ -251,8 +260,8 @@ def test_the_digest_tells_names_that_are_no_text_apart(make_store):
     [
         ("aabbcc", ["train"] * 4 + ["val"] * 2, None, "ab"),
         ("aabbccc", ["train"] * 4 + ["val", "test", "test"], None, "ab"),
-        ("aabbc", [""] * 5, None, "abc"),  # too few, which is an error
-        ("aabbc", [""] * 5, 1, "ab"),  # a hold-out takes one
+        ("aabbc", [""] * 5, None, "abc"),  # the only image of a class is trained on
+        ("aabbc", [""] * 5, 2, "ab"),
         ("aabbbcccc", [""] * 9, 3, "bc"),
         ("aaabbc", ["train"] * 4 + ["val"] * 2, 2, "a"),
         ("aabbcc", ["train"] * 4 + ["test"] * 2, 2, "ab"),  # the only test class is left out: a hold-out follows
