@@ -41,7 +41,7 @@ def export_imagenet(
     """
     from dataclasses import replace
 
-    from headstart.classify.artifact.classifier import write_layer
+    from headstart.classify.artifact.write import write_layer
     from headstart.export import export_backbone
     from headstart.export.backbones import make_plan
     from headstart.export.mobilenet_v2.top import probe_embeddings, read_top

@@ -13,7 +13,7 @@ WRITERS = (
     "headstart.extract.store.rows",
     "headstart.extract.store.hdf5",
     "headstart.classify.scoring.predictions",
-    "headstart.classify.artifact.classifier",
+    "headstart.classify.artifact.write",
 )
 
 

@@ -101,7 +101,7 @@ def places(
 def strict_classifier(tiny_store, tmp_path_factory) -> Path:
     """A classifier that marks nothing by its distance, and nearly everything by the thresholds of its classes."""
     from headstart.classify import train
-    from headstart.classify.artifact.classifier import write_classifier
+    from headstart.classify.artifact.write import write_classifier
     from headstart.classify.confidence.precision import ClassThreshold
     from headstart.extract import open_store
 

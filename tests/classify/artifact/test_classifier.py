@@ -8,12 +8,9 @@ import onnxruntime
 import pytest
 from PIL import Image
 
-import headstart.classify.artifact.classifier
-from headstart.classify.artifact.classifier import (
-    TOLERANCE,
-    read_classifier,
-    write_classifier,
-)
+import headstart.classify.artifact.write
+from headstart.classify.artifact.classifier import read_classifier
+from headstart.classify.artifact.write import TOLERANCE, write_classifier
 from headstart.classify.errors import ClassifierError
 from headstart.classify.heads.kinds import fit_head
 from headstart.classify.heads.options import HeadOptions
@@ -166,7 +163,7 @@ def test_a_file_that_disagrees_with_scikit_learn_is_not_written(clustered, tmp_p
 def test_an_older_file_survives_a_refused_one(clustered, tmp_path, monkeypatch):
     store, place = clustered(60), tmp_path / "classifier.onnx"
     before = write_classifier(place, fitted(store), store).model.data
-    monkeypatch.setattr(headstart.classify.artifact.classifier, "TOLERANCE", -1.0)
+    monkeypatch.setattr(headstart.classify.artifact.write, "TOLERANCE", -1.0)
     with pytest.raises(ClassifierError, match="differ from scikit-learn"):
         write_classifier(place, fitted(store), store)
     assert place.read_bytes() == before

@@ -7,8 +7,9 @@ import pytest
 from scipy.special import softmax
 from sklearn.ensemble import RandomForestClassifier
 
-from headstart.classify.artifact.classifier import read_classifier, write_classifier
+from headstart.classify.artifact.classifier import read_classifier
 from headstart.classify.artifact.graph import head_of, runner_of
+from headstart.classify.artifact.write import write_classifier
 from headstart.classify.heads.kinds import fit_head
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.registry import HEADS, make_head

@@ -4,7 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from headstart.classify.artifact.classifier import read_classifier, write_classifier
+from headstart.classify.artifact.classifier import read_classifier
+from headstart.classify.artifact.write import write_classifier
 from headstart.classify.errors import ClassifierError, LabelError
 from headstart.classify.evaluation.evaluate import compare_classifiers, evaluate
 from headstart.classify.heads.options import HeadOptions

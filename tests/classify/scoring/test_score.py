@@ -13,7 +13,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from headstart.classify.artifact.classifier import write_classifier
+from headstart.classify.artifact.write import write_classifier
 from headstart.classify.classifier import load
 from headstart.classify.errors import ClassifierError, PredictionError
 from headstart.classify.scoring.predictions import SINKS
