@@ -6,6 +6,7 @@ classifier with ``predict_proba`` whose fitted form is a few affine layers.
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
@@ -90,9 +91,16 @@ def fit_head(head: Any, embeddings: NDArray[np.float32], labels: NDArray[np.int3
     labels
         int32, (n,): class codes 0..k-1, all of them present.
     """
+    weights = {} if options.class_weight == "none" else _weights_of(head, labels, options)
+    with guarded(head, len(labels)):
+        return head.fit(embeddings, labels, **weights)
+
+
+@contextmanager
+def guarded(head: Any, images: int) -> Iterator[None]:
+    """Turn whatever fitting a classifier to so many images raises into a `HeadError`, and keep Ctrl-C what it is."""
     from sklearn.exceptions import ConvergenceWarning
 
-    weights = {} if options.class_weight == "none" else _weights_of(head, labels, options)
     with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
         # The number of passes is part of the recipe; that more of them would change the fit a little is no fault.
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -101,15 +109,13 @@ def fit_head(head: Any, embeddings: NDArray[np.float32], labels: NDArray[np.int3
         # The MLP takes Ctrl-C as "good enough" and returns a half-trained head.
         warnings.filterwarnings("error", message="Training interrupted by user")
         try:
-            return head.fit(embeddings, labels, **weights)
+            yield
         except UserWarning:
             raise KeyboardInterrupt from None
         except HeadstartError:
             raise
         except Exception as error:  # a classifier of the user's may raise anything
-            raise HeadError(
-                f"the {name_of(head)} cannot be fitted to {len(labels)} images: {one_line(error)}"
-            ) from error
+            raise HeadError(f"the {name_of(head)} cannot be fitted to {images} images: {one_line(error)}") from error
 
 
 def _weights_of(head: Any, labels: NDArray[np.int32], options: HeadOptions) -> dict[str, NDArray[np.float64]]:

@@ -14,7 +14,7 @@ STANDARDISED, RAW = SCALINGS = ("standardised", "raw")
 MAX_SEED = 2**32 - 1
 MAX_C = 1e6
 """Under a weaker penalty rows that can be told apart have no optimum within reach."""
-SETTINGS = ("c", "shrinkage", "scaling")
+SETTINGS = ("c", "shrinkage", "scaling", "epochs")
 """The fields of `HeadOptions` that are searched for while they are None."""
 
 
@@ -29,6 +29,8 @@ class HeadOptions:
         `MAX_C`; None: search for it.
     shrinkage
         How far ``lda`` shrinks the covariance towards a sphere, 0..1; None: search for it.
+    epochs
+        Passes of ``mlp`` over the images, at least 1; None: as many as help.
     scaling
         One of `SCALINGS`; None: search for it, or ``"standardised"`` if `c` is given.
     hidden
@@ -41,6 +43,7 @@ class HeadOptions:
 
     c: float | None = None
     shrinkage: float | None = None
+    epochs: int | None = None
     scaling: str | None = None
     hidden: tuple[int, ...] = (256,)
     class_weight: str = "none"
@@ -75,6 +78,8 @@ class HeadOptions:
             raise HeadError(f"the shrinkage must lie between 0 and 1, found {self.shrinkage}")
         if self.scaling not in (None, *SCALINGS):
             raise HeadError(f"unknown scaling {self.scaling!r}; expected one of {', '.join(SCALINGS)}")
+        if self.epochs is not None and self.epochs < 1:
+            raise HeadError(f"the network needs at least one pass over the images, found {self.epochs} epochs")
         if not self.hidden or min(self.hidden) < 1:
             raise HeadError("hidden layers need at least one unit each, for example --hidden 256 or 1024,1024,512")
 

@@ -10,7 +10,7 @@ from headstart.classify.errors import HeadError
 from headstart.classify.heads import kinds
 from headstart.classify.heads.converted import ConvertedHead, name_of, probabilities_of
 from headstart.classify.heads.kinds import AnyHead, HeadKind, layers_of
-from headstart.classify.heads.layers import FittedHead, Layer, linear_layers, network_layers
+from headstart.classify.heads.layers import FittedHead, Layer, linear_layers
 from headstart.classify.heads.linear import lda, prototype
 from headstart.classify.heads.linear.gaussian import search_gaussian
 from headstart.classify.heads.linear.logreg import LOGREG, from_weights, make_logreg
@@ -19,22 +19,12 @@ from headstart.classify.heads.linear.penalised import fit_solved, fit_solved_by_
 from headstart.classify.heads.linear.penalties import search_penalties
 from headstart.classify.heads.linear.svm import SVM, svm_layers
 from headstart.classify.heads.loss import softmax
+from headstart.classify.heads.mlp import MLP
 from headstart.classify.heads.options import RAW, STANDARDISED, HeadOptions
 
 AGREEMENT = 1e-5
 """The largest difference between a classifier and its layers; of rounding."""
 COMPARED_ROWS = 1000
-
-
-def _make_mlp(options: HeadOptions) -> Any:
-    from sklearn.neural_network import MLPClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    network = MLPClassifier(
-        hidden_layer_sizes=options.hidden, alpha=10.0, learning_rate_init=3e-4, max_iter=40, random_state=options.seed
-    )
-    return make_pipeline(StandardScaler(), network)
 
 
 def _penalised(objective: Objective) -> dict[str, Any]:
@@ -64,13 +54,7 @@ HEADS = {
             from_weights=from_weights,
             **_penalised(LOGREG),
         ),
-        HeadKind(
-            name="mlp",
-            title="a small neural network",
-            estimator="MLPClassifier",
-            make=_make_mlp,
-            to_layers=network_layers,
-        ),
+        MLP,
         HeadKind(
             name="svm",
             title="a linear support vector machine",
