@@ -2,8 +2,9 @@
 
 Settings come from the environment: BENCH_ONLY (names of tables, with commas between them; by default all), BENCH_IMAGES
 (class folders; by default drawn pictures), BENCH_OTHERS (a folder of other things that a classifier should flag as
-unknown; by default none), BENCH_WEIGHTS (a Keras weights file; by default ImageNet's), BENCH_FINETUNE (number of folds
-to fine-tune in Keras, minutes each; 0), BENCH_ROWS (rows of the synthetic large fit; 50000).
+unknown, with class folders also a second set to train on; by default none), BENCH_WEIGHTS (a Keras weights file; by
+default ImageNet's), BENCH_FINETUNE (number of folds to fine-tune in Keras, minutes each; 0), BENCH_ROWS (rows of the
+synthetic large fit; 50000).
 """
 
 import os
