@@ -9,19 +9,13 @@ to fine-tune in Keras, minutes each; 0), BENCH_ROWS (rows of the synthetic large
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
-from bench.heads import few, linear, quality, search, unknown
 from bench.heads.data import Photos, say
 
-TABLES: dict[str, Callable[[Photos], list[str]]] = {
-    "search": search.lines,
-    "linear": linear.lines,
-    "quality": quality.lines,
-    "few": few.lines,
-    "unknown": unknown.lines,
-}
+TABLES = sorted({path.stem for path in Path(__file__).parent.glob("*.py")} - {"__init__", "data", "run"})
+"""Each file beside this one holds a table, as its function `lines`."""
 
 
 def main() -> None:
@@ -34,7 +28,7 @@ def main() -> None:
         photos = Photos(Path(folder))
         for name in chosen:
             say(f"measuring {name}")
-            if lines := TABLES[name](photos):
+            if lines := import_module(f"bench.heads.{name}").lines(photos):
                 sys.stdout.write("\n".join([*lines, "", ""]))
                 sys.stdout.flush()
 
