@@ -97,7 +97,7 @@ bench-exactness: setup ## Compare logistic regression with scikit-learn's solved
 bench-forecast: setup ## Compare forecasts of the learning curve with heads trained on twice the images (BENCH_STORE=)
 	$(BIN)/python -m bench.statistics.forecasts
 
-bench-heads: setup ## Measure search, features, heads, few photos and unknown (BENCH_ONLY=, BENCH_IMAGES=, BENCH_OTHERS=)
+bench-heads: setup ## Measure every head, their search, features, few photos and unknown (BENCH_ONLY=, BENCH_IMAGES=, BENCH_OTHERS=)
 	$(BIN)/python -m bench.heads.run
 
 bench-passes: setup ## Measure training in passes over a store larger than memory (BENCH_ROWS=)

@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Photos:
@@ -76,3 +78,19 @@ def timed(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
+
+
+def mixture(store: Any, n: int, seed: int) -> tuple[Any, Any]:
+    """Draw mixtures of a class's 8 anchors and any other photo: float32 (n, d), and labels (n,) of 100 classes."""
+    rng, anchors = np.random.default_rng(seed), np.random.default_rng(0)
+    real = store.embeddings(store.is_embedded)
+    of_class = anchors.integers(0, len(real), (100, 8))
+    labels = rng.integers(0, 100, n).astype(np.int32)
+    share = rng.beta(2, 2, (n, 1)).astype(np.float32)
+    own, other = real[of_class[labels, rng.integers(0, 8, n)]], real[rng.integers(0, len(real), n)]
+    return share * own + (1 - share) * other, labels
+
+
+def loss_of(probabilities: Any, labels: Any) -> float:
+    """Return the log loss (nats) of probabilities, (n, k)."""
+    return float(-np.log(probabilities[np.arange(len(labels)), labels]).mean())

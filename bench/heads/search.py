@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.heads.data import Photos, timed
+from bench.heads.data import Photos, loss_of, mixture, timed
 
 FOLDS = 5
 GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
@@ -55,8 +55,8 @@ def _large(store: Any) -> list[str]:
     from headstart.classify.heads.search import search_head
 
     n, options = int(os.environ.get("BENCH_ROWS", "50000")), HeadOptions(c=0.01)
-    embeddings, labels = _mixture(store, n, 1)
-    unseen, right = _mixture(store, 5000, 2)
+    embeddings, labels = mixture(store, n, 1)
+    unseen, right = mixture(store, 5000, 2)
     folds = np.random.default_rng(0).integers(0, FOLDS, n)
     rows = TrainingRows(embeddings, labels, folds, 100)
     search = search_head("logreg", rows, options)
@@ -66,8 +66,8 @@ def _large(store: Any) -> list[str]:
     plain = LogisticRegression(C=0.01, max_iter=1000)
     theirs = timed(lambda: plain.fit(scaler.transform(embeddings), labels))
     losses = [
-        _loss(fitted[0].predict_proba(unseen), right),
-        _loss(plain.predict_proba(scaler.transform(unseen)), right),
+        loss_of(fitted[0].predict_proba(unseen), right),
+        loss_of(plain.predict_proba(scaler.transform(unseen)), right),
     ]
     return [
         f"One fit, {n} x {embeddings.shape[1]}, 100 classes (mixtures of real embeddings)",
@@ -77,18 +77,3 @@ def _large(store: Any) -> list[str]:
         f"| scikit-learn's LogisticRegression | {theirs:.1f} | 1 | {losses[1]:.4f} |",
         f"| Headstart, started from the search's solution | {ours:.1f} | {theirs / ours:.1f} | {losses[0]:.4f} |",
     ]
-
-
-def _mixture(store: Any, n: int, seed: int) -> tuple[Any, Any]:
-    """Draw mixtures of a class's 8 anchors and any other photo: float32 (n, d), and labels (n,) of 100 classes."""
-    rng, anchors = np.random.default_rng(seed), np.random.default_rng(0)
-    real = store.embeddings(store.is_embedded)
-    of_class = anchors.integers(0, len(real), (100, 8))
-    labels = rng.integers(0, 100, n).astype(np.int32)
-    share = rng.beta(2, 2, (n, 1)).astype(np.float32)
-    own, other = real[of_class[labels, rng.integers(0, 8, n)]], real[rng.integers(0, len(real), n)]
-    return share * own + (1 - share) * other, labels
-
-
-def _loss(probabilities: Any, labels: Any) -> float:
-    return float(-np.log(probabilities[np.arange(len(labels)), labels]).mean())
