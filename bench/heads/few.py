@@ -35,7 +35,7 @@ def lines(photos: Photos) -> list[str]:
     table = [
         f"Few photos, {DRAWS} draws each, tested on all others; of scikit-learn the best per column, with hindsight",
         "",
-        "| per class | accuracy | scikit-learn | log loss | scikit-learn | calibration error, pooled | per draw |",
+        "| photos per class | accuracy | scikit-learn | log loss | scikit-learn | calibration error | per draw |",
         "|---:|---:|---|---:|---|---:|---:|",
     ]
     for size in SIZES:

@@ -1,10 +1,13 @@
 """How a head is fitted where images are too few to compare settings on (`headstart.classify.split.folds.are_few`).
 
 Five images in each of five classes tell neither how strongly to penalise nor how sure to be. Both then come from a
-prior that no data chose: weights of variance 1 (C = 1) on raw embeddings of variance 1. For the fit, all training
-images get the same length, as in "SimpleShot" (Wang et al. 2019): the length of a single photo's embedding says more
-about the photo than about its class. The fitted weights apply to embeddings as they are. `make bench-heads` compares
-this with plain scikit-learn.
+fixed prior: weights of variance 1 (C = 1) on raw embeddings of variance 1. For the fit, all training images get the
+same length, as in "SimpleShot" (Wang et al. 2019): the length of a single photo's embedding says more about the photo
+than about its class. The fitted weights apply to embeddings as they are.
+
+C = 0.3, 1 and 3 were compared on flowers, on cats and dogs, and on clusters of these, with 1, 2 and 5 images per class.
+On cats and dogs 3 was better, on flowers 1 was better calibrated; 1 stays, as being too sure does more harm. `make
+bench-heads` compares this with plain scikit-learn.
 """
 
 from dataclasses import replace

@@ -11,13 +11,14 @@ from headstart.classify.classifier import load
 from headstart.classify.errors import LabelError
 from headstart.classify.evaluation.evaluate import evaluate
 from headstart.classify.heads.options import HeadOptions
+from headstart.classify.heads.registry import HEADS
 from headstart.classify.training import train
 
 PER_CLASS = [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("per_class", PER_CLASS)
-@pytest.mark.parametrize("head", ["logreg", "mlp", "auto"])
+@pytest.mark.parametrize("head", [*HEADS, "auto"])
 def test_all_are_trained_on_and_judged_in_turn(clustered, tmp_path, per_class, head):
     result = train(clustered(3 * per_class), tmp_path / "c.onnx", head=head, report=_report(tmp_path))
     assert result.trained_images == 3 * per_class

@@ -48,10 +48,13 @@ def test_real_photos_are_near(parts, factor, shared):
 
 def test_the_factor_is_that_of_the_median_feature(make_store, monkeypatch):
     activity = np.float32([1, 1, 1, 4, 4, 4, 4, 4, 4, 4, 4, 4, 0.1, 0.1, 1, 1])
-    store = make_store(["a", "b"], np.tile(activity, (2, 1)))
+    store = make_store(["a", "b"] * 5, np.tile(activity, (10, 1)))
     assert domain_of(store) is None, "its backbone states no activity"
     monkeypatch.setitem(store.header.model, "activity", 1.0)
     assert domain_of(store).factor == pytest.approx(4.05 / 1.05)
+    few = make_store(["a", "b", "b"] * 3, np.tile(activity, (9, 1)), name="few.h5")
+    monkeypatch.setitem(few.header.model, "activity", 1.0)
+    assert domain_of(few) is None, "a mean of so few photos is noise"
     monkeypatch.setitem(store.header.model, "tuned", {})
     assert domain_of(store) is None
 
