@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from headstart.commands import embed as embed_command
-from headstart.commands import train as train_command
 from headstart.console import command, err, fail, out, progress, say
 from headstart.files.urls import is_url, local_path
+from headstart.results.training import show_training
 
 PICTURES_PER_CLASS, NEW_PICTURES_PER_CLASS = 60, 8
 MARKER = ".headstart-demo"
@@ -44,7 +44,7 @@ def run(
     embed_command.show(store, summary, store_file)
     report = _report(folder)
     result = train_on(store, classifier, report=report)
-    train_command.show_training(result)
+    show_training(result)
     _title(f"headstart score {new} --classifier {classifier} -o {predictions}")
     scored = score(new, classifier, predictions)
     say(f"{predictions}: {scored.scored} scored, {scored.failed} failed")

@@ -7,7 +7,7 @@ import typer
 
 from headstart import options
 from headstart.console import command, fail, print_json, say, warn
-from headstart.results import show_evaluation, show_labels
+from headstart.results.evaluation import show_evaluation, show_labels
 
 if TYPE_CHECKING:
     from headstart.classify.evaluation.comparison import Comparison

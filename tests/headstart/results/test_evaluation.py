@@ -6,7 +6,7 @@ from rich.cells import cell_len
 
 from headstart.classify.evaluation.metrics import evaluate_probabilities
 from headstart.console import out
-from headstart.results import column_names, show_evaluation
+from headstart.results.evaluation import column_names, show_evaluation
 
 FLOWERS = ["daisy", "dandelion", "rose", "sunflower", "tulip"]
 
