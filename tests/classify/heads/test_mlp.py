@@ -72,6 +72,15 @@ def test_the_pipeline_computes_what_the_layers_do(rows_of, k, dim):
     )  # it is as good as one by scikit-learn
 
 
+@pytest.mark.parametrize("dim", [16, 700])
+def test_the_head_computes_what_was_trained(rows_of, dim):
+    rows = rows_of(90, 3, dim)
+    inputs = mlp.Inputs.of(rows, HeadOptions(hidden=HIDDEN))
+    network = inputs.network(np.ones(90, bool)).train(3)
+    trained = network.logits(inputs.values)
+    assert network.fitted(mlp.MLP, 3, network.mean).logits(rows.embeddings) == pytest.approx(trained, abs=1e-4)
+
+
 def test_the_search_trains_each_fold_and_the_head_once_and_the_curve_only_what_is_new(rows_of, passes):
     rows = rows_of(150)
     search, head, options = fit_rows(rows, "mlp", HeadOptions(hidden=HIDDEN))
