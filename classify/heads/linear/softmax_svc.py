@@ -3,11 +3,10 @@
 from typing import Any
 
 import numpy as np
+from scipy.special import log_softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.svm import LinearSVC
 from sklearn.utils.validation import check_is_fitted, validate_data
-
-from headstart.classify.heads.loss import softmax
 
 INTERCEPT_SCALING = 30.0
 """With 1, the penalty would draw the intercepts towards 0 as it does the weights."""
@@ -54,12 +53,16 @@ class SoftmaxSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         # Each of two classes has a margin: they lie twice as far apart as one does from 0.
         return 2 * margins[:, 0] if margins.shape[1] == 1 else margins
 
+    def predict_log_proba(self, X: Any) -> Any:
+        """Return the logarithms of the probabilities, (n, k)."""
+        logits = self.decision_function(X)
+        return log_softmax(np.column_stack([np.zeros_like(logits), logits]) if logits.ndim == 1 else logits, axis=1)
+
     def predict_proba(self, X: Any) -> Any:
         """Return probabilities, (n, k)."""
-        logits = self.decision_function(X)
-        return softmax(np.column_stack([np.zeros_like(logits), logits]) if logits.ndim == 1 else logits)
+        return np.exp(self.predict_log_proba(X))
 
     def predict(self, X: Any) -> Any:
         """Return the likeliest labels, (n,)."""
-        likeliest = self.predict_proba(X).argmax(axis=1)
+        likeliest = self.predict_log_proba(X).argmax(axis=1)
         return self.classes_[likeliest]
