@@ -8,6 +8,7 @@ from headstart.classify.confidence.calibrated_head import CalibratedHead
 from headstart.classify.evaluation.measure import Measured
 from headstart.classify.evaluation.metrics import none_if_nan
 from headstart.classify.heads.fitting import Fitted
+from headstart.classify.heads.options import SETTINGS
 from headstart.classify.split.duplicates import Duplicates
 from headstart.classify.split.holdout import digest_of_rows
 from headstart.extract.store.store import Store
@@ -24,7 +25,7 @@ def provenance_of(
 ) -> dict[str, dict[str, Any]]:
     """Record what a classifier was made from, how, and how it did, as entries of its file's metadata.
 
-    ``head`` has its name and options, ``calibration`` the errors before and after, ``trained_on`` the store, the rows
+    ``head`` has its name, its own settings and the other options, ``calibration`` the errors before and after, ``trained_on`` the store, the rows
     used, the classes left out and the versions, and ``measured`` the metrics on rows that it was not trained on. If the
     head was then fitted on all rows, ``trained_on`` says ``refitted``, and ``measured`` how many the evaluated one had.
 
@@ -34,10 +35,12 @@ def provenance_of(
         Those of the store before any was left out.
     """
     calibration, evaluation = head.calibration, measured.evaluation
+    chosen, options = fitted.search.chosen, asdict(fitted.options)
+    unused = {name for name in SETTINGS if name not in chosen.settings}
     refitted = {} if fitted is measured.fitted else {"refitted": True}
     errors = calibration and {"error_before": calibration.before.error, "error_after": calibration.after.error}
     return {
-        "head": {"name": fitted.search.chosen.head, **asdict(fitted.options)},
+        "head": {"name": chosen.head, **{name: value for name, value in options.items() if name not in unused}},
         "calibration": errors or {},
         "trained_on": {
             "store": store.location.name,

@@ -79,7 +79,8 @@ def test_where_it_came_from_is_written_down(tiny_store, tmp_path):
     options = HeadOptions(c=0.5, seed=3, class_weight="balanced")
     result = train(tiny_store, tmp_path / "classifier.onnx", options=options)
     said = json.loads(onnx.load(result.path).metadata_props[0].value)
-    assert said["head"] == {"name": "logreg", "c": 0.5, "hidden": [256], "class_weight": "balanced", "seed": 3}
+    others = {"hidden": [256], "class_weight": "balanced", "seed": 3}
+    assert said["head"] == {"name": "logreg", "c": 0.5, "scaling": "standardised", **others}
     assert said["trained_on"]["store"] == "photos.h5"
     assert said["trained_on"]["rows_sha256"] == digest_of_rows(open_store(tiny_store))
     assert said["trained_on"]["holdout"] == 0.2
@@ -229,9 +230,24 @@ def test_an_image_of_two_labels_in_the_users_split_is_told_of_and_not_judged_on(
 def test_the_chosen_setting_is_the_one_that_is_written(clustered, tmp_path):
     result = train(clustered(200, spread=5.0), tmp_path / "c.onnx", head="auto")
     said = result.classifier.model.metadata
-    assert (said["head"]["name"], said["head"]["c"]) == (result.search.chosen.head, result.search.chosen.c)
-    assert result.search.chosen.c == result.head[-1].C
+    name, settings = result.search.chosen.head, result.search.chosen.settings
+    assert said["head"] == {"name": name, **settings, "hidden": [256], "class_weight": "none", "seed": 0}
+    assert type(result.head[-1]).__name__ == HEADS[name].estimator
     assert {candidate.head for candidate in result.search.candidates} == set(HEADS)
+
+
+@pytest.mark.parametrize(
+    ("head", "options"),
+    [("logreg", {"c": 3e-3}), ("mlp", {"epochs": 3}), ("svm", {"c": 3e-3}), ("lda", {"shrinkage": 0.3})],
+)
+def test_a_setting_that_is_given_reaches_scikit_learn_and_the_file(clustered, tmp_path, head, options):
+    result = train(clustered(60), tmp_path / "c.onnx", head=head, options=HeadOptions(**options))
+    [(name, value)] = options.items()
+    written = result.classifier.model.metadata["head"]
+    assert written[name] == result.search.chosen.settings[name] == value
+    parameter = {"c": "C", "epochs": "max_iter"}.get(name, name)
+    assert result.head[-1].get_params()[parameter] == value
+    assert not {"c", "epochs", "shrinkage"} & written.keys() - {name}
 
 
 def test_probabilities_are_calibrated_where_there_are_images_enough(clustered, tmp_path):
