@@ -116,5 +116,6 @@ class LabelOptions:
         """Complete options by those that a classifier was trained with, if they name the same file, or none as it."""
         if not recorded or self.recorded()["file"] != recorded.get("file"):
             return self
-        missing: dict[str, Any] = {name: recorded[name] for name in RECORDED if recorded.get(name)}
-        return replace(self, **{name: value for name, value in missing.items() if getattr(self, name) in (None, False)})
+        nothing = (None, False)  # an empty column says something: it keeps the store's labels
+        missing = [name for name in RECORDED if getattr(self, name) in nothing and recorded.get(name) not in nothing]
+        return replace(self, **{name: recorded[name] for name in missing})

@@ -43,6 +43,7 @@ def test_one_store_serves_many_tasks_and_stays_as_it_is(store, labels, tmp_path,
     [
         {},
         {"group": "camera"},
+        {"group": "camera", "label_column": ""},
         {"split_by_time": True, "time": "day"},
         {"group": "camera", "split_by_time": True, "time": "day"},
         {"where": "site != 1", "group": "camera"},
