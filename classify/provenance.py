@@ -25,9 +25,10 @@ def provenance_of(
 ) -> dict[str, dict[str, Any]]:
     """Record what a classifier was made from, how, and how it did, as entries of its file's metadata.
 
-    ``head`` has its name, its own settings and the other options, ``calibration`` the errors before and after, ``trained_on`` the store, the rows
-    used, the classes left out and the versions, and ``measured`` the metrics on rows that it was not trained on. If the
-    head was then fitted on all rows, ``trained_on`` says ``refitted``, and ``measured`` how many the evaluated one had.
+    ``head`` has its name, its own settings and the other options, ``calibration`` the errors before and after,
+    ``trained_on`` the store, the rows used, the classes left out and the versions, and ``measured`` the metrics on rows
+    that it was not trained on. If the head was then fitted on all rows, ``trained_on`` says ``refitted``, and
+    ``measured`` how many the evaluated one had.
 
     Parameters
     ----------
