@@ -40,12 +40,14 @@ def run(
     output: Annotated[str, typer.Option("-o", "--output", help="The classifier to write.")] = "classifier.onnx",
     c: Annotated[
         float | None,
-        typer.Option("--C", help="logreg: inverse strength of the penalty.", show_default="found by cross-validation"),
+        typer.Option(
+            "--C", help="logreg, svm: inverse strength of the penalty.", show_default="found by cross-validation"
+        ),
     ] = None,
     scaling: Annotated[
         str | None,
         typer.Option(
-            help="logreg: standardised (each feature by its own deviation) or raw (all by one number).",
+            help="All but mlp: standardised (each feature by its own deviation) or raw (all by one number).",
             show_default="found by cross-validation; with --C, standardised",
         ),
     ] = None,

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.classify.errors import HeadError
 from headstart.classify.heads.layers import Layer
 from headstart.classify.heads.linear.axes import Axes
 from headstart.classify.heads.rows import blocks_of
@@ -132,13 +133,25 @@ class Discriminants:
             0..1; None for V = I, which needs no products.
         dim
             Number of features; the rows may have fewer axes, which span them.
+
+        Raises
+        ------
+        HeadError
+            If the covariance is shrunk too little to be inverted.
         """
-        from scipy.linalg import cho_factor, cho_solve
+        from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
         means = moments.means
         directions, k = means.T, len(means)
         if shrinkage is not None:
-            factor = cho_factor(moments.shrunk(shrinkage, dim), lower=True, overwrite_a=True, check_finite=False)
+            shrunk = moments.shrunk(shrinkage, dim)
+            try:
+                factor = cho_factor(shrunk, lower=True, overwrite_a=True, check_finite=False)
+            except LinAlgError:
+                raise HeadError(
+                    f"the covariance of these images cannot be inverted with a shrinkage of {shrinkage:g}, as features "
+                    "depend on each other; use more, for example 0.1"
+                ) from None
             directions = cho_solve(factor, directions, check_finite=False)
         inner = means @ directions
         distance = 2 * (k * np.trace(inner) - inner.sum()) / (k * (k - 1))

@@ -17,6 +17,7 @@ from headstart.classify.heads.linear.pipeline import fill_pipeline
 from headstart.classify.heads.loss import likeliest_factor
 from headstart.classify.heads.options import SCALINGS, HeadOptions
 from headstart.classify.heads.rows import TrainingRows, blocks_of
+from headstart.classify.heads.threads import blas_threads
 from headstart.classify.split.folds import ALWAYS_TRAINED
 
 GRID = (3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 1.0)
@@ -112,6 +113,11 @@ class _Folds:
 
 def search_gaussian(kind: HeadKind, rows: TrainingRows, options: HeadOptions, ratio: float) -> Search:
     """Choose the scaling at a middle shrinkage, then go from there to where the log loss is least."""
+    with blas_threads(len(rows)):  # those searched, which are few however many there are
+        return _searched(kind, rows, options, ratio)
+
+
+def _searched(kind: HeadKind, rows: TrainingRows, options: HeadOptions, ratio: float) -> Search:
     scalings = (options.scaling,) if options.scaling else SCALINGS
     folds = _folds_of(rows, scalings, options, with_products="shrinkage" in kind.defaults)
 

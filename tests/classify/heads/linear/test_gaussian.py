@@ -6,6 +6,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.neighbors import NearestCentroid
 from sklearn.preprocessing import StandardScaler
 
+from headstart.classify.errors import HeadError
 from headstart.classify.heads.kinds import Search
 from headstart.classify.heads.layers import FittedHead
 from headstart.classify.heads.linear.discriminant import SEPARATION
@@ -142,6 +143,14 @@ def test_the_search_goes_on_until_the_loss_rises(draw):
     number = GRID.index(best["shrinkage"])
     assert {number - 1, number + 1} & set(range(len(GRID))) <= tried
     assert {one.settings["scaling"] for one in candidates} == {"raw", "standardised"}
+
+
+@pytest.mark.parametrize(("n", "d"), [(60, 90), (200, 20)])
+def test_a_covariance_that_cannot_be_inverted_is_an_error_that_says_what_to_do(draw, n, d):
+    rows = draw(n, d, 3)
+    rows.embeddings[:, 1] = rows.embeddings[:, 0]
+    with pytest.raises(HeadError, match=r"cannot be inverted with a shrinkage of 0, .*; use more"):
+        search_head("lda", rows, HeadOptions(shrinkage=0.0))
 
 
 @pytest.mark.parametrize("shrinkage", [0.0, 0.2, 1.0])
