@@ -9,6 +9,7 @@ from headstart.classify.confidence.calibration import Calibration
 from headstart.classify.confidence.novelty import Novelty
 from headstart.classify.confidence.precision import ClassThreshold
 from headstart.classify.evaluation.baselines import Baseline
+from headstart.classify.evaluation.comparison import ComparedHead
 from headstart.classify.evaluation.domain import Domain
 from headstart.classify.evaluation.label_issues import LabelIssue
 from headstart.classify.evaluation.learning_curve import LearningCurve
@@ -61,6 +62,8 @@ class TrainResult:
         `trained_images` if the head was fitted on all images afterwards.
     labels
         What was joined to the store from a list of labels or from its metadata; None if nothing was.
+    heads
+        The heads that ``auto`` compared, the chosen one first; empty for a given head.
     seconds
         Wall time, without that of the report.
     """
@@ -83,6 +86,7 @@ class TrainResult:
     trained_images: int
     measured_images: int
     labels: LabelMatch | None = None
+    heads: list[ComparedHead] = field(default_factory=list)
     seconds: float = 0.0
 
     def _repr_html_(self) -> str:

@@ -12,6 +12,7 @@ from headstart.classify.confidence.calibrated_head import LEAST_TO_CALIBRATE, Ca
 from headstart.classify.confidence.precision import doubtful_precision, targets_of
 from headstart.classify.errors import HeadError, LabelError
 from headstart.classify.evaluation.baselines import align_store, baseline_of, head_baseline, majority_baseline
+from headstart.classify.evaluation.comparison import compare_heads
 from headstart.classify.evaluation.domain import Domain, domain_of
 from headstart.classify.evaluation.label_issues import label_issues_of
 from headstart.classify.evaluation.learning_curve import LearningCurve, learning_curve, mean_curve
@@ -131,9 +132,11 @@ def _train(
     )  # fmt: skip
     domain = domain_of(store)
     warnings = _warnings(whole, task, measured, fitted, head, classifier.model.is_trained, domain)
+    searched = fitted if len(task.splits) > 1 else measured.fitted
+    heads = compare_heads(searched.search, groups[searched.split.train[searched.search.images]])
     return store, TrainResult(
         classifier=classifier, path=output, fitted_head=fitted.head, evaluation=measured.evaluation,
-        search=fitted.search if len(task.splits) > 1 else measured.fitted.search,
+        search=searched.search, heads=heads,
         calibration=head.calibration, unknown=head.unknown, thresholds=head.thresholds, learning_curve=curve,
         duplicates=task.duplicates, label_issues=issues, labels=labels, domain=domain, split=fitted.split,
         measured_images=measured.fitted.trained_images, warnings=[*(labels.warnings() if labels else []), *warnings],

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from headstart.classify.errors import LabelError
 from headstart.classify.evaluation.intervals import mean_interval, paired_interval
+from headstart.classify.heads.candidate import Candidate
+from headstart.classify.heads.kinds import Search
 
 SURE = 0.05
 """A difference with a p-value below this is called clear."""
@@ -46,6 +48,55 @@ class Comparison:
     log_loss_difference: float
     log_loss_interval: tuple[float, float]
     verdict: str
+
+
+@dataclass(frozen=True)
+class ComparedHead:
+    """The best setting of a head, out of fold on the training images, each head with its own temperature.
+
+    Attributes
+    ----------
+    candidate
+        The setting; its log loss is the one without a temperature.
+    log_loss
+        With it, in nats.
+    difference
+        This head against the chosen one, on the same images; None for that one, or if the images differ.
+    """
+
+    candidate: Candidate
+    log_loss: float
+    difference: Comparison | None
+
+    @property
+    def words(self) -> str:
+        """The head and its settings."""
+        return self.candidate.words if self.candidate.settings else f"{self.candidate.head} as it was tuned"
+
+    @property
+    def is_clearly_worse(self) -> bool:
+        """Whether the interval of the difference in log loss lies above 0."""
+        return self.difference is not None and self.difference.log_loss_interval[0] > 0
+
+
+def compare_heads(search: Search, groups: NDArray[np.int64]) -> list[ComparedHead]:
+    """Compare the heads that ``auto`` tried with the chosen one; the least log loss first.
+
+    Parameters
+    ----------
+    groups
+        int64, (n,), of the searched images, as for `compare`.
+    """
+    known, best = search.rows.folds >= 0, search.probabilities if search.contenders else None
+
+    def difference(one: Search) -> Comparison | None:
+        is_same = len(one.rows) == len(search.rows) and np.array_equal(one.rows.folds, search.rows.folds)
+        if one.chosen is search.chosen or best is None or not is_same or not known.any():
+            return None
+        return compare(one.probabilities, best, search.rows.labels[known], groups[known])
+
+    compared = [ComparedHead(one.chosen, one.calibrated_loss, difference(one)) for one in search.contenders]
+    return sorted(compared, key=lambda one: one.log_loss)
 
 
 def compare(

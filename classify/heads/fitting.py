@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,8 +99,8 @@ def fit(store: Store, split: Split, plan: FitPlan) -> Fitted:
     """
     started = time.monotonic()
     fits = [strategy(store, split, plan) for strategy in _strategies(store, split, plan)]
-    best = min(fits, key=lambda fitted: fitted.search.chosen.log_loss)
-    search = Search.best_of([fitted.search for fitted in fits])
+    best = min(fits, key=lambda fitted: fitted.search.calibrated_loss)
+    search = best.search if len(fits) == 1 else Search.best_of_heads([fitted.search for fitted in fits])
     return replace(best, search=search, seconds=time.monotonic() - started)
 
 
@@ -145,18 +146,19 @@ def fit_rows(rows: TrainingRows, head: str | HeadKind, options: HeadOptions) -> 
 
 def _fit_streamed(store: Store, split: Split, plan: FitPlan) -> Fitted:
     """Search on a sample of the training images, and fit the chosen setting to all of them, read block by block."""
+    untried = {kind.name: "needs all embeddings in memory" for kind in HEADS.values() if kind.fit_blocks is None}
     kind = None if plan.head == AUTO else find_kind(plan.head)
-    if kind is None or kind.fit_blocks is None:
+    if kind is not None and kind.fit_blocks is None:
         *streamed, last = [kind.name for kind in HEADS.values() if kind.fit_blocks]
         raise HeadError(
-            f"head {(kind.name if kind else AUTO)!r} needs all embeddings in memory, "
+            f"head {kind.name!r} needs all embeddings in memory, "
             f"{bytes_needed(store, split) / 1e9:.1f} GB, more than --memory-gb allows; allow more, or use "
             f"--head {', '.join(streamed)} or {last}"
         )
     labels = store.labels[split.train]
     images = searched_sample(labels, plan.options.seed)
     sample = training_rows(store, split.take(images))
-    search = replace(search_head(kind.name, sample, plan.options, of=len(labels)), images=images)
+    search = replace(search_head(plan.head, sample, plan.options, of=len(labels), untried=untried), images=images)
     options = replace(plan.options, **search.chosen.settings)
 
     def blocks() -> Iterator[tuple[slice, NDArray[np.float32]]]:
@@ -165,7 +167,8 @@ def _fit_streamed(store: Store, split: Split, plan: FitPlan) -> Fitted:
             part = slice(start, min(start + size, len(labels)))
             yield part, store.embeddings(split.train[part])
 
-    head = kind.fit_blocks(search, blocks, labels, options)
+    chosen: Any = search.kind or find_kind(search.chosen.head)
+    head = chosen.fit_blocks(search, blocks, labels, options)
     note = (
         f"the embeddings do not fit in {plan.memory / 1e9:.1f} GB: the penalty was searched for on a sample, and the "
         f"head fitted on all {len(labels)} images by passes over the store"

@@ -18,13 +18,19 @@ from headstart.classify.errors import HeadError
 from headstart.classify.heads.candidate import NAMES, Candidate
 from headstart.classify.heads.converted import ConvertedHead, name_of
 from headstart.classify.heads.layers import FittedHead, Layer, with_column_per_class, with_scaler
+from headstart.classify.heads.loss import likeliest_factor, log_loss, softmax
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.rows import TrainingRows
 from headstart.files.errors import HeadstartError, one_line
 
 Blocks = Callable[[], Iterator[tuple[slice, NDArray[np.float32]]]]
 """Gives embeddings one block at a time, once per pass: which rows they are, and float32 (b, d)."""
+Cost = Callable[[int, int, int, HeadOptions], float]
+"""Gives the seconds that one core takes for a search, from n, d, k and the options. The figures were measured once;
+only sizes decide which heads fit the budget, so every machine decides alike."""
 AnyHead = FittedHead | ConvertedHead
+SPREAD = 1.0
+"""Standard deviation of the prior of the logarithm of the temperature under which heads are compared."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,10 @@ class Search:
         What the kind's search leaves for its fit; None for most.
     kind
         Everything that depends on the chosen head.
+    contenders
+        The best setting of each head, if heads were compared: see `best_of_heads`.
+    untried
+        Head -> why it was not tried, of those that were to be compared.
     with_prior
         Whether nothing was compared, as images are few, and the head has its prior (see
         `headstart.classify.heads.prior`).
@@ -66,6 +76,8 @@ class Search:
     solution: Any = field(default=None, repr=False)
     kind: "HeadKind | None" = field(default=None, repr=False)
     with_prior: bool = False
+    contenders: "tuple[Search, ...]" = field(default=(), repr=False)
+    untried: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of_one(
@@ -79,6 +91,28 @@ class Search:
         """Return the one with the least log loss, with the candidates of all."""
         best = min(searches, key=lambda search: search.chosen.log_loss)
         return replace(best, candidates=[candidate for search in searches for candidate in search.candidates])
+
+    @staticmethod
+    def best_of_heads(searches: Sequence["Search"]) -> "Search":
+        """Return the one with the least log loss after calibration, with the candidates of all, and all contenders."""
+        best = min(searches, key=lambda search: search.calibrated_loss)
+        contenders = tuple(one for search in searches for one in search.contenders or (replace(search, solution=None),))
+        untried = {name: reason for search in searches for name, reason in search.untried.items()}
+        candidates = [candidate for search in searches for candidate in search.candidates]
+        return replace(best, candidates=candidates, contenders=contenders, untried=untried)
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """Out-of-fold probabilities of the images that were held out, (m, k), under the temperature that fits them."""
+        held_out = self.rows.folds >= 0
+        logits = self.logits[held_out]
+        return softmax(likeliest_factor(logits, self.rows.labels[held_out], 0.0, SPREAD) * logits)
+
+    @property
+    def calibrated_loss(self) -> float:
+        """Log loss of `probabilities`: every head is calibrated in the end, and some are less so at first."""
+        held_out = self.rows.folds >= 0
+        return log_loss(self.probabilities, self.rows.labels[held_out]) if held_out.any() else np.nan
 
 
 def fit_head(head: Any, embeddings: NDArray[np.float32], labels: NDArray[np.int32], options: HeadOptions) -> Any:
@@ -204,6 +238,8 @@ class HeadKind:
         that is searched for all the same.
     grid
         The values that `cross_validate` compares, for those settings that have several.
+    cost
+        About how many seconds its search takes.
     wrap
         Gives the head that a fitted pipeline is, with its layers or a conversion of it, given the kind, the pipeline
         and some embeddings to compare the two on.
@@ -226,6 +262,7 @@ class HeadKind:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     prior: Mapping[str, Any] = field(default_factory=dict)
     grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    cost: Cost = lambda _images, _dim, _classes, _options: 0.0
     wrap: Callable[["HeadKind", Any, NDArray[np.float32]], AnyHead] = wrap_layers
     from_weights: Callable[[NDArray[np.float32], NDArray[np.float32], HeadOptions, int], FittedHead] | None = None
 
@@ -248,6 +285,8 @@ class HeadKind:
             If there is one.
         """
         options.check()
+        if options.budget is not None:
+            raise HeadError(f"a budget does nothing for the head {self.name}; leave it out, or use the head auto")
         for name in options.given:
             if name not in self.defaults:
                 raise HeadError(

@@ -7,7 +7,7 @@ out-of-fold log loss tells whether training goes on. The search thereby ends wit
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import repeat
+from itertools import pairwise, repeat
 from typing import Any
 
 import numpy as np
@@ -250,6 +250,13 @@ def _rounds(images: int, epochs: int | None) -> Iterator[int]:
         yield min(size, epochs - start)
 
 
+def mlp_cost(images: int, dim: int, classes: int, options: HeadOptions) -> float:
+    """Return about how many seconds the search takes one core: of the weights, and of the inputs."""
+    widths = (dim, *options.hidden, classes)
+    weights = sum(above * below for above, below in pairwise(widths))
+    return images * (2.2e-9 * weights + 6.5e-7 * dim)
+
+
 MLP = HeadKind(
     name="mlp",
     title="a small neural network",
@@ -259,5 +266,6 @@ MLP = HeadKind(
     search=search_epochs,
     fit=fit_network,
     fit_sets=fit_networks,
+    cost=mlp_cost,
     defaults={"epochs": DEFAULT_EPOCHS},
 )

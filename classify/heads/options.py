@@ -12,6 +12,8 @@ CLASS_WEIGHTS = ("none", "balanced")
 STANDARDISED, RAW = SCALINGS = ("standardised", "raw")
 """Features of mean 0, each divided by its own deviation, or all by one number: the root of their mean variance."""
 MAX_SEED = 2**32 - 1
+BUDGET = 60.0
+"""Seconds for ``auto``: all heads together take about 10 for 2,500 images of 5 classes."""
 MAX_C = 1e6
 """Under a weaker penalty rows that can be told apart have no optimum within reach."""
 SETTINGS = ("c", "shrinkage", "scaling", "epochs")
@@ -37,6 +39,9 @@ class HeadOptions:
         Units of each hidden layer of ``mlp``.
     class_weight
         ``"none"``, or ``"balanced"``: each row counts n / (k * rows of its class).
+    budget
+        Seconds that ``auto`` may search on one core, estimated from the number of images, features and classes; None:
+        `BUDGET`.
     seed
         Random seed, 0 to `MAX_SEED`.
     """
@@ -48,6 +53,7 @@ class HeadOptions:
     hidden: tuple[int, ...] = (256,)
     class_weight: str = "none"
     seed: int = 0
+    budget: float | None = None
 
     @property
     def given(self) -> dict[str, Any]:
@@ -78,6 +84,8 @@ class HeadOptions:
             raise HeadError(f"the shrinkage must lie between 0 and 1, found {self.shrinkage}")
         if self.scaling not in (None, *SCALINGS):
             raise HeadError(f"unknown scaling {self.scaling!r}; expected one of {', '.join(SCALINGS)}")
+        if self.budget is not None and not self.budget >= 0:
+            raise HeadError(f"the budget must be at least 0 seconds, found {self.budget}")
         if self.epochs is not None and self.epochs < 1:
             raise HeadError(f"the network needs at least one pass over the images, found {self.epochs} epochs")
         if not self.hidden or min(self.hidden) < 1:

@@ -27,6 +27,23 @@ AGREEMENT = 1e-5
 COMPARED_ROWS = 1000
 
 
+def _penalised_cost(images: int, dim: int, classes: int, _options: HeadOptions) -> float:
+    """Return the seconds for the axes and for a walk along the penalties."""
+    rank = min(images, dim)
+    return images * rank * (2e-10 * dim + 1.5e-7 + 2e-8 * classes)
+
+
+def _lda_cost(images: int, dim: int, _classes: int, _options: HeadOptions) -> float:
+    """Return the seconds for the products, and for solving with each shrinkage."""
+    rank = min(images, dim)
+    return 2e-10 * images * rank * dim + 3.5e-10 * rank**3
+
+
+def _prototype_cost(images: int, dim: int, classes: int, _options: HeadOptions) -> float:
+    """Return the seconds for the means, and for the distances to them."""
+    return images * dim * (2e-8 + 4e-10 * classes)
+
+
 def _penalised(objective: Objective) -> dict[str, Any]:
     """Return the fields of the record of a penalised head of one layer."""
     return {
@@ -35,11 +52,12 @@ def _penalised(objective: Objective) -> dict[str, Any]:
         "fit": partial(fit_solved, objective),
         "fit_sets": partial(fit_solved_sets, objective),
         "fit_blocks": partial(fit_solved_by_blocks, objective),
+        "cost": _penalised_cost,
     }
 
 
 AUTO = "auto"
-"""Instead of a head's name: the head with the least log loss in cross-validation."""
+"""Instead of a head's name: the head with the least log loss in cross-validation, after calibration."""
 
 HEADS = {
     kind.name: kind
@@ -72,6 +90,7 @@ HEADS = {
             search=search_gaussian,
             fit=lda.fit_lda,
             fit_blocks=lda.fit_lda_by_blocks,
+            cost=_lda_cost,
             defaults={"shrinkage": lda.DEFAULT_SHRINKAGE, "scaling": RAW},
         ),
         HeadKind(
@@ -83,6 +102,7 @@ HEADS = {
             search=search_gaussian,
             fit=prototype.fit_prototype,
             fit_blocks=prototype.fit_prototype_by_blocks,
+            cost=_prototype_cost,
             defaults={"scaling": RAW},
         ),
     )

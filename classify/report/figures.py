@@ -1,5 +1,6 @@
 """The numbers behind the charts and tables of a report."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from headstart.classify.confidence.calibration import Calibration, Reliability
 from headstart.classify.evaluation.baselines import Baseline
 from headstart.classify.evaluation.class_figures import ClassFigures
+from headstart.classify.evaluation.comparison import ComparedHead
 from headstart.classify.evaluation.thresholds import ThresholdFigures
 from headstart.classify.heads.candidate import Candidate, describe
 from headstart.classify.heads.kinds import Search
@@ -35,10 +37,22 @@ def _series(name: str, kind: str, found: Reliability) -> dict[str, Any]:
     return {"name": name, "kind": kind, "error": found.error, "points": bins[found.count > 0].tolist()}
 
 
-def search_table(search: Search) -> dict[str, Any]:
-    """Return the candidates in the order tried, the chosen one marked, each in the series of those that differ in C."""
+def search_table(search: Search, heads: Sequence[ComparedHead]) -> dict[str, Any]:
+    """Return the candidates in the order tried, the chosen one marked, each in the series of those that differ in C.
+
+    With them come the heads that were compared, the chosen one first.
+    """
     tried = [one.to_json() | {"series": _series_of(one), "chosen": one == search.chosen} for one in search.candidates]
-    return {"candidates": tried, "folds": search.folds}
+    return {"candidates": tried, "folds": search.folds, "heads": [_head_row(one) for one in heads]}
+
+
+def _head_row(one: ComparedHead) -> list[Any]:
+    """Return [head, log loss, its difference to the chosen one with interval, accuracy]."""
+    words = ""
+    if one.difference is not None:
+        low, high = one.difference.log_loss_interval
+        words = f"{one.difference.log_loss_difference:+.4f} ({low:+.4f} to {high:+.4f})"
+    return [one.words, one.log_loss, words, one.candidate.accuracy]
 
 
 def _series_of(one: Candidate) -> str:

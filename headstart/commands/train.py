@@ -52,6 +52,14 @@ def run(
         ),
     ] = None,
     hidden: Annotated[str, typer.Option(help="mlp: units per hidden layer, for example 1024,1024,512.")] = "256",
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="auto: seconds for the search, by an estimate for one core; heads beyond it are named.",
+            show_default="60",
+        ),
+    ] = None,
     class_weight: Annotated[
         str, typer.Option(help="none, or balanced to give every class the same total weight.")
     ] = "none",
@@ -134,7 +142,9 @@ def run(
 
     training = TrainOptions(
         head=head,
-        options=HeadOptions(c=c, scaling=scaling, hidden=_units(hidden), class_weight=class_weight, seed=seed),
+        options=HeadOptions(
+            c=c, scaling=scaling, hidden=_units(hidden), class_weight=class_weight, seed=seed, budget=budget
+        ),
         holdout=holdout,
         folds=folds,
         refit=refit,

@@ -12,6 +12,7 @@ from headstart.results.evaluation import SHOWN_MISTAKES, show_evaluation, show_l
 if TYPE_CHECKING:
     from headstart.classify import TrainResult
     from headstart.classify.evaluation.baselines import Baseline
+    from headstart.classify.evaluation.comparison import ComparedHead
 
 
 def show_training(result: "TrainResult") -> None:
@@ -22,6 +23,8 @@ def show_training(result: "TrainResult") -> None:
     )
     show_labels(result.labels)
     say(f"  {result.search.reason}")
+    if len(result.heads) > 1:
+        _show_heads(result.heads)
     if result.calibration:
         before, after = result.calibration.before.error, result.calibration.after.error
         say(f"  calibrated: temperature {result.calibration.temperature:.2f}, error {before:.3f} -> {after:.3f}")
@@ -56,6 +59,34 @@ def _show_figures(result: "TrainResult") -> None:
     prior = result.baselines[-1]
     say(f"  without learning: accuracy {prior.accuracy:.4f}, log loss {prior.log_loss:.4f} (by the class sizes alone)")
     show_evaluation(result.evaluation)
+
+
+def _show_heads(heads: list["ComparedHead"]) -> None:
+    say("heads, calibrated, out of fold (difference to the first, 95 % interval):")
+    table = Table(box=None, header_style="bold")
+    table.add_column("head", overflow="fold")
+    for heading in ("log loss", "difference", "accuracy"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in heads:
+        difference = ""
+        if one.difference is not None:
+            low, high = one.difference.log_loss_interval
+            difference = f"{one.difference.log_loss_difference:+.3f} ({low:+.3f} to {high:+.3f})"
+        table.add_row(one.words, f"{one.log_loss:.4f}", difference, f"{one.candidate.accuracy:.4f}")
+    out.print(table)
+    if alike := [one.candidate.head for one in heads[1:] if not one.is_clearly_worse]:
+        say(f"  {heads[0].candidate.head} is not clearly better than {', '.join(alike)}")
+
+
+def _head_to_json(one: "ComparedHead") -> dict[str, object]:
+    return {
+        "head": one.candidate.head,
+        "settings": dict(one.candidate.settings),
+        "log_loss": one.log_loss,
+        "accuracy": one.candidate.accuracy,
+        "is_clearly_worse": one.is_clearly_worse,
+        "difference": one.difference and asdict(one.difference),
+    }
 
 
 def _show_baselines(baselines: list["Baseline"]) -> None:
@@ -100,6 +131,8 @@ def training_to_json(result: "TrainResult") -> dict[str, object]:
             "chosen": search.chosen.to_json(),
             "folds": search.folds,
             "reason": search.reason,
+            "heads": [_head_to_json(one) for one in result.heads],
+            "untried": dict(search.untried),
         },
         "calibration": calibration
         and {

@@ -224,6 +224,20 @@ def test_which_settings_are_compared_can_be_chosen(cli, options, heads, settings
     assert 0 <= found["unknown"]["measured"] <= 1
 
 
+def test_auto_tells_who_won_by_how_much_and_who_was_not_tried(cli):
+    search = strict(cli(f"{TRAIN} --head auto --json").stdout)["search"]
+    first, *others = search["heads"]
+    assert (first["head"], first["difference"]) == (search["chosen"]["head"], None)
+    assert all(one["difference"]["log_loss_difference"] >= 0 for one in others)
+    assert ({one["head"] for one in search["heads"]}, search["untried"]) == (set(HEADS), {})
+    table = "heads, calibrated, out of fold (difference to the first, 95 % interval):"
+    assert table in cli(f"{TRAIN} --head auto").stdout
+    said = cli(f"{TRAIN} --head auto --budget 0").stdout
+    assert "; not tried: " in " ".join(said.split())
+    assert table not in said
+    assert "a budget does nothing for the head lda" in cli(f"{TRAIN} --head lda --budget 5").output
+
+
 def test_no_false_alarms_no_unknown(cli):
     found = strict(cli(f"{TRAIN} --false-alarms 0 --json").stdout)
     assert found["unknown"] is None

@@ -138,6 +138,13 @@ function showSearch() {
     find("search", "charts").append(figure({ label: `Log loss by C. ${words}` },
       (width) => searchChart(width, curve, best.filter((one) => one.series !== drawn))));
   } else find("search", "charts").remove();
+  const { heads } = data.search;
+  if (heads.length > 1) {
+    find("search", "heads").append(table([["Head, calibrated"], ["Log loss", "number"], ["Difference (95% interval)", "number"],
+      ["Accuracy", "number"]], heads.map(([name, loss, difference, accuracy]) => el("tr", {},
+      el("th", { scope: "row" }, name), el("td", { class: "number" }, loss.toFixed(4)),
+      el("td", { class: "number" }, difference || "–"), el("td", { class: "number" }, percent(accuracy))))));
+  } else find("search", "heads").remove();
   find("search", "table").append(table([["Head"], ["C", "number"], ["Log loss", "number"], ["Accuracy", "number"]],
     candidates.map((one) => el("tr", { class: one.chosen ? "chosen" : "" },
       el("th", { scope: "row" }, one.series, one.chosen ? el("span", { class: "chip" }, "chosen") : null),

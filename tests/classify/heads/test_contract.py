@@ -155,9 +155,32 @@ def test_auto_tries_every_registered_head(clustered, tmp_path):
     store = clustered(200, spread=5.0)
     result = train(store, tmp_path / "c.onnx", head="auto", options=HeadOptions(hidden=(8,)))
     assert {candidate.head for candidate in result.search.candidates} == set(HEADS)
-    least = min(result.search.candidates, key=lambda candidate: candidate.log_loss)
-    assert result.search.chosen == least
-    assert result.classifier.model.metadata["head"]["name"] == least.head
+    first, *others = result.heads
+    assert result.search.chosen == first.candidate
+    assert sorted([first.candidate.head, *(one.candidate.head for one in others)]) == sorted(HEADS)
+    assert first.difference is None
+    for one in others:
+        low, high = one.difference.log_loss_interval
+        assert low <= one.log_loss - first.log_loss <= high
+        assert one.difference.log_loss_difference == pytest.approx(one.log_loss - first.log_loss)
+    assert result.classifier.model.metadata["head"]["name"] == first.candidate.head
+
+
+def test_auto_compares_heads_that_need_no_memory_in_passes(clustered, tmp_path):
+    result = train(clustered(200, spread=5.0), tmp_path / "c.onnx", head="auto", memory=1000)
+    in_memory = {kind.name for kind in HEADS.values() if kind.fit_blocks is None}
+    assert dict(result.search.untried) == dict.fromkeys(in_memory, "needs all embeddings in memory")
+    assert {one.candidate.head for one in result.heads} == set(HEADS) - in_memory
+    assert "not tried: mlp (needs all embeddings in memory)" in result.search.reason
+
+
+def test_a_budget_for_a_given_head_is_refused(clustered, tmp_path):
+    for head, budget, expected in (
+        ("lda", 5.0, "a budget does nothing for the head lda"),
+        ("auto", -1.0, "at least 0"),
+    ):
+        with pytest.raises(HeadError, match=expected):
+            train(clustered(60), tmp_path / "c.onnx", head=head, options=HeadOptions(budget=budget))
 
 
 def test_a_head_compares_all_combinations_of_its_grid_with_what_is_given(clusters):

@@ -9,6 +9,7 @@ import headstart.classify.heads.search
 from headstart.classify.confidence.calibration import fit_temperature, reliability
 from headstart.classify.heads.candidate import Candidate
 from headstart.classify.heads.fitting import fit_rows
+from headstart.classify.heads.kinds import Search
 from headstart.classify.heads.linear import penalties
 from headstart.classify.heads.linear.logreg import DEFAULT_C
 from headstart.classify.heads.linear.penalties import GRID
@@ -133,8 +134,40 @@ def test_auto_takes_the_head_with_the_lowest_loss(is_linear, overlapping):
     options = HeadOptions()
     found = search_head("auto", rows, options)
     assert {candidate.head for candidate in found.candidates} == set(HEADS)
-    assert found.chosen == min(found.candidates, key=lambda candidate: candidate.log_loss)
+    assert {one.chosen.head for one in found.contenders} == set(HEADS)
+    assert found.calibrated_loss == min(one.calibrated_loss for one in found.contenders)
     assert (found.chosen.head == "mlp") == (not is_linear)
+    again = search_head("auto", rows, options)
+    assert (again.chosen, again.candidates, again.reason) == (found.chosen, found.candidates, found.reason)
+
+
+def test_heads_are_compared_after_calibration(overlapping, monkeypatch):
+    def alike(name, factor, noise):
+        def search(kind, rows, options, ratio):
+            logits = HEADS["logreg"].search(HEADS["logreg"], rows, options, ratio).logits
+            logits = factor * (logits + np.random.default_rng(0).normal(0, noise, logits.shape))
+            return Search.of_one(Candidate(kind.name, {}, *rows.judge(logits)), rows, logits)
+
+        return replace(HEADS["logreg"], name=name, search=search)
+
+    kinds = {kind.name: kind for kind in (alike("noisy", 1.0, 1.0), alike("unsure", 0.1, 0.0))}
+    monkeypatch.setattr(headstart.classify.heads.search, "HEADS", kinds)
+    found = search_head("auto", overlapping(3), HeadOptions())
+    noisy = next(one for one in found.candidates if one.head == "noisy")
+    assert found.chosen.head == "unsure"
+    assert found.calibrated_loss < noisy.log_loss < found.chosen.log_loss
+
+
+@pytest.mark.parametrize(("budget", "tried"), [(0.0, 1), (0.05, None), (None, 5)])
+def test_heads_beyond_the_budget_are_named(budget, tried, overlapping):
+    rows = overlapping(3)
+    found = search_head("auto", rows, HeadOptions(budget=budget, hidden=(8,)))
+    heads = [one.chosen.head for one in found.contenders]
+    costs = [HEADS[name].cost(*rows.embeddings.shape, 3, HeadOptions(hidden=(8,))) for name in [*heads, *found.untried]]
+    assert costs == sorted(costs)
+    assert tried in (None, len(heads))
+    assert sorted([*heads, *found.untried]) == sorted(HEADS)
+    assert all(f"{name} (about " in found.reason for name in found.untried)
 
 
 @pytest.mark.parametrize("class_weight", ["none", "balanced"])
