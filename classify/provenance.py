@@ -37,7 +37,7 @@ def provenance_of(
     """
     calibration, evaluation = head.calibration, measured.evaluation
     chosen, options = fitted.search.chosen, asdict(fitted.options)
-    unused = {name for name in SETTINGS if name not in chosen.settings}
+    unused = {"budget", *(name for name in SETTINGS if name not in chosen.settings)}
     refitted = {} if fitted is measured.fitted else {"refitted": True}
     errors = calibration and {"error_before": calibration.before.error, "error_after": calibration.after.error}
     return {
