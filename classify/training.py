@@ -164,7 +164,7 @@ def _warnings(
     domain: Domain | None,
 ) -> list[str]:  # fmt: skip
     """List the reasons to doubt the figures, and what the probabilities cannot promise."""
-    split = task.whole or task.splits[0]
+    split = replace(task.splits[0], train=fitted.split.train)  # the images evaluated, and those of the final head
     warnings = find_warnings(task.store, split, measured.evaluation, task.duplicates, fitted.options, is_trained)
     warnings += [domain.describe()] if domain and domain.is_far else []
     warnings += [FEW if fitted.search.with_prior else UNCALIBRATED] if head.calibration is None else []

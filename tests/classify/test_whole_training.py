@@ -66,6 +66,20 @@ def test_a_refit_changes_the_head_but_not_the_figures(clustered, tmp_path):
     assert metadata["measured"]["accuracy"] == plain.evaluation.accuracy
 
 
+def test_warnings_are_about_the_figures_and_not_the_refit(clustered, make_store, tmp_path):
+    rows = [*range(90), *range(5), 85]
+    store = clustered(90)
+    labels = [store.classes[store.labels[row]] for row in rows]
+    labels[95] = store.classes[(store.labels[85] + 1) % 3]
+    splits = ["train"] * 75 + ["val"] * 15 + ["val"] * 6
+    store = make_store(labels, store.embeddings()[rows], contents=rows, splits=splits, name="copies.h5")
+    plain, again = (train(store, tmp_path / "c.onnx", refit=refit).warnings for refit in (False, True))
+    assert again == plain
+    assert any("5 training images were left out" in one for one in again)
+    assert any("2 images of the split were left out of the evaluation" in one for one in again)
+    assert not any("not independent" in one for one in train(store, tmp_path / "c.onnx", folds=3).warnings)
+
+
 @pytest.mark.parametrize("settings", [{"refit": True}, {"folds": 4}])
 def test_no_image_of_the_store_counts_as_unseen_afterwards(clustered, tmp_path, settings):
     store = clustered(80)
