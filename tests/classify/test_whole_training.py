@@ -28,6 +28,15 @@ def test_cross_validation_evaluates_each_image_once_and_trains_on_all(clustered,
     assert result.evaluation.accuracy > 0.95
 
 
+def test_folds_learn_the_classes_of_every_split(clustered, tmp_path):
+    store = clustered(90, splits=[["train", "train", "val"][row % 3] for row in range(90)])
+    assert train(store, tmp_path / "c.onnx", refit=True).classifier.classes == ["ash", "birch"]
+    result = train(store, tmp_path / "c.onnx", folds=3, min_photos=30)
+    assert result.classifier.classes == ["ash", "birch", "cedar"]
+    assert result.evaluation.images == 90
+    assert not any("not learned" in warning for warning in result.warnings)
+
+
 def test_no_image_is_predicted_by_a_head_that_saw_it_or_a_duplicate(make_store, tmp_path):
     rng = np.random.default_rng(0)
     photos, labels = rng.normal(0, 1, (60, 16)).astype(np.float32), rng.permutation(["ash", "birch"] * 30)
