@@ -24,6 +24,7 @@ from headstart.classify.options import TrainOptions
 from headstart.classify.provenance import provenance_of
 from headstart.classify.result import TrainResult
 from headstart.classify.split.classes import left_out_classes
+from headstart.classify.split.folds import LEAST_PER_CLASS
 from headstart.classify.stores import opened_embeddings, opened_untrained
 from headstart.classify.task import NOTHING, Task, task_of
 from headstart.extract.store.store import Store
@@ -32,8 +33,8 @@ from headstart.files.progress import ProgressCallback, announcer
 from headstart.files.urls import local_path
 
 UNCALIBRATED = (
-    f"fewer than {LEAST_TO_CALIBRATE} training images could be held out, too few to calibrate on: probabilities are "
-    "those of the penalised fit itself; add images before you rely on them"
+    f"training images are too few to calibrate on (it takes {LEAST_TO_CALIBRATE} that can be held out, and "
+    f"{LEAST_PER_CLASS} per class): probabilities are those of the fit itself; add images before you rely on them"
 )
 FEW = (
     "so few training images do not show how sure to be: probabilities rest on assumptions about images in general; add "
