@@ -1,6 +1,7 @@
 """Training on every labelled image: by cross-validation, or by a refit after the hold-out's evaluation."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -135,6 +136,12 @@ def test_groups_of_the_users_are_in_one_fold_each(clustered, tmp_path):
         store, tmp_path / "c.onnx", folds=3, labels=tmp_path / "cameras.csv", label_column="", group="camera"
     )
     assert len(set(result.evaluation.groups.tolist())) == 7
+
+
+def test_one_group_cannot_be_cross_validated(clustered):
+    store = replace(clustered(30), groups=np.zeros(30, np.int64))
+    with pytest.raises(LabelError, match="a class with images of two groups to cross-validate on"):
+        tuned.cross_validated(store, whole_split(store), 3)
 
 
 def test_images_that_a_tail_was_tuned_on_are_in_no_fold(clustered, monkeypatch):
