@@ -118,7 +118,7 @@ class TrainResult:
     @property
     def is_refitted(self) -> bool:
         """True if the head of the file was fitted on all images after the evaluation."""
-        return not len(self.split.test)
+        return bool(self.evaluation.images) and not len(self.split.test)
 
     @property
     def is_backbone_trained(self) -> bool:

@@ -60,7 +60,7 @@ def task_of(
     """
     duplicates = find_duplicates(store, near=4 * store.header.dim * len(store) <= plan.memory)
     images, seed = duplicates.group_of_rows(len(store)), plan.options.seed
-    store = with_trainable_classes(store, images, min_photos)
+    store = with_trainable_classes(store, images, min_photos, of_every_split=bool(folds))
     draws, groups = draws_of(store, seed, images), units_of(store, images)
     if not folds and holdout == HOLDOUT and too_few_to_hold_out(store, images):
         every, folds = whole_split(store, seed, images), FEW_FOLDS

@@ -25,6 +25,7 @@ from headstart.classify.options import TrainOptions
 from headstart.classify.provenance import provenance_of
 from headstart.classify.result import TrainResult
 from headstart.classify.split.classes import left_out_classes
+from headstart.classify.split.folds import LEAST_PER_CLASS
 from headstart.classify.stores import opened_embeddings, opened_untrained
 from headstart.classify.task import NOTHING, Task, task_of
 from headstart.extract.store.store import Store
@@ -33,8 +34,8 @@ from headstart.files.progress import ProgressCallback, announcer
 from headstart.files.urls import local_path
 
 UNCALIBRATED = (
-    f"fewer than {LEAST_TO_CALIBRATE} training images could be held out, too few to calibrate on: probabilities are "
-    "those of the penalised fit itself; add images before you rely on them"
+    f"training images are too few to calibrate on (it takes {LEAST_TO_CALIBRATE} that can be held out, and "
+    f"{LEAST_PER_CLASS} per class): probabilities are those of the fit itself; add images before you rely on them"
 )
 FEW = (
     "so few training images do not show how sure to be: probabilities rest on assumptions about images in general; add "
@@ -167,7 +168,7 @@ def _warnings(
     domain: Domain | None,
 ) -> list[str]:  # fmt: skip
     """List the reasons to doubt the figures, and what the probabilities cannot promise."""
-    split = task.whole or task.splits[0]
+    split = replace(task.splits[0], train=fitted.split.train)  # the images evaluated, and those of the final head
     warnings = find_warnings(task.store, split, measured.evaluation, task.duplicates, fitted.options, is_trained)
     warnings += [domain.describe()] if domain and domain.is_far else []
     warnings += [FEW if fitted.search.with_prior else UNCALIBRATED] if head.calibration is None else []

@@ -91,7 +91,7 @@ def align_store(store: Store, other: Store, splits: Sequence[Split], draws: NDAr
 def head_baseline(one: AlignedStore, main: Measured, plan: FitPlan, groups: NDArray[np.int64]) -> Baseline:
     """Search and fit a head on another store in the same way, and evaluate it on the same images."""
     store, evaluation = one.store, main.evaluation
-    plan = replace(plan, options=main.fitted.options.searched_anew(), false_alarms=0.0)
+    plan = replace(plan, options=main.fitted.options.searched_anew(), false_alarms=0.0, precision={})
     # The same sample of them, if they were too many.
     splits = [replace(split, test=np.intersect1d(split.test, evaluation.rows)) for split in one.splits]
     own = measure(store, splits, plan, groups)

@@ -81,15 +81,19 @@ def learning_curve(
 
 
 def mean_curve(curves: list[LearningCurve]) -> LearningCurve:
-    """Return the mean of the curves of several folds; its forecast is for twice the images of a fold."""
+    """Return the mean of the curves of several folds; its forecast is for twice the images of a fold.
+
+    Curves may lack their first points, or have none; all end with all images.
+    """
+    curves = [curve for curve in curves if curve.points]
     points = [
         CurvePoint(
             round(fmean(point.images for point in same)),
             fmean(point.accuracy for point in same),
             fmean(point.log_loss for point in same),
         )
-        for same in zip(*(curve.points for curve in curves), strict=False)
-    ]
+        for same in zip(*(curve.points[::-1] for curve in curves), strict=False)
+    ][::-1]
     forecasts = [curve.forecast for curve in curves if curve.forecast]
     if len(curves) == 1 or not forecasts:
         return curves[0] if len(curves) == 1 else LearningCurve(points)

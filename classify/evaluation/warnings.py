@@ -6,7 +6,7 @@ import numpy as np
 
 from headstart.classify.evaluation.metrics import Evaluation
 from headstart.classify.heads.options import HeadOptions
-from headstart.classify.split.classes import listed
+from headstart.classify.split.classes import UNSEEN, listed
 from headstart.classify.split.duplicates import LEAST, Duplicates
 from headstart.classify.split.groups import classes_of_one_group
 from headstart.classify.split.holdout import Split
@@ -122,7 +122,7 @@ def _duplicates(store: Store, duplicates: Duplicates, split: Split) -> Iterator[
             f"{split.left_out} training images were left out, because val or test has duplicates of them"
             f"{' or images of their groups' * split.is_grouped} ({crossing} images are in more than one split)"
         )
-    elif crossing:
+    elif crossing and set(store.splits[split.test]) <= set(UNSEEN):  # cross-validation keeps them together
         yield f"{crossing} images are in more than one split: figures on val and test are not independent"
     if np.isnan(duplicates.threshold) and int(store.is_embedded.sum()) >= LEAST:
         yield (

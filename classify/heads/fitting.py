@@ -170,7 +170,7 @@ def _fit_streamed(store: Store, split: Split, plan: FitPlan) -> Fitted:
     chosen: Any = search.kind or find_kind(search.chosen.head)
     head = chosen.fit_blocks(search, blocks, labels, options)
     note = (
-        f"the embeddings do not fit in {plan.memory / 1e9:.1f} GB: the penalty was searched for on a sample, and the "
+        f"the embeddings do not fit in {plan.memory / 1e9:.1f} GB: settings were searched for on a sample, and the "
         f"head fitted on all {len(labels)} images by passes over the store"
     )
     evaluated, warnings = _evaluated_sample(store, split, options.seed)

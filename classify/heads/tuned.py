@@ -143,8 +143,9 @@ def cross_validated(store: Store, whole: Split, count: int) -> tuple[Split, list
     whole = replace(whole, fresh=~is_tuned if is_tuned.any() else None)
     splits = crossed_splits(whole, whole.deal(labels, ~is_seen, count))
     if not splits:
+        which = "two different images of a class" if store.groups is None else "a class with images of two groups"
         of = " that its backbone was not tuned on" if is_seen.any() else ""
-        raise LabelError(f"{store.location}: expected two different images of a class{of} to cross-validate on")
+        raise LabelError(f"{store.location}: expected {which}{of} to cross-validate on; add images")
     return whole, splits
 
 

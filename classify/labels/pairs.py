@@ -67,6 +67,8 @@ def pair_rows(store: Store, rows: LabelRows) -> Pairs:
     LabelError
         If no row names a photo.
     """
+    if not rows.names:
+        raise LabelError(f"{rows.file}: expected a row per photo, found no rows below the names of the columns")
     find = _finder_by_content(store) if rows.by_content else PhotoNames(store).find
     found = [find(name) for name in rows.names]
     surest: dict[int, tuple[int, ...]] = {}

@@ -27,7 +27,9 @@ def require_min_photos(min_photos: int | None) -> None:
         raise LabelError(f"the least number of photos per class must be at least 1, found {min_photos}")
 
 
-def with_trainable_classes(store: Store, groups: NDArray[np.int64], min_photos: int | None = None) -> Store:
+def with_trainable_classes(
+    store: Store, groups: NDArray[np.int64], min_photos: int | None = None, *, of_every_split: bool = False
+) -> Store:
     """Leave out the classes that val or test alone have, and those with too few photos if `min_photos` is given.
 
     Parameters
@@ -36,16 +38,19 @@ def with_trainable_classes(store: Store, groups: NDArray[np.int64], min_photos: 
         int64, for every row of the store: the same number for rows that show one image.
     min_photos
         The least number of different, usable images to train on.
+    of_every_split
+        Whether val and test are trained on too, as in cross-validation.
 
     Returns
     -------
     The store itself, or one in which the rows of such classes have no label.
     """
-    in_train = store.labels[~np.isin(store.splits, UNSEEN)]
+    in_train = store.labels[of_every_split | ~np.isin(store.splits, UNSEEN)]
     store = _with_some(store, np.bincount(in_train[in_train >= 0], minlength=len(store.classes)) > 0)
     if min_photos is None:
         return store
-    return _with_some(store, _counts(store, offered_rows(store, groups)[1], groups) >= min_photos)
+    rows = np.flatnonzero(usable_rows(store)) if of_every_split else offered_rows(store, groups)[1]
+    return _with_some(store, _counts(store, rows, groups) >= min_photos)
 
 
 def too_few_to_hold_out(store: Store, groups: NDArray[np.int64]) -> bool:

@@ -188,7 +188,7 @@ def run(
     if report:
         say(f"report: {report}")
     name = quote(str(result.path))
-    if not result.is_refitted:
+    if len(result.split.test):
         say("to train on the evaluated photos too, add --refit")
     say(f"next: headstart predict {name} PHOTO, or headstart score FOLDER --classifier {name} -o predictions.csv")
 

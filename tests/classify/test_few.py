@@ -24,6 +24,7 @@ def test_all_are_trained_on_and_judged_in_turn(clustered, tmp_path, per_class, h
     assert result.trained_images == 3 * per_class
     judged = 3 * per_class if per_class > 1 else 0
     assert (result.evaluation.images, len(result.split.test)) == (judged, 0)
+    assert result.is_refitted == (per_class > 1)
     assert ("cross-validation" in result.judged_on) == (per_class > 1)
     assert result.calibration is None
     assert result.classifier.probabilities(np.zeros((1, 16), np.float32)).sum() == pytest.approx(1)

@@ -310,7 +310,9 @@ def test_warnings_are_of_this_store(clustered, tmp_path):
         "so few training images do not show how sure to be",
     ]
     some = train(clustered(60, name="some.h5"), tmp_path / "some.onnx").warnings
-    assert some[-1].startswith("fewer than 50 training images could be held out, too few to calibrate on")
+    assert some[-1].startswith(
+        "training images are too few to calibrate on (it takes 50 that can be held out, and 5 per class)"
+    )
 
 
 def test_each_step_is_told(clustered, tmp_path):

@@ -1,6 +1,7 @@
 """Training on every labelled image: by cross-validation, or by a refit after the hold-out's evaluation."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,6 +27,15 @@ def test_cross_validation_evaluates_each_image_once_and_trains_on_all(clustered,
     assert (result.trained_images, result.measured_images, result.is_refitted) == (60, 40, True)
     assert result.judged_on == "3-fold cross-validation of every labelled image"
     assert result.evaluation.accuracy > 0.95
+
+
+def test_folds_learn_the_classes_of_every_split(clustered, tmp_path):
+    store = clustered(90, splits=[["train", "train", "val"][row % 3] for row in range(90)])
+    assert train(store, tmp_path / "c.onnx", refit=True).classifier.classes == ["ash", "birch"]
+    result = train(store, tmp_path / "c.onnx", folds=3, min_photos=30)
+    assert result.classifier.classes == ["ash", "birch", "cedar"]
+    assert result.evaluation.images == 90
+    assert not any("not learned" in warning for warning in result.warnings)
 
 
 def test_no_image_is_predicted_by_a_head_that_saw_it_or_a_duplicate(make_store, tmp_path):
@@ -64,6 +74,20 @@ def test_a_refit_changes_the_head_but_not_the_figures(clustered, tmp_path):
     assert (metadata["trained_on"]["images"], metadata["trained_on"]["refitted"]) == (200, True)
     assert metadata["measured"]["trained_images"] == plain.trained_images
     assert metadata["measured"]["accuracy"] == plain.evaluation.accuracy
+
+
+def test_warnings_are_about_the_figures_and_not_the_refit(clustered, make_store, tmp_path):
+    rows = [*range(90), *range(5), 85]
+    store = clustered(90)
+    labels = [store.classes[store.labels[row]] for row in rows]
+    labels[95] = store.classes[(store.labels[85] + 1) % 3]
+    splits = ["train"] * 75 + ["val"] * 15 + ["val"] * 6
+    store = make_store(labels, store.embeddings()[rows], contents=rows, splits=splits, name="copies.h5")
+    plain, again = (train(store, tmp_path / "c.onnx", refit=refit).warnings for refit in (False, True))
+    assert again == plain
+    assert any("5 training images were left out" in one for one in again)
+    assert any("2 images of the split were left out of the evaluation" in one for one in again)
+    assert not any("not independent" in one for one in train(store, tmp_path / "c.onnx", folds=3).warnings)
 
 
 @pytest.mark.parametrize("settings", [{"refit": True}, {"folds": 4}])
@@ -112,6 +136,12 @@ def test_groups_of_the_users_are_in_one_fold_each(clustered, tmp_path):
         store, tmp_path / "c.onnx", folds=3, labels=tmp_path / "cameras.csv", label_column="", group="camera"
     )
     assert len(set(result.evaluation.groups.tolist())) == 7
+
+
+def test_one_group_cannot_be_cross_validated(clustered):
+    store = replace(clustered(30), groups=np.zeros(30, np.int64))
+    with pytest.raises(LabelError, match="a class with images of two groups to cross-validate on"):
+        tuned.cross_validated(store, whole_split(store), 3)
 
 
 def test_images_that_a_tail_was_tuned_on_are_in_no_fold(clustered, monkeypatch):

@@ -6,7 +6,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 import headstart.classify.heads.search
-from headstart.classify.evaluation.learning_curve import CurvePoint, _forecast, learning_curve
+from headstart.classify.evaluation.learning_curve import (
+    CurvePoint,
+    LearningCurve,
+    _forecast,
+    learning_curve,
+    mean_curve,
+)
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.rows import TrainingRows
 from headstart.classify.heads.search import search_head
@@ -103,3 +109,14 @@ def test_the_forecast_is_for_twice_what_was_trained_on_not_what_was_searched(clu
     options = HeadOptions(c=0.1)
     found = learning_curve(search_head("logreg", rows, options), options, points[300:], codes[300:], trained=5000)
     assert (found.points[-1].images, found.forecast.images) == (300, 10_000)
+
+
+def test_the_mean_of_curves_ends_with_all_images_of_each():
+    points = [CurvePoint(images, 1 - 1 / images, 1 / images) for images in (4, 5, 10, 17, 25)]
+    short = [CurvePoint(24, 0.46, 0.54)]
+    found = mean_curve([LearningCurve([]), LearningCurve(points), LearningCurve(points[1:])])
+    assert found.points == points[1:]
+    (mean,) = mean_curve([LearningCurve(points), LearningCurve(short)]).points
+    assert vars(mean) == pytest.approx({"images": 24, "accuracy": 0.71, "log_loss": 0.29})
+    assert mean_curve([LearningCurve(points), LearningCurve([])]).points == points
+    assert mean_curve([LearningCurve([])] * 2).points == []
