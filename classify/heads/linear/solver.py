@@ -21,6 +21,8 @@ from headstart.classify.heads.threads import blas_threads
 
 MEMORY = 8
 TOLERANCE = 0.01
+ROUNDING = 1e-14
+"""A gradient of this norm is rounding. Where rows show nothing, the weights and their penalty's gradient are 0."""
 PASSES = 30
 """Passes until the Hessian is approximated anew."""
 MOST_PASSES = {np.float32: 300, np.float64: 3000}
@@ -107,7 +109,8 @@ class _Sets:
     def are_going(self, tolerance: float) -> NDArray[np.bool_]:
         """Tell which sets are not finished, bool (a,)."""
         shrunk = self.penalty * self.point
-        return dot(self.gradient, self.gradient) > tolerance**2 * dot(shrunk, shrunk)
+        least: NDArray[np.float64] = np.maximum(tolerance**2 * dot(shrunk, shrunk), ROUNDING**2)
+        return dot(self.gradient, self.gradient) > least
 
     def keep(self, going: NDArray[np.bool_]) -> None:
         """Drop the other sets."""

@@ -6,6 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from headstart.classify.errors import HeadError
 from headstart.classify.heads.linear.axes import Axes
 from headstart.classify.heads.linear.logreg import LOGREG
+from headstart.classify.heads.linear.objective import SOFTMAX, SQUARED_HINGE
 from headstart.classify.heads.linear.problem import Fits, Problem
 from headstart.classify.heads.linear.solver import TOLERANCE, solve_path
 
@@ -153,3 +154,16 @@ def test_sets_that_are_never_finished_are_refused(monkeypatch, c):
         HeadError, match=rf"with C = {c:g} did not converge in 2 passes over 200 images; use a stronger"
     ):
         solve(Axes.of(points), points, codes, np.ones(200), (c,))
+
+
+@pytest.mark.parametrize("loss", [SOFTMAX, SQUARED_HINGE])
+@pytest.mark.parametrize(("n", "d"), [(31, 8), (31, 40)])
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_rows_that_are_all_the_same_give_the_shares_of_the_classes(loss, n, d, value):
+    points, codes = np.full((n, d), value, np.float32), (np.arange(n) % 3 > 0).astype(np.int32)
+    axes = Axes.of(points)
+    problem = Problem(axes.project(points), codes, np.ones((1, n), np.float32), axes.covariance, 2, loss)
+    (found,) = solve_path(problem, (0.01,))
+    assert not found.weights.any()
+    if loss is SOFTMAX:
+        assert np.exp(found.bias[0, 1] - found.bias[0, 0]) == pytest.approx(codes.mean() / (1 - codes.mean()), rel=1e-4)
