@@ -21,6 +21,8 @@ from headstart.classify.heads.threads import blas_threads
 
 MEMORY = 8
 TOLERANCE = 0.01
+ROUNDING = 64 * float(np.finfo(np.float64).eps)
+"""A gradient this short is one of rounding. Where nothing tells the classes apart, the penalty's gradient is 0."""
 PASSES = 30
 """Passes until the Hessian is approximated anew."""
 MOST_PASSES = {np.float32: 300, np.float64: 3000}
@@ -107,7 +109,7 @@ class _Sets:
     def are_going(self, tolerance: float) -> NDArray[np.bool_]:
         """Tell which sets are not finished, bool (a,)."""
         shrunk = self.penalty * self.point
-        return dot(self.gradient, self.gradient) > tolerance**2 * dot(shrunk, shrunk)
+        return dot(self.gradient, self.gradient) > tolerance**2 * dot(shrunk, shrunk) + ROUNDING**2
 
     def keep(self, going: NDArray[np.bool_]) -> None:
         """Drop the other sets."""
