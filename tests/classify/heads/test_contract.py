@@ -137,6 +137,13 @@ def test_it_streams_or_says_which_heads_do(name, clustered, tmp_path):
 
 
 @every_head
+def test_embeddings_that_are_all_the_same_give_the_classes_their_shares(name, make_store, tmp_path):
+    store = make_store(["ash"] * 60 + ["fir"] * 30, np.full((90, 16), 7, np.float32))
+    found = train(store, tmp_path / "c.onnx", head=name).classifier.probabilities(store.embeddings())
+    assert found == pytest.approx(np.tile([2 / 3, 1 / 3], (90, 1)), abs=0.1 if name in ("svm", "mlp") else 0.02)
+
+
+@every_head
 def test_it_goes_from_training_to_a_scored_folder_and_a_report(name, tiny_store, tiny_photos, tmp_path, monkeypatch):
     pytest.importorskip("jinja2")
     pytest.importorskip("cleanlab")

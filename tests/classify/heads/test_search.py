@@ -1,3 +1,4 @@
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -226,6 +227,16 @@ def test_a_sample_is_penalised_as_all_images_would_be(overlapping, monkeypatch, 
     said = softmax(found.solution.fits.logits(found.solution.axes.project(points))[:, -1])
     assert said == pytest.approx(model_of(1e-3 * 300 / 60, scaled, codes).predict_proba(scaled), abs=0.01)
     assert np.abs(said - model_of(1e-3, scaled, codes).predict_proba(scaled)).max() > 0.05
+
+
+@pytest.mark.parametrize("head", ["logreg", "svm"])
+def test_of_a_large_sample_only_the_scaling_that_begins_best_is_searched_on(clusters, monkeypatch, head):
+    monkeypatch.setattr(headstart.classify.heads.search, "SEARCHED_ROWS", 60)
+    monkeypatch.setattr(penalties, "MANY_ROWS", 50)
+    found = search_head(head, rows_of(*clusters(300, 3, spread=8.0)), HeadOptions())
+    tried = Counter(candidate.settings["scaling"] for candidate in found.candidates)
+    assert min(tried.values()) == 1
+    assert tried[found.chosen.settings["scaling"]] == max(tried.values()) > 1
 
 
 def test_no_class_is_missing_from_the_sample_however_many_there_are(monkeypatch):
