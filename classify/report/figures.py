@@ -38,7 +38,7 @@ def _series(name: str, kind: str, found: Reliability) -> dict[str, Any]:
 def search_table(search: Search) -> dict[str, Any]:
     """Return the candidates in the order tried, the chosen one marked, each in the series of those that differ in C."""
     tried = [one.to_json() | {"series": _series_of(one), "chosen": one == search.chosen} for one in search.candidates]
-    return {"candidates": tried, "folds": search.folds}
+    return {"candidates": tried, "folds": search.folds, "with_prior": search.with_prior}
 
 
 def _series_of(one: Candidate) -> str:
