@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 from headstart.classify.confidence.precision import check_precision
@@ -97,14 +98,8 @@ class TrainOptions(LabelOptions):
             find_kind(self.head).check(self.options)
         if not 0 < self.holdout < 1:
             raise LabelError(f"the share to hold out must lie between 0 and 1, found {self.holdout}")
-        if self.folds is not None and self.folds < 2:
-            raise LabelError(f"cross-validation needs at least 2 folds, found {self.folds}")
-        if self.folds is not None and self.refit:
-            raise LabelError("cross-validation already fits the head on all labelled images; leave refit out")
-        if self.folds is not None and self.holdout != TrainOptions.holdout:
-            raise LabelError("cross-validation evaluates on every image, without a hold-out; leave one of the two out")
-        if self.folds is not None and self.split_by_time:
-            raise LabelError("cross-validation evaluates on every image, not on the latest; leave one of the two out")
+        if self.folds is not None:
+            self._check_folds(self.folds)
         if not 0 <= self.false_alarms < 1:
             raise LabelError(f"the share of false alarms must be at least 0 and below 1, found {self.false_alarms}")
         check_precision(self.precision)
@@ -114,3 +109,14 @@ class TrainOptions(LabelOptions):
             from headstart.classify.report import check_report_output
 
             check_report_output(self.report)
+
+    def _check_folds(self, folds: int) -> None:
+        if not isinstance(folds, Integral) or folds < 2:
+            raise LabelError(f"cross-validation needs a whole number of folds, at least 2; found {folds!r}")
+        every = "cross-validation evaluates on every image"
+        if self.refit:
+            raise LabelError("cross-validation already fits the head on all labelled images; leave --refit out")
+        if self.holdout != TrainOptions.holdout:
+            raise LabelError(f"{every}, without a hold-out; leave out --folds or --holdout")
+        if self.split_by_time:
+            raise LabelError(f"{every}, not on the latest; leave out --folds or --split-by-time")

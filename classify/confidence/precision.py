@@ -58,6 +58,8 @@ def check_precision(precision: Mapping[str, float]) -> None:
     LabelError
         Naming the class.
     """
+    if not isinstance(precision, Mapping):
+        raise LabelError(f"expected the precision per class, such as {{'daisy': 0.98}}, found {precision!r}")
     for name, target in precision.items():
         if not 0 < target < 1:
             raise LabelError(f"the precision of {name!r} must be above 0 and below 1, found {target:g}")

@@ -80,10 +80,12 @@ def _which_count(
     if options.group:
         note("photos_without_group", counts & [fact.group is None for fact in facts])
     if not counts.any():
-        without = [f"--where {options.where!r} leaves out {len(gathered.left_out):,} photos"] * bool(gathered.left_out)
+        match = _match(store, rows, gathered, options)
+        out = f"{match.left_out:,} photo{'s' * (match.left_out > 1)}"
+        unmet = [f"--where {match.where!r} leaves out {out}"] * bool(match.left_out)
         raise LabelError(
             f"{rows.file or store.location}: expected labels for photos of {store.location}, but no photo is left: "
-            + "; ".join([*without, *_match(store, rows, gathered, options).warnings()])
+            + "; ".join([*unmet, *match.warnings()])
         )
     return counts
 

@@ -43,7 +43,12 @@ def search_table(search: Search, heads: Sequence[ComparedHead]) -> dict[str, Any
     With them come the heads that were compared, the chosen one first.
     """
     tried = [one.to_json() | {"series": _series_of(one), "chosen": one == search.chosen} for one in search.candidates]
-    return {"candidates": tried, "folds": search.folds, "heads": [_head_row(one) for one in heads]}
+    return {
+        "candidates": tried,
+        "folds": search.folds,
+        "with_prior": search.with_prior,
+        "heads": list(map(_head_row, heads)),
+    }
 
 
 def _head_row(one: ComparedHead) -> list[Any]:

@@ -24,11 +24,11 @@ def summary(store: Store, result: TrainResult) -> dict[str, Any]:
         "bars": _bars(evaluation),
         "facts": _facts(store, result),
         "verdict": _verdict(evaluation),
-        "warnings": [printable(text[:1].upper() + text[1:], 400) for text in result.warnings],
+        "warnings": [printable(text[:1].upper() + text[1:], 1000) for text in result.warnings],
         "images": f"{evaluation.images:,}",
-        "judged_on": printable(result.judged_on),
+        "evaluated": _evaluated(result),
         "head": _head(result),
-        "reason": printable(result.search.reason),
+        "reason": printable(result.search.reason, 400),
         "seconds": f"{result.seconds:.1f}",
     }
 
@@ -37,6 +37,15 @@ def _verdict(evaluation: Evaluation) -> list[str]:
     if not evaluation.images:
         return ["Not evaluated: every class has a single photo, and the classifier was trained on it."]
     return [*_how_good(evaluation), *_how_certain(evaluation), _confused(evaluation), *_calibrated(evaluation)]
+
+
+def _evaluated(result: TrainResult) -> str:
+    """Say which photos the figures are of, and if other heads than that of the file had not seen them."""
+    if not result.evaluation.images:
+        return ""
+    others = f", by heads trained on {counted(result.measured_images, 'other photo')}"
+    whole = "; the classifier is trained on all of them"
+    return f"Evaluated on {printable(result.judged_on)}{(others + whole) * result.is_refitted}."
 
 
 def _bars(evaluation: Evaluation) -> list[dict[str, Any]]:

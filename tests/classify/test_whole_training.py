@@ -161,10 +161,12 @@ def test_images_that_a_tail_was_tuned_on_are_in_no_fold(clustered, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"folds": 1}, "at least 2 folds, found 1"),
-        ({"folds": 5, "refit": True}, "leave refit out"),
-        ({"folds": 5, "holdout": 0.3}, "without a hold-out; leave one of the two out"),
-        ({"folds": 5, "split_by_time": True}, "not on the latest; leave one of the two out"),
+        ({"folds": 1}, "at least 2; found 1"),
+        ({"folds": 5, "refit": True}, "leave --refit out"),
+        ({"folds": 5.5}, "a whole number of folds, at least 2; found 5.5"),
+        ({"precision": "daisy=0.9"}, "such as {.daisy.: 0.98}, found .daisy=0.9."),
+        ({"folds": 5, "holdout": 0.3}, "leave out --folds or --holdout"),
+        ({"folds": 5, "split_by_time": True}, "leave out --folds or --split-by-time"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(clustered, tmp_path, settings, message):

@@ -238,7 +238,7 @@ def test_metadata_of_the_store_serve_where_the_file_has_no_such_column(store, tm
         ("path,shot\n000.jpg,2024-05-01\n", {"time": "shot", "split_by_time": True}, LabelError, "of one time"),
         ("path,site\n000.jpg,A\n", {"where": "site < 3", "label_column": ""}, LabelError, "row 1, column 'site'"),
         ("path,label\n000.jpg,\n", {}, LabelError, "no photo is left: "),
-        ("path,label\n000.jpg,x\n", {"where": "label == 'y'"}, LabelError, "label == 'y'\" leaves out 1 photos"),
+        ("path,label\n000.jpg,x\n", {"where": "label == 'y'"}, LabelError, "\"label == 'y'\" leaves out 1 photo"),
         ("path,label\n", {}, LabelError, "expected a row per photo, found no rows below"),
         (None, {"group": "camera"}, LabelError, "has no columns of metadata (see `headstart embed --metadata`)"),
         (None, {"time": "taken"}, OptionError, "--split-by-time"),

@@ -129,3 +129,16 @@ def test_the_same_result_gives_the_same_file(hostile, rewritten):
 def test_the_photos_read_for_thumbnails_are_bounded(hostile, rewritten, monkeypatch):
     monkeypatch.setattr(photos_module, "MAX_READ", 20_000)
     assert 1 <= len(rewritten(hostile).data["thumbs"]) < 20
+
+
+def test_figures_of_other_heads_than_the_files_are_called_so(clustered, reported):
+    page = reported(clustered(60), folds=3).page
+    assert "labelled image, by heads trained on 40 other photos; the classifier is trained on all of them." in page.text
+
+
+def test_a_page_without_an_evaluation_tells_of_none(clustered, reported):
+    page = reported(clustered(3)).page
+    assert "Not evaluated: " in page.text
+    assert "Evaluated on every" not in page.text
+    assert "Nothing was compared: logreg with C = " in page.text
+    assert "Compared on the training photos" not in page.text
