@@ -180,11 +180,17 @@ def doubtful_precision(thresholds: Mapping[str, ClassThreshold]) -> list[str]:
     return [
         f"the precision asked for cannot be promised for {len(missed)} of {len(thresholds)} classes: {named}{more}; "
         f"their thresholds are the best there are. Add images or ask for less: to promise {target:g} takes "
-        f"{ceil(log(DOUBT) / log(target)):,} training images predicted as the class, and more if one of them is wrong"
+        f"{ceil(log(DOUBT) / log(target)):,} training images predicted as the class "
+        "(those of a group count once), and more if one is wrong"
     ]
 
 
 def _best(one: ClassThreshold) -> str:
     if not one.answers:
         return f"{one.target:g}: never predicted out of fold, so always unknown"
-    return f"{one.target:g}: at best {one.promised:.3f}, from {one.right:g} of {one.answers:g} right"
+    return f"{one.target:g}: at best {one.promised:.3f}, from {_count(one.right)} of {_count(one.answers)} right"
+
+
+def _count(images: float) -> str:
+    """Write a number of images, of which duplicates and groups count once between them."""
+    return f"{round(images, 1):g}"

@@ -107,7 +107,8 @@ def require_classes(store: Store, rows: NDArray[np.int64], draws: NDArray[np.flo
         found = f"only {present[0]!r}" if present else "none"
         raise LabelError(
             f"{store.location}: expected images of at least 2 classes to train on, found {found}; "
-            "put each class in a folder of its own, or use a manifest with a column 'label'"
+            "put each class in a folder of its own, or use a manifest with a column 'label'; options such as "
+            "--min-photos, --where and --group leave images out"
         )
     none = [repr(name) for name, count in counts.items() if not count]
     if none:

@@ -175,7 +175,7 @@ def test_training_says_what_was_chosen_and_what_to_know(cli):
     said = cli(f"{TRAIN} --compare {{other_store}} --untrained {{untrained_store}} --head auto")
     squeezed = " ".join(said.stdout.split())
     for text in (
-        " settings in 5-fold cross-validation: 0.",
+        " settings) in 5-fold cross-validation: 0.",
         "flags images unlike the training images as unknown (false alarms: 5%, measured: ",
         "accuracy 1.0000 (95 % interval 0.712 to 1.000; majority class 0.333), log loss ",
         "compared on the same images",

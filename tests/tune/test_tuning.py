@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from headstart.classify import evaluate, read_classifier, score, train
 from headstart.classify.errors import LabelError
 from headstart.classify.heads.options import HeadOptions
+from headstart.classify.heads.registry import HEADS
 from headstart.classify.heads.tuned import is_tuned_on
 from headstart.cli import app
 from headstart.extract import embed, open_store, read_model
@@ -121,9 +122,10 @@ def test_auto_compares_the_tuned_head_with_heads_fitted_anew(tuned, tensors, tmp
     result, alone = (train(store, tmp_path / f"{head}.onnx", head=head) for head in ("auto", "logreg"))
     assert result.search.candidates[0] == alone.search.chosen
     assert result.search.candidates[0].c is None
-    assert {candidate.head for candidate in result.search.candidates[1:]} == {"logreg", "mlp"}
-    assert result.search.chosen.log_loss == min(candidate.log_loss for candidate in result.search.candidates)
-    assert result.trained_images == (tuned.images if result.search.chosen.c is None else len(result.split.train))
+    assert {candidate.head for candidate in result.search.candidates[1:]} == set(HEADS)
+    assert result.heads[0].log_loss == min(head.log_loss for head in result.heads)
+    is_tuned = result.search.chosen == result.search.candidates[0]
+    assert result.trained_images == (tuned.images if is_tuned else len(result.split.train))
 
 
 def test_a_head_tuned_without_class_weights_is_fitted_anew_with_them(tuned, tensors, tmp_path):
