@@ -118,8 +118,8 @@ def fit_thresholds(
     targets, held_out = targets_of(precision, classes), search.rows.folds >= 0
     if targets and not held_out.any():
         raise LabelError(
-            "precision: no training image could be held out to choose a threshold on; add images, so that a class has "
-            "two different ones at least, or leave the precision out"
+            "--precision: no training image could be held out to choose a threshold on; add images: a class needs two "
+            "different ones, or three with cross-validation, which trains on one less"
         )
     probabilities, labels = softmax(search.logits[held_out] / temperature), search.rows.labels[held_out]
     _, group, copies = np.unique(draws[held_out], return_inverse=True, return_counts=True)

@@ -231,6 +231,8 @@ class HeadKind:
     fit_sets
         Fits the chosen setting to several sets of the searched rows, for the learning curve, given the kind, the
         search, a mask bool (n,) for each, and the options.
+    has_hidden
+        True if it reads `HeadOptions.hidden`, which is never searched for.
     defaults
         The head's settings, fields of `HeadOptions`, with their values if there is nothing to search on.
     prior
@@ -259,6 +261,7 @@ class HeadKind:
     fit_sets: Callable[["HeadKind", Search, Sequence[NDArray[np.bool_]], HeadOptions], Sequence[AnyHead | None]] = (
         fit_each
     )
+    has_hidden: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)
     prior: Mapping[str, Any] = field(default_factory=dict)
     grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
@@ -287,7 +290,8 @@ class HeadKind:
         options.check()
         if options.budget is not None:
             raise HeadError(f"a budget does nothing for the head {self.name}; leave it out, or use the head auto")
-        for name in options.given:
+        needless = ["hidden"] * (options.hidden != HeadOptions.hidden and not self.has_hidden)
+        for name in [*options.given, *needless]:
             if name not in self.defaults:
                 raise HeadError(
                     f"{NAMES.get(name, name)} does nothing for the head {self.name}; leave it out (a classifier of "

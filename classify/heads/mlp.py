@@ -267,5 +267,6 @@ MLP = HeadKind(
     fit=fit_network,
     fit_sets=fit_networks,
     cost=mlp_cost,
+    has_hidden=True,
     defaults={"epochs": DEFAULT_EPOCHS},
 )

@@ -208,6 +208,11 @@ def test_a_setting_of_another_head_is_refused(head, clustered, tmp_path):
         train(clustered(60), tmp_path / "c.onnx", head=head, options=HeadOptions(c=1.0))
 
 
+def test_hidden_layers_for_a_head_without_any_are_refused(clustered, tmp_path):
+    with pytest.raises(HeadError, match="hidden does nothing for the head logreg; leave it out"):
+        train(clustered(60), tmp_path / "c.onnx", options=HeadOptions(hidden=(8,)))
+
+
 def test_an_unknown_head_lists_every_registered_one():
     with pytest.raises(
         HeadError, match=r"unknown head 'forest'; expected one of logreg, mlp, svm, lda, prototype, means$"
