@@ -17,6 +17,9 @@ from headstart.classify.split.holdout import HOLDOUT
 from headstart.extract.store.store import Store
 from headstart.files.cores import machine_memory
 
+MOST_FOLDS = 100
+"""More folds train on hardly more images each, and take longer."""
+
 
 @dataclass(frozen=True)
 class TrainOptions(LabelOptions):
@@ -113,6 +116,8 @@ class TrainOptions(LabelOptions):
     def _check_folds(self, folds: int) -> None:
         if not isinstance(folds, Integral) or folds < 2:
             raise LabelError(f"cross-validation needs a whole number of folds, at least 2; found {folds!r}")
+        if folds > MOST_FOLDS:
+            raise LabelError(f"--folds {folds:,} would train {folds:,} times; give at most {MOST_FOLDS}")
         every = "cross-validation evaluates on every image"
         if self.refit:
             raise LabelError("cross-validation already fits the head on all labelled images; leave --refit out")

@@ -27,8 +27,10 @@ def other_labels(classifier: ClassifierFile, options: LabelOptions) -> list[str]
     if options.labels is not None or not recorded.get("file"):
         return []
     column = recorded.get("label_column")
+    group = recorded.get("group")
     return [
         f"{classifier.model.source} was trained with labels of {recorded['file']}"
         + f" (column {column!r})" * bool(column)
-        + "; to evaluate it with them, give that file with --labels"
+        + f"; images of the groups ({group!r}) that it was trained on may be among these and flatter it" * bool(group)
+        + "; to evaluate it as it was trained, give that file with --labels"
     ]

@@ -161,6 +161,7 @@ def test_images_that_a_tail_was_tuned_on_are_in_no_fold(clustered, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"folds": 101}, "would train 101 times; give at most 100"),
         ({"folds": 1}, "at least 2; found 1"),
         ({"folds": 5, "refit": True}, "leave --refit out"),
         ({"folds": 5.5}, "a whole number of folds, at least 2; found 5.5"),

@@ -24,16 +24,15 @@ function showClasses() {
     heads.forEach((head) => head.removeAttribute("aria-sort"));
     heads[COLUMNS.indexOf(column)].setAttribute("aria-sort", direction);
     const sign = direction === "ascending" ? 1 : -1;
-    body.replaceChildren(...[...rows].sort((a, b) => sign * compare(column.of(a), column.of(b))).map(classRow));
+    const known = rows.filter((row) => column.of(row) !== null).sort((a, b) => sign * compare(column.of(a), column.of(b)));
+    body.replaceChildren(...[...known, ...rows.filter((row) => column.of(row) === null)].map(classRow));
   }
   order(COLUMNS[4], "ascending");
   find("classes", "table").append(el("table", { class: "table" }, el("thead", {}, el("tr", {}, heads)), body));
 }
 
-// An undefined value is less than everything.
 function compare(a, b) {
-  if (typeof a === "string") return a.localeCompare(b);
-  return (a ?? -1) - (b ?? -1);
+  return typeof a === "string" ? a.localeCompare(b) : a - b;
 }
 
 function classRow([code, embedded, evaluated, precision, recall, f1, rocAuc, prAuc]) {
