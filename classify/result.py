@@ -14,7 +14,8 @@ from headstart.classify.evaluation.domain import Domain
 from headstart.classify.evaluation.label_issues import LabelIssue
 from headstart.classify.evaluation.learning_curve import LearningCurve
 from headstart.classify.evaluation.metrics import Evaluation
-from headstart.classify.heads.kinds import AnyHead, Search
+from headstart.classify.heads.candidate import Search
+from headstart.classify.heads.kinds import AnyHead
 from headstart.classify.labels.match import LabelMatch
 from headstart.classify.split.duplicates import Duplicates
 from headstart.classify.split.holdout import Split

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.confidence.precision import fit_thresholds
-from headstart.classify.heads.candidate import Candidate
-from headstart.classify.heads.kinds import Search
+from headstart.classify.heads.candidate import Candidate, Search
 from headstart.classify.heads.rows import TrainingRows
 
 SIZES, TARGETS, TIMES = (100, 200, 500, 1000, 2000), (0.9, 0.95, 0.98), 300

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from headstart.classify.confidence.calibration import Calibration, fit_temperature
 from headstart.classify.confidence.novelty import Novelty, fit_novelty
 from headstart.classify.confidence.precision import ClassThreshold, fit_thresholds
-from headstart.classify.heads.kinds import AnyHead, Search
+from headstart.classify.heads.candidate import Search
+from headstart.classify.heads.kinds import AnyHead
 from headstart.classify.heads.loss import softmax
 from headstart.classify.split.holdout import Split
 

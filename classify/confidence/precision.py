@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.errors import LabelError
-from headstart.classify.heads.kinds import Search
+from headstart.classify.heads.candidate import Search
 from headstart.classify.heads.loss import softmax
 
 ALL = "all"

@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 
 from headstart.classify.errors import LabelError
 from headstart.classify.evaluation.intervals import mean_interval, paired_interval
-from headstart.classify.heads.candidate import Candidate
-from headstart.classify.heads.kinds import Search
+from headstart.classify.heads.candidate import Candidate, Search
 
 SURE = 0.05
 """A difference with a p-value below this is called clear."""

@@ -7,7 +7,7 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.heads.kinds import Search
+from headstart.classify.heads.candidate import Search
 from headstart.classify.heads.loss import log_loss, softmax
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.registry import find_kind

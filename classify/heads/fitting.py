@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.errors import HeadError
-from headstart.classify.heads.kinds import AnyHead, HeadKind, Search
+from headstart.classify.heads.candidate import Search
+from headstart.classify.heads.kinds import AnyHead, HeadKind
 from headstart.classify.heads.layers import FittedHead
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.prior import fit_with_prior, kind_with_prior

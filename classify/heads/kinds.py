@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.errors import HeadError
-from headstart.classify.heads.candidate import NAMES, Candidate
+from headstart.classify.heads.candidate import NAMES, Candidate, Search
 from headstart.classify.heads.converted import ConvertedHead, name_of
 from headstart.classify.heads.layers import FittedHead, Layer, with_column_per_class, with_scaler
-from headstart.classify.heads.loss import likeliest_factor, log_loss, softmax
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.rows import TrainingRows
 from headstart.files.errors import HeadstartError, one_line
@@ -29,90 +28,6 @@ Cost = Callable[[int, int, int, HeadOptions], float]
 """Gives the seconds that one core takes for a search, from n, d, k and the options. The figures were measured once;
 only sizes decide which heads fit the budget, so every machine decides alike."""
 AnyHead = FittedHead | ConvertedHead
-SPREAD = 1.0
-"""Standard deviation of the prior of the logarithm of the temperature under which heads are compared."""
-
-
-@dataclass(frozen=True)
-class Search:
-    """The settings that were compared, and the chosen one.
-
-    Attributes
-    ----------
-    candidates
-        In the order tried.
-    chosen
-        The one that is used.
-    folds
-        Number of folds in the cross-validation.
-    reason
-        Why it was chosen, in words.
-    images
-        int64, (n,): which of the training images took part.
-    rows
-        These images.
-    logits
-        float64, (n, k): their out-of-fold logits under the chosen setting; NaN for an image that was never held out.
-    solution
-        What the kind's search leaves for its fit; None for most.
-    kind
-        Everything that depends on the chosen head.
-    contenders
-        The best setting of each head, if heads were compared: see `best_of_heads`.
-    untried
-        Head -> why it was not tried, of those that were to be compared.
-    with_prior
-        Whether nothing was compared, as images are few, and the head has its prior (see
-        `headstart.classify.heads.prior`).
-    """
-
-    candidates: list[Candidate]
-    chosen: Candidate
-    folds: int
-    reason: str
-    images: NDArray[np.int64] = field(repr=False)
-    rows: TrainingRows = field(repr=False)
-    logits: NDArray[np.float64] = field(repr=False)
-    solution: Any = field(default=None, repr=False)
-    kind: "HeadKind | None" = field(default=None, repr=False)
-    with_prior: bool = False
-    contenders: "tuple[Search, ...]" = field(default=(), repr=False)
-    untried: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def of_one(
-        cls, candidate: Candidate, rows: TrainingRows, logits: NDArray[np.float64], reason: str = ""
-    ) -> "Search":
-        """Return the search over a single candidate, with its out-of-fold logits on the rows."""
-        return cls([candidate], candidate, rows.fold_count, reason, np.arange(len(rows)), rows, logits)
-
-    @staticmethod
-    def best_of(searches: Sequence["Search"]) -> "Search":
-        """Return the one with the least log loss, with the candidates of all."""
-        best = min(searches, key=lambda search: search.chosen.log_loss)
-        return replace(best, candidates=[candidate for search in searches for candidate in search.candidates])
-
-    @staticmethod
-    def best_of_heads(searches: Sequence["Search"]) -> "Search":
-        """Return the one with the least log loss after calibration, with the candidates of all, and all contenders."""
-        best = min(searches, key=lambda search: search.calibrated_loss)
-        contenders = tuple(one for search in searches for one in search.contenders or (replace(search, solution=None),))
-        untried = {name: reason for search in searches for name, reason in search.untried.items()}
-        candidates = [candidate for search in searches for candidate in search.candidates]
-        return replace(best, candidates=candidates, contenders=contenders, untried=untried)
-
-    @property
-    def probabilities(self) -> NDArray[np.float64]:
-        """Out-of-fold probabilities of the images that were held out, (m, k), under the temperature that fits them."""
-        held_out = self.rows.folds >= 0
-        logits = self.logits[held_out]
-        return softmax(likeliest_factor(logits, self.rows.labels[held_out], 0.0, SPREAD) * logits)
-
-    @property
-    def calibrated_loss(self) -> float:
-        """Log loss of `probabilities`: every head is calibrated in the end, and some are less so at first."""
-        held_out = self.rows.folds >= 0
-        return log_loss(self.probabilities, self.rows.labels[held_out]) if held_out.any() else np.nan
 
 
 def fit_head(head: Any, embeddings: NDArray[np.float32], labels: NDArray[np.int32], options: HeadOptions) -> Any:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.heads.candidate import Candidate
-from headstart.classify.heads.kinds import AnyHead, HeadKind, Search, guarded, wrap_layers
+from headstart.classify.heads.candidate import Candidate, Search
+from headstart.classify.heads.kinds import AnyHead, HeadKind, guarded, wrap_layers
 from headstart.classify.heads.layers import FittedHead, network_layers
 from headstart.classify.heads.linear.axes import Axes
 from headstart.classify.heads.loss import log_loss, softmax

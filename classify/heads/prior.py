@@ -15,8 +15,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.heads.candidate import Candidate
-from headstart.classify.heads.kinds import AnyHead, HeadKind, Search
+from headstart.classify.heads.candidate import Candidate, Search
+from headstart.classify.heads.kinds import AnyHead, HeadKind
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.registry import AUTO, DEFAULT_HEAD, find_kind
 from headstart.classify.heads.rows import TrainingRows

@@ -7,8 +7,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.heads.candidate import Candidate
-from headstart.classify.heads.kinds import HeadKind, Search
+from headstart.classify.heads.candidate import Candidate, Search
+from headstart.classify.heads.kinds import HeadKind
 from headstart.classify.heads.layers import FittedHead
 from headstart.classify.heads.options import BUDGET, HeadOptions
 from headstart.classify.heads.registry import AUTO, DEFAULT_HEAD, HEADS, find_kind, logits_of

@@ -11,8 +11,7 @@ from headstart.classify.evaluation.baselines import Baseline
 from headstart.classify.evaluation.class_figures import ClassFigures
 from headstart.classify.evaluation.comparison import ComparedHead
 from headstart.classify.evaluation.thresholds import ThresholdFigures
-from headstart.classify.heads.candidate import Candidate, describe
-from headstart.classify.heads.kinds import Search
+from headstart.classify.heads.candidate import Candidate, Search, describe
 from headstart.classify.heads.registry import title_of
 from headstart.classify.report.text import counted, percent, printable
 from headstart.extract.store.store import Store

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.heads.candidate import Candidate
-from headstart.classify.heads.kinds import Blocks, HeadKind, Search
+from headstart.classify.heads.candidate import Candidate, Search
+from headstart.classify.heads.kinds import Blocks, HeadKind
 from headstart.classify.heads.layers import FittedHead, Layer, apply_layers, standardised
 from headstart.classify.heads.linear.axes import Axes, Floats
 from headstart.classify.heads.linear.discriminant import Discriminants, Moments, log_shares

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.heads.kinds import Blocks, HeadKind, Search
+from headstart.classify.heads.candidate import Search
+from headstart.classify.heads.kinds import Blocks, HeadKind
 from headstart.classify.heads.layers import FittedHead, Layer, standardised
 from headstart.classify.heads.linear.axes import Axes
 from headstart.classify.heads.linear.objective import Objective

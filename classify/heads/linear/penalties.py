@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.classify.errors import HeadError
-from headstart.classify.heads.candidate import Candidate
-from headstart.classify.heads.kinds import HeadKind, Search
+from headstart.classify.heads.candidate import Candidate, Search
+from headstart.classify.heads.kinds import HeadKind
 from headstart.classify.heads.linear.axes import Axes
 from headstart.classify.heads.linear.objective import Objective
 from headstart.classify.heads.linear.problem import Fits, Problem

@@ -8,9 +8,8 @@ from sklearn.preprocessing import StandardScaler
 
 import headstart.classify.heads.search
 from headstart.classify.confidence.calibration import fit_temperature, reliability
-from headstart.classify.heads.candidate import Candidate
+from headstart.classify.heads.candidate import Candidate, Search
 from headstart.classify.heads.fitting import fit_rows
-from headstart.classify.heads.kinds import Search
 from headstart.classify.heads.linear import penalties
 from headstart.classify.heads.linear.logreg import DEFAULT_C
 from headstart.classify.heads.linear.penalties import GRID

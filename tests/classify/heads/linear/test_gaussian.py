@@ -7,7 +7,7 @@ from sklearn.neighbors import NearestCentroid
 from sklearn.preprocessing import StandardScaler
 
 from headstart.classify.errors import HeadError
-from headstart.classify.heads.kinds import Search
+from headstart.classify.heads.candidate import Search
 from headstart.classify.heads.layers import FittedHead
 from headstart.classify.heads.linear.discriminant import SEPARATION
 from headstart.classify.heads.linear.gaussian import GRID, stronger
