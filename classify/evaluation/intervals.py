@@ -8,7 +8,7 @@ bench-coverage` simulates how often each interval holds the truth.
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.heads.root import find_root
+from headstart.classify.bisection import find_root
 
 Z = 1.959964
 PRIOR_GROUPS = 1

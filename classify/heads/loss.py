@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classify.heads.root import find_root
+from headstart.classify.bisection import find_root
 
 FACTORS = (0.05, 20.0)
 """The range searched; a tail that was tuned with label smoothing is far less confident than it could be."""

@@ -13,7 +13,7 @@ def scaled_pipeline(classifier: Any, options: HeadOptions) -> Any:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from headstart.classify.heads.linear.scaler import CommonScaler
+    from headstart.classify.heads.linear.estimators import CommonScaler
 
     return make_pipeline(CommonScaler() if options.scaling == RAW else StandardScaler(), classifier)
 

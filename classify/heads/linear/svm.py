@@ -16,7 +16,7 @@ FACTOR = 4.0
 
 def make_svm(options: HeadOptions) -> Any:
     """Return unfitted support vector machines on scaled embeddings."""
-    from headstart.classify.heads.linear.softmax_svc import SoftmaxSVC
+    from headstart.classify.heads.linear.estimators import SoftmaxSVC
 
     model = SoftmaxSVC(C=options.c or DEFAULT_C, factor=FACTOR, random_state=options.seed)
     return scaled_pipeline(model, options)

@@ -11,9 +11,9 @@ from headstart.classify.confidence.calibration import fit_temperature, reliabili
 from headstart.classify.heads.candidate import Candidate, Search
 from headstart.classify.heads.fitting import fit_rows
 from headstart.classify.heads.linear import penalties
+from headstart.classify.heads.linear.estimators import CommonScaler
 from headstart.classify.heads.linear.logreg import DEFAULT_C
 from headstart.classify.heads.linear.penalties import GRID
-from headstart.classify.heads.linear.scaler import CommonScaler
 from headstart.classify.heads.loss import softmax
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.registry import HEADS

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from headstart.classify.heads.linear.scaler import CommonScaler
+from headstart.classify.heads.linear.estimators import CommonScaler
 
 
 @parametrize_with_checks([CommonScaler()])

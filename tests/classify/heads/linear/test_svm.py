@@ -8,7 +8,7 @@ import pytest
 from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from headstart.classify.heads.linear.softmax_svc import INTERCEPT_SCALING, SoftmaxSVC
+from headstart.classify.heads.linear.estimators import INTERCEPT_SCALING, SoftmaxSVC
 from headstart.classify.heads.loss import likeliest_factor, softmax
 from headstart.classify.heads.options import HeadOptions
 from headstart.classify.heads.registry import HEADS

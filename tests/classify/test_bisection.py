@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from headstart.classify.heads.root import find_root
+from headstart.classify.bisection import find_root
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,29 @@
-"""Support vector machines with probabilities, in the manner of scikit-learn."""
+"""Estimators of ours in the manner of scikit-learn, which the pipelines of heads of one layer consist of."""
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from scipy.special import log_softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 INTERCEPT_SCALING = 30.0
 """With 1, the penalty would draw the intercepts towards 0 as it does the weights."""
+
+
+class CommonScaler(StandardScaler):  # type: ignore[misc]  # scikit-learn has no types
+    """Centre features, and divide all by one number, the root of their mean variance.
+
+    This changes no distance between embeddings but its unit, so that a penalty means the same for any backbone.
+    """
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Update the mean and the number from more rows, (n, d)."""
+        super().partial_fit(X, y, sample_weight)
+        self.scale_: Any = np.full_like(self.var_, np.sqrt(self.var_.mean()) or 1.0)
+        return self
 
 
 class SoftmaxSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
