@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,14 @@ from headstart.classify.artifact.write import write_classifier
 from headstart.classify.confidence.calibrated_head import LEAST_TO_CALIBRATE, CalibratedHead
 from headstart.classify.confidence.precision import doubtful_precision, targets_of
 from headstart.classify.errors import HeadError, LabelError
-from headstart.classify.evaluation.baselines import align_store, baseline_of, head_baseline, majority_baseline
+from headstart.classify.evaluation.baselines import (
+    AlignedStore,
+    Baseline,
+    align_store,
+    baseline_of,
+    head_baseline,
+    majority_baseline,
+)
 from headstart.classify.evaluation.comparison import compare_heads
 from headstart.classify.evaluation.domain import Domain, domain_of
 from headstart.classify.evaluation.label_issues import label_issues_of
@@ -103,18 +110,13 @@ def _train(
     task = task_of(whole, options.plan, options.holdout, options.folds, options.refit, options.min_photos)
     store, groups = task.store, task.groups
     targets_of(options.precision, store.classes)  # a class that is none is refused before the search
-    if len(stores) > 1 and not any(len(split.test) for split in task.splits):
-        raise LabelError(f"{store.location}: {NOTHING}, so none is left to compare heads on; add images")
-    aligned = [align_store(store, other, task.splits, task.draws) for other in stores[1:]]
+    aligned = _aligned(task, stores[1:])
     curves: list[LearningCurve] = []
     measured = measure(
         store, task.splits, options.plan, groups, announce=announce,
         each=lambda fitted: curves.append(_learning_curve(store, fitted)),
     )  # fmt: skip
-    baselines = [baseline_of(store, measured)]
-    for other in aligned:
-        announce(f"comparing with {other.store.location.name}")
-        baselines.append(head_baseline(other, measured, options.plan, groups))
+    baselines = [baseline_of(store, measured), *_baselines(task, measured, aligned, options, announce)]
     if options.untrained is not None:
         evaluation = replace(measured.evaluation, untrained=baselines[-1].accuracy)
         measured = replace(measured, evaluation=evaluation)
@@ -143,6 +145,23 @@ def _train(
         measured_images=measured.fitted.trained_images, warnings=[*(labels.warnings() if labels else []), *warnings],
         baselines=[*baselines, majority_baseline(store, measured.evaluation)], trained_images=fitted.trained_images,
     )  # fmt: skip
+
+
+def _aligned(task: Task, others: Sequence[Store]) -> list[AlignedStore]:
+    """Match other stores with the trained one, if there is anything to compare their heads on."""
+    if others and not any(len(split.test) for split in task.splits):
+        raise LabelError(f"{task.store.location}: {NOTHING}, so none is left to compare heads on; add images")
+    return [align_store(task.store, other, task.splits, task.draws) for other in others]
+
+
+def _baselines(
+    task: Task, measured: Measured, others: Sequence[AlignedStore], options: TrainOptions,
+    announce: Callable[[str], None],
+) -> Iterator[Baseline]:  # fmt: skip
+    """Search, fit and evaluate a head on each other store."""
+    for other in others:
+        announce(f"comparing with {other.store.location.name}")
+        yield head_baseline(other, measured, options.plan, task.groups)
 
 
 def _final(

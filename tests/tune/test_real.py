@@ -52,7 +52,7 @@ def test_flowers_are_told_apart(real):
     assert made.frozen[1] > 0.7
     # Of about 50 photos, one more or less that is wrong moves the accuracy by 2 points: the log loss tells more.
     assert result.evaluation.accuracy > 0.8
-    assert result.evaluation.log_loss < 0.45
+    assert result.evaluation.log_loss < 0.36
 
 
 def test_the_classifier_file_says_what_keras_does(real, some_flowers, real_weights, frameworks):

@@ -194,7 +194,9 @@ def test_the_fitted_head_is_that_of_scikit_learn(overlapping, monkeypatch, k, sa
     assert head[0].scale_ == pytest.approx(scaler.scale_, rel=1e-3)
     assert head[-1].coef_.shape == expected.coef_.shape
     found = head.predict_proba(rows.embeddings)
-    precision = 3e-3 if sampled == 300 else 1e-2  # a fit to more rows than were searched may end sooner
+    precision = 5e-3  # a fit to more rows than were searched may end sooner
+    if sampled == 300:
+        precision = 2e-3 if scaling == "standardised" else 3e-3
     assert found == pytest.approx(expected.predict_proba(scaler.transform(points)), abs=precision)
 
 
